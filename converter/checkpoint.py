@@ -1,0 +1,96 @@
+"""What a reader finds in a file: names, shapes and attributes first, arrays when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+PARAMETERS: dict[str, str] = {
+    "kernel": "kernel",
+    "W": "kernel",  # Keras 1
+    "depthwise_kernel": "depthwise_kernel",
+    "pointwise_kernel": "pointwise_kernel",
+    "bias": "bias",
+    "b": "bias",  # Keras 1
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "moving_mean",
+    "running_mean": "moving_mean",  # Keras 1
+    "moving_variance": "moving_variance",
+    "running_std": "moving_variance",  # Keras 1: holds the variance, whatever its name says
+}
+"""Every spelling of a parameter, and the name it has here: Keras 2's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One array of a file, by the layer it belongs to.
+
+    `group` is the top-level layer it is stored under: the layer itself, or the nested model
+    around it. `path` finds the array again; `spelling` is the parameter's name as written.
+    """
+
+    group: str
+    layer: str
+    parameter: str
+    path: str
+    shape: Shape
+    dtype: str = "float32"
+    spelling: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.layer}/{self.parameter}"
+
+
+class ArraySource(Protocol):
+    """Where a checkpoint's arrays come from."""
+
+    def __call__(self, weights: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A Keras file, opened.
+
+    `layers` lists every layer, weightless ones too, in the file's order: their names tell what
+    a weights-only file does not say otherwise. `config` is the `model_config` of a whole model.
+    """
+
+    path: Path
+    container: str
+    weights: tuple[Weight, ...]
+    layers: tuple[str, ...]
+    arrays: ArraySource
+    keras_version: str | None = None
+    backend: str | None = None
+    config: Mapping[str, Any] | None = None
+    sha256: str = ""
+    md5: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def of_layer(self) -> dict[str, dict[str, Weight]]:
+        """`{layer: {parameter: weight}}`."""
+        found: dict[str, dict[str, Weight]] = {}
+        for weight in self.weights:
+            found.setdefault(weight.layer, {})[weight.parameter] = weight
+        return found
+
+    def version(self) -> tuple[int, ...] | None:
+        """The Keras version as numbers, (2, 1, 6), or None where the file does not say."""
+        if self.keras_version is None:
+            return None
+        parts = self.keras_version.split("-")[0].split(".")
+        return tuple(int(part) for part in parts[:3] if part.isdigit())
+
+
+def as_float32(array: Array) -> Array:
+    """The array in float32: its own bits, or rounded once where it is wider."""
+    return np.asarray(array, dtype=np.float32)

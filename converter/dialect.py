@@ -1,0 +1,99 @@
+"""A naming of layers as a literal table with holes.
+
+A row pairs a layer's name with the torch module that it fills. Holes count the stages and blocks
+in all the ways that people count them:
+
+    {layer}    1, 2, 3, 4     torch's layer1 … layer4
+    {stage}    2, 3, 4, 5     He et al.'s conv2_x … conv5_x
+    {index}    0, 1, 2, …     the block in its stage, from 0
+    {number}   1, 2, 3, …     the same, from 1
+    {block}    a, b, c, …     the same, spelled as the dialect's `blocks` say
+
+Tables are unrolled and looked up: a name either is in the table, letter by letter, or is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_STAGES = 5
+MAX_BLOCKS = 64
+
+LETTERS = tuple(chr(ord("a") + index) for index in range(MAX_BLOCKS))
+"""a, b, c, …; programs that count past z go on in ASCII, as `chr(97 + index)` does."""
+NUMBERED = ("a", *(f"b{index}" for index in range(1, MAX_BLOCKS)))
+"""a, b1, b2, …: the Caffe models' way in long stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A layer's name and the module it fills, both with holes."""
+
+    name: str
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the code behind a naming ran, for what a weights-only file does not say."""
+
+    eps: float
+    stem: Literal["pad", "same"] = "pad"
+    pool: Literal["valid", "zero", "same", "none"] = "valid"
+    stride_on: Literal["1x1", "3x3"] = "1x1"
+    padding: Literal["same", "pad"] = "same"
+    """How a strided 3x3 convolution is padded."""
+    ending: Literal["avg_pool", "global"] = "global"
+    """AveragePooling2D((7, 7)) and Flatten, or GlobalAveragePooling2D."""
+    preactivation: bool = False
+    shortcut_on: Literal["input", "preactivation"] = "input"
+    stride_in: Literal["first", "last"] = "first"
+    """The block of a stage that shrinks the map; keras-applications' V2 uses the last one."""
+    momentum: float = 0.99
+    preprocessing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A naming: its table, and the `defaults` of the code that writes it, with their `source`."""
+
+    name: str
+    summary: str
+    rows: tuple[Row, ...]
+    defaults: Defaults
+    source: str
+    blocks: tuple[tuple[str, ...], ...] = (LETTERS,)
+    heads: tuple[str, ...] = ()
+    """Names that this code gives to the layers of its head."""
+    left_out: tuple[str, ...] = ()
+    """Layers that are no part of the network, by exact name (a detector's other parts)."""
+
+    def modules(self) -> dict[str, str]:
+        """`{layer name: module}` with every hole filled in every way."""
+        table: dict[str, str] = {}
+        for row in self.rows:
+            for values in _fillings(row, self.blocks):
+                name, module = row.name.format(**values), row.module.format(**values)
+                if table.setdefault(name, module) != module:
+                    raise ValueError(f"dialect {self.name}: {name!r} means two modules")
+        return table
+
+
+def _fillings(row: Row, blocks: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+    """The values of the holes; a row without holes has one filling."""
+    if "{" not in row.name:
+        return [{}]
+    return [
+        {
+            "layer": layer,
+            "stage": layer + 1,
+            "index": index,
+            "number": index + 1,
+            "block": spelling[index],
+        }
+        for layer in range(1, MAX_STAGES + 1)
+        for spelling in blocks
+        for index in range(MAX_BLOCKS)
+    ]

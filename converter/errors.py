@@ -1,0 +1,72 @@
+"""Everything this tool refuses to do, and the exit code of each.
+
+ConvertError
+├── ParityError       1  converted, but not proven equal: nothing is written
+├── UsageError        2  the options do not fit each other
+├── SourceError       3  SOURCE cannot be read, or is not a Keras file
+├── UnsafeError       4  SOURCE is refused as unsafe, or is over a limit
+├── MismatchError     5  the weights do not fit any network that is known
+├── SanityError       6  the weights fit, but cannot be right (NaN, negative variance …)
+└── TargetError       7  TARGET cannot be written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SHOWN = 8
+"""Findings that a message lists before it counts the rest."""
+
+
+class ConvertError(Exception):
+    """A refusal: one headline, findings below it, and hints what to do."""
+
+    exit_code = 1
+
+    def __init__(
+        self, headline: str, findings: Iterable[str] = (), hints: Iterable[str] = ()
+    ) -> None:
+        self.headline = printable(headline)
+        self.findings = tuple(printable(finding) for finding in findings)
+        self.hints = tuple(printable(hint) for hint in hints)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        shown = self.findings[:SHOWN]
+        more = len(self.findings) - len(shown)
+        lines = [self.headline, *(f"  {finding}" for finding in shown)]
+        lines += [f"  … and {more} more"] if more else []
+        return "\n".join([*lines, *(f"hint: {hint}" for hint in self.hints)])
+
+
+class ParityError(ConvertError):
+    exit_code = 1
+
+
+class UsageError(ConvertError):
+    exit_code = 2
+
+
+class SourceError(ConvertError):
+    exit_code = 3
+
+
+class UnsafeError(ConvertError):
+    exit_code = 4
+
+
+class MismatchError(ConvertError):
+    exit_code = 5
+
+
+class SanityError(ConvertError):
+    exit_code = 6
+
+
+class TargetError(ConvertError):
+    exit_code = 7
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped: names in a file are a stranger's."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

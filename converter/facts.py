@@ -1,0 +1,174 @@
+"""Facts about a network that names and shapes leave open, each with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from resnet_pt.architecture import Architecture, Block, Conv, Norm, Pool
+
+
+class Evidence(IntEnum):
+    """Where a fact comes from, weakest first."""
+
+    DEFAULT = 0
+    KNOWN_FILE = 1
+    SHAPES = 2
+    ATTRIBUTES = 3
+    LAYER_NAMES = 4
+    MODEL_CONFIG = 5
+    RECORD = 6
+    USER = 7
+
+    def __str__(self) -> str:
+        return {
+            Evidence.DEFAULT: "default",
+            Evidence.KNOWN_FILE: "known file",
+            Evidence.SHAPES: "shapes",
+            Evidence.ATTRIBUTES: "file attributes",
+            Evidence.LAYER_NAMES: "layer names",
+            Evidence.MODEL_CONFIG: "model_config",
+            Evidence.RECORD: "record",
+            Evidence.USER: "set by the user",
+        }[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact: its value as a person reads it, where it comes from, and the reason in words."""
+
+    name: str
+    value: str
+    evidence: Evidence
+    reason: str
+
+    @property
+    def is_default(self) -> bool:
+        return self.evidence == Evidence.DEFAULT
+
+
+# ---- changing an architecture in one respect
+
+
+def with_eps(architecture: Architecture, eps: float) -> Architecture:
+    """The same network with another epsilon in every norm before the head."""
+    return map_norms(architecture, lambda norm: replace(norm, eps=eps))
+
+
+def with_stem(architecture: Architecture, how: str) -> Architecture:
+    """The stem's convolution padded by half its window ('pad') or as TensorFlow does ('same')."""
+    conv = architecture.stem.conv
+    padding: Any = conv.kernel[0] // 2 if how == "pad" else "same"
+    return replace(architecture, stem=replace(architecture.stem, conv=replace(conv, padding=padding)))
+
+
+def with_pool(architecture: Architecture, how: str) -> Architecture:
+    """The max-pool unpadded ('valid'), padded with zeros ('zero') or as TensorFlow does ('same')."""
+    pool = architecture.stem.pool or Pool()
+    return replace(architecture, stem=replace(architecture.stem, pool=padded_pool(pool, how, architecture)))
+
+
+def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
+    padding: Any = {"valid": 0, "zero": 1, "same": "same"}[how]
+    can_be_negative = not architecture.stem.activation
+    return replace(pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf")
+
+
+def with_stride_on(architecture: Architecture, where: str) -> Architecture:
+    """Every bottleneck's stride on its first 1x1 or on its 3x3."""
+    return map_blocks(architecture, lambda block: _stride_on(block, where))
+
+
+def _stride_on(block: Block, where: str) -> Block:
+    if len(block.convs) != 3:
+        return block
+    first, second, third = block.convs
+    stride = max(first.stride, second.stride)
+    strided, plain = (stride, (1, 1)) if where == "1x1" else ((1, 1), stride)
+    return replace(block, convs=(replace(first, stride=strided), replace(second, stride=plain), third))
+
+
+def map_blocks(architecture: Architecture, change: Callable[[Block], Block]) -> Architecture:
+    stages = tuple(tuple(change(block) for block in stage) for stage in architecture.stages)
+    return replace(architecture, stages=stages)
+
+
+def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Architecture:
+    """The same network with every norm before the head changed."""
+
+    def maybe(norm: Norm | None) -> Norm | None:
+        return change(norm) if norm else None
+
+    def in_block(block: Block) -> Block:
+        shortcut = block.shortcut
+        if shortcut:
+            shortcut = replace(shortcut, norm=maybe(shortcut.norm))
+        return replace(block, norms=tuple(maybe(norm) for norm in block.norms), shortcut=shortcut)
+
+    stem = architecture.stem
+    stem = replace(stem, norm=maybe(stem.norm), data_norm=maybe(stem.data_norm))
+    return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
+
+
+# ---- reading an architecture in one respect, in a person's words
+
+
+def norms(architecture: Architecture) -> list[Norm]:
+    """Every norm before the head."""
+    found: list[Norm] = []
+    map_norms(architecture, lambda norm: found.append(norm) or norm)  # type: ignore[func-returns-value]
+    return found
+
+
+def convs(architecture: Architecture) -> list[Conv]:
+    """Every convolution."""
+    found = [architecture.stem.conv]
+    for stage in architecture.stages:
+        for block in stage:
+            found += block.convs
+            if block.shortcut and block.shortcut.conv:
+                found.append(block.shortcut.conv)
+    return found
+
+
+def describe_eps(architecture: Architecture) -> str:
+    values = sorted({norm.eps for norm in norms(architecture)})
+    return ", ".join(f"{value:g}" if value != 1.001e-5 else "1.001e-5" for value in values) or "none"
+
+
+def describe_stem(architecture: Architecture) -> str:
+    conv = architecture.stem.conv
+    return f"{conv.kernel[0]}x{conv.kernel[1]}/{conv.stride[0]}, {describe_padding(conv.padding)}"
+
+
+def describe_pool(architecture: Architecture) -> str:
+    pool = architecture.stem.pool
+    if pool is None:
+        return "none"
+    window = f"{pool.kernel[0]}x{pool.kernel[1]}/{pool.stride[0]}"
+    if pool.padding == 0:
+        return f"{window}, unpadded"
+    return f"{window}, {describe_padding(pool.padding)}"
+
+
+def describe_padding(padding: Any) -> str:
+    if padding == "same":
+        return "'same' as in TensorFlow"
+    return f"padding {padding}"
+
+
+def describe_stride(architecture: Architecture) -> str:
+    places = set()
+    for stage in architecture.stages:
+        for block in stage:
+            for number, conv in enumerate(block.convs, start=1):
+                if conv.stride != (1, 1):
+                    places.add(f"on convolution {number} ({conv.kernel[0]}x{conv.kernel[1]}) of a block")
+    return ", ".join(sorted(places)) or "none"
+
+
+def describe_bias(architecture: Architecture) -> str:
+    found = {conv.bias for conv in convs(architecture)}
+    return "in some" if len(found) == 2 else ("yes" if True in found else "no")

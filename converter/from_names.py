@@ -1,0 +1,265 @@
+"""Layer names and shapes → the network, for files that hold weights only.
+
+The names say which layer stands where, the shapes say how wide it is; what neither says (strides,
+paddings, epsilon) comes from the dialect's defaults and is a fact with its evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from converter.checkpoint import Checkpoint
+from converter.dialect import Defaults, Dialect
+from converter.errors import MismatchError
+from converter.head_names import head_from_names
+from converter.structure import Shapes, Structure
+from resnet_pt.architecture import (
+    Architecture,
+    Block,
+    Conv,
+    Norm,
+    Padding,
+    Pool,
+    Shortcut,
+    Stem,
+)
+from resnet_pt.tensors import head_prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How a dialect reads a file: `{module: layer}`, the head's layers, and those left out."""
+
+    dialect: Dialect
+    modules: Mapping[str, str]
+    head: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
+    """The one dialect whose names the file has.
+
+    Raises MismatchError if none fits (it lists what the nearest one misses) or several do.
+    """
+    attempts = [_attempt(checkpoint, dialect) for dialect in dialects]
+    fitting = [one.match for one in attempts if not one.misfits and one.match.modules]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise MismatchError(
+            f"the layer names of {checkpoint.path} fit several dialects: "
+            + ", ".join(one.dialect.name for one in fitting)
+        )
+    raise _no_dialect(checkpoint, attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    match: Match
+    misfits: tuple[str, ...]
+
+
+def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
+    table = dialect.modules()
+    weighted = list(checkpoint.of_layer())
+    modules: dict[str, str] = {}
+    misfits: list[str] = []
+    for layer in weighted:
+        if layer in table:
+            other = modules.setdefault(table[layer], layer)
+            if other != layer:
+                misfits.append(f"{layer} and {other} are both {table[layer]}")
+    left_out = tuple(layer for layer in weighted if layer in dialect.left_out)
+    rest = [layer for layer in weighted if layer not in table and layer not in left_out]
+    head, unknown = _split_head(checkpoint, rest, modules)
+    misfits += [f"missing: {name}" for name in _missing(modules, table)]
+    misfits += [f"unknown: {name}" for name in unknown]
+    if not any(module.startswith("layer") for module in modules):
+        modules = {}
+    return _Attempt(Match(dialect, modules, tuple(head), left_out), tuple(misfits))
+
+
+def _split_head(
+    checkpoint: Checkpoint, rest: Sequence[str], modules: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """(layers that a head can have, others): Dense layers and norms behind the last block."""
+    weights = checkpoint.of_layer()
+    order = list(weights)
+    body = [order.index(layer) for module, layer in modules.items() if module.startswith("layer")]
+    end = max(body, default=len(order))
+
+    def is_head(layer: str) -> bool:
+        kernel = weights[layer].get("kernel")
+        is_dense = kernel is not None and len(kernel.shape) == 2
+        return order.index(layer) > end and (is_dense or "moving_mean" in weights[layer])
+
+    return [one for one in rest if is_head(one)], [one for one in rest if not is_head(one)]
+
+
+def _missing(modules: Mapping[str, str], table: Mapping[str, str]) -> list[str]:
+    """Names that a whole network of this size would have, and the file does not."""
+    spelled = {module: name for name, module in reversed(table.items())}
+    expected: set[str] = {"conv1"} if "conv1" in spelled else set()
+    blocks: dict[tuple[int, int], set[str]] = {}
+    for module in modules:
+        if module.startswith("layer"):
+            stage, index, part = module.removeprefix("layer").split(".", 2)
+            blocks.setdefault((int(stage), int(index)), set()).add(part)
+    common = {part for found in blocks.values() for part in found if "downsample" not in part}
+    for stage in range(1, max((stage for stage, _ in blocks), default=0) + 1):
+        depth = max((index for s, index in blocks if s == stage), default=0) + 1
+        for index in range(depth):
+            expected |= {f"layer{stage}.{index}.{part}" for part in common}
+    return sorted(spelled.get(module, module) for module in expected - modules.keys())
+
+
+def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> MismatchError:
+    nearest = max(attempts, key=lambda one: (len(one.match.modules), -len(one.misfits)))
+    if not nearest.match.modules:
+        layers = ", ".join(list(checkpoint.of_layer())[:6])
+        return MismatchError(
+            f"no naming that is known fits the layers of {checkpoint.path}",
+            [f"its layers: {layers}, …", f"it looks like {looks_like(checkpoint)}"],
+            [
+                "a whole model (model.save) is read by its graph, whatever its layers are called",
+                "or add the naming: one table in converter/dialects/ (README, 'Adding a naming')",
+            ],
+        )
+    return MismatchError(
+        f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
+        f"{nearest.match.dialect.name!r}",
+        nearest.misfits,
+        [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"],
+    )
+
+
+FAMILIES: tuple[tuple[str, str], ...] = (
+    ("block1_conv1", "VGG"),
+    ("block14_sepconv1", "Xception"),
+    ("mixed0", "Inception"),
+    ("conv_dw_1", "MobileNet"),
+    ("bneck_conv1", "MobileNet"),
+    ("Conv_1", "MobileNetV2"),
+    ("conv5_block32_1_conv", "DenseNet"),
+    ("stem_conv", "EfficientNet"),
+    ("block7_3_conv_1", "a NASNet or EfficientNet"),
+)
+"""A layer that only one family has."""
+
+
+def looks_like(checkpoint: Checkpoint) -> str:
+    """A guess at the family of a network that is no ResNet, for the message."""
+    layers = checkpoint.of_layer()
+    for layer, family in FAMILIES:
+        if layer in layers:
+            return family
+    kernels = [w for one in layers.values() for name, w in one.items() if name == "kernel"]
+    convs = sum(len(weight.shape) == 4 for weight in kernels)
+    return f"a network of {convs} convolutions and {len(kernels) - convs} Dense layers"
+
+
+def structure_from_names(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> Structure:
+    """The network that a matched file holds, with the dialect's defaults where nothing is said."""
+    builder = _Builder(match.dialect.defaults, match.modules, shapes)
+    stages = builder.stages()
+    features = stages[-1][-1].out_channels
+    head, outputs = head_from_names(checkpoint, match, shapes, features)
+    architecture = Architecture(
+        stem=builder.stem(),
+        stages=stages,
+        norm=builder.norm("norm"),
+        head=head,
+        outputs=outputs,
+        preprocessing=match.dialect.defaults.preprocessing,
+    )
+    layers = dict(match.modules)
+    for layer in head:
+        if layer.kind in ("dense", "norm"):
+            layers[head_prefix(architecture, layer)] = layer.name
+    return Structure(architecture, layers, dict(layers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    defaults: Defaults
+    modules: Mapping[str, str]
+    shapes: Shapes
+
+    def stem(self) -> Stem:
+        conv = self.conv("conv1", stride=2, padding=self.defaults.stem)
+        norm = self.norm("bn1")
+        pool = None if self.defaults.pool == "none" else Pool(padding=0)
+        return Stem(conv, norm, norm is not None, pool, self.norm("bn_data"))
+
+    def stages(self) -> tuple[tuple[Block, ...], ...]:
+        depths: dict[int, int] = {}
+        for module in self.modules:
+            if module.startswith("layer"):
+                stage, index, _ = module.removeprefix("layer").split(".", 2)
+                depths[int(stage)] = max(depths.get(int(stage), 0), int(index) + 1)
+        last = max(depths)
+        return tuple(
+            tuple(self.block(stage, index, depths[stage], last) for index in range(depths[stage]))
+            for stage in sorted(depths)
+        )
+
+    def stride(self, stage: int, index: int, depth: int, last: int) -> int:
+        if self.defaults.stride_in == "last":
+            return 2 if index == depth - 1 and stage < last else 1
+        return 2 if index == 0 and stage > 1 else 1
+
+    def block(self, stage: int, index: int, depth: int, last: int) -> Block:
+        name = f"layer{stage}.{index}"
+        stride = self.stride(stage, index, depth, last)
+        numbers = [n for n in (1, 2, 3) if f"{name}.conv{n}" in self.modules]
+        on = 2 if len(numbers) == 3 and self.defaults.stride_on == "3x3" else 1
+        convs = tuple(
+            self.conv(f"{name}.conv{n}", stride if n == on else 1, self.defaults.padding)
+            for n in numbers
+        )
+        return Block(
+            convs=convs,
+            norms=tuple(self.norm(f"{name}.bn{n}") for n in numbers),
+            shortcut=self.shortcut(name, stride),
+            preactivation=self.defaults.preactivation,
+        )
+
+    def shortcut(self, name: str, stride: int) -> Shortcut | None:
+        if f"{name}.downsample.0" not in self.modules:
+            pool = Pool((1, 1), (stride, stride), 0) if stride > 1 else None
+            return Shortcut(pool=pool) if pool else None
+        conv = self.conv(f"{name}.downsample.0", stride, "same")
+        norm = self.norm(f"{name}.downsample.1")
+        return Shortcut(conv, norm, source=self.defaults.shortcut_on)
+
+    def conv(self, module: str, stride: int, padding: str) -> Conv:
+        layer = self.modules[module]
+        height, width, inputs, outputs = self.shapes.kernel(layer)
+        return Conv(
+            in_channels=inputs,
+            out_channels=outputs,
+            kernel=(height, width),
+            stride=(stride, stride),
+            padding=self.amount(height, width, stride, padding),
+            bias=self.shapes.has(layer, "bias"),
+        )
+
+    def amount(self, height: int, width: int, stride: int, padding: str) -> Padding:
+        """'same' is a plain number for an odd window that moves by one."""
+        if height != width or not height % 2:
+            return "same"
+        return "same" if padding == "same" and stride > 1 and height > 1 else height // 2
+
+    def norm(self, module: str) -> Norm | None:
+        layer = self.modules.get(module)
+        if layer is None:
+            return None
+        return Norm(
+            channels=self.shapes.vector(layer),
+            eps=self.defaults.eps,
+            momentum=round(1 - self.defaults.momentum, 12),
+            gamma=self.shapes.has(layer, "gamma"),
+            beta=self.shapes.has(layer, "beta"),
+            rescale=f"{module}.scale" in self.modules,
+        )

@@ -1,0 +1,553 @@
+"""The graph in a `model_config`: Keras 1, 2 and 3 configurations as one kind of node.
+
+A configuration is data here. Nothing in it is imported, built or run; a layer class that is not
+in the table becomes an `Unknown`, for whoever reads the graph to refuse by name.
+
+Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 3.15
+`src/models/functional.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from converter.errors import SourceError
+
+Config = Mapping[str, Any]
+Pair = tuple[int, int]
+Sides = tuple[int, int, int, int]
+"""Zeros to the (left, right, top, bottom)."""
+
+MAX_NODES = 20_000
+MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    kernel: Pair
+    stride: Pair
+    padding: str
+    groups: int
+    bias: bool
+    dilation: Pair
+    depthwise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    eps: float
+    momentum: float
+    gamma: bool
+    beta: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The custom layer of the Caffe ports: gamma and beta for each channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    units: int
+    bias: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroPad:
+    sides: Sides
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    mode: Literal["max", "avg"]
+    kernel: Pair
+    stride: Pair
+    padding: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPooling:
+    mode: Literal["max", "avg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A layer that only acts while training, or only names a tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    class_name: str
+    reason: str = "this layer class is not known"
+
+
+Op = (
+    Input
+    | Convolution
+    | BatchNorm
+    | Scale
+    | Dense
+    | Activation
+    | ZeroPad
+    | Pooling
+    | GlobalPooling
+    | Flatten
+    | Dropout
+    | Identity
+    | Add
+    | Rescaling
+    | Unknown
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One call of one layer. `id` is unique in the graph; `layer` is the name that its weights
+    have in the file and `outer` the nested models around it, outermost first."""
+
+    id: str
+    layer: str
+    outer: tuple[str, ...]
+    op: Op
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The nodes in the order in which they can run, nested models opened up."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    channels_first: bool
+    order: tuple[tuple[tuple[str, ...], str, str], ...] = ()
+    """(outer, layer, class name) of every layer as the configuration lists them."""
+
+    def by_id(self) -> dict[str, Node]:
+        return {node.id: node for node in self.nodes}
+
+    def consumers(self) -> dict[str, tuple[Node, ...]]:
+        """`{id: the nodes that read it}`."""
+        found: dict[str, list[Node]] = {node.id: [] for node in self.nodes}
+        for node in self.nodes:
+            for source in node.inputs:
+                found[source].append(node)
+        return {key: tuple(value) for key, value in found.items()}
+
+
+def parse_graph(config: Config) -> Graph:
+    """The graph of a whole-model configuration (a dict with `class_name` and `config`).
+
+    Raises SourceError if it is not the configuration of a Sequential or functional model.
+    """
+    try:
+        builder = _Builder()
+        outputs = builder.model(config, (), ())
+        nodes = tuple(builder.nodes.values())
+        return Graph(nodes, tuple(outputs), builder.channels_first, tuple(builder.order))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        raise SourceError(
+            "the model_config is not one that Keras writes",
+            [f"{type(error).__name__}: {error}"[:200]],
+            ["convert the weights alone: save them with model.save_weights"],
+        ) from error
+
+
+MODELS = ("Model", "Functional", "Sequential")
+
+
+def is_model(config: Config) -> bool:
+    """Whether a layer's configuration is that of a nested model."""
+    inner = config.get("config")
+    listed = isinstance(inner, list) or (isinstance(inner, dict) and "layers" in inner)
+    return config.get("class_name") in MODELS or listed
+
+
+def model_layers(config: Config) -> Sequence[Config]:
+    """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
+    inner = config["config"]
+    return inner if isinstance(inner, list) else inner["layers"]  # type: ignore[no-any-return]
+
+
+def layer_name(config: Config) -> str:
+    """A layer's name: beside its class in functional models, inside its config elsewhere."""
+    inner = config.get("config")
+    name = config.get("name")
+    if name is None and isinstance(inner, dict):
+        name = inner.get("name")
+    return str(name if name is not None else config["class_name"])
+
+
+class _Builder:
+    """Walks a configuration and collects nodes; `outer` is the path of enclosing models."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.order: list[tuple[tuple[str, ...], str, str]] = []
+        self.channels_first = False
+
+    def model(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Add a model that reads `inputs` (none at the top); the ids of its outputs."""
+        if len(outer) > MAX_DEPTH or len(self.nodes) > MAX_NODES:
+            raise ValueError("too deep or too large a model")
+        inner = config["config"]
+        functional = isinstance(inner, dict) and "input_layers" in inner
+        return (self.functional if functional else self.sequential)(config, outer, inputs)
+
+    def sequential(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        current = inputs
+        for layer in model_layers(config):
+            if not current and layer["class_name"] != "InputLayer":
+                current = self.implied_input(layer, outer)
+            if layer["class_name"] == "InputLayer" and current:
+                self.note(layer, outer)
+                continue
+            current = self.layer(layer, outer, current)
+        return current
+
+    def implied_input(self, layer: Config, outer: tuple[str, ...]) -> tuple[str, ...]:
+        """A Sequential model's first layer carries the input's shape itself."""
+        shape: Any = None
+        if isinstance(layer["config"], dict):
+            shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
+        return (self.node("/".join((*outer, "input")), "input", outer, Input(_shape(shape)), ()),)
+
+    def functional(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        inner = config["config"]
+        made: dict[str, list[tuple[str, ...]]] = {}
+        given = dict(zip(_references(inner["input_layers"]), inputs, strict=False))
+        waiting = list(inner["layers"])
+        while waiting:
+            ready = [one for one in waiting if _sources(one) <= made.keys()]
+            if not ready:
+                raise ValueError("layers that wait for each other")
+            for layer in ready:
+                made[layer_name(layer)] = self.calls(layer, outer, made, given)
+            names = {layer_name(one) for one in ready}
+            waiting = [one for one in waiting if layer_name(one) not in names]
+        return tuple(_pick(made, one) for one in _reference_list(inner["output_layers"]))
+
+    def calls(
+        self,
+        layer: Config,
+        outer: tuple[str, ...],
+        made: Mapping[str, list[tuple[str, ...]]],
+        given: Mapping[str, str],
+    ) -> list[tuple[str, ...]]:
+        """The outputs of every call of a layer; an input of a nested model is what it is given."""
+        name = layer_name(layer)
+        if name in given:
+            self.note(layer, outer)
+            return [(given[name],)]
+        results = []
+        for number, inbound in enumerate(_inbound(layer) or [[]]):
+            inputs = tuple(_pick(made, one) for one in inbound)
+            results.append(self.layer(layer, outer, inputs, f"#{number}" if number else ""))
+        return results
+
+    def layer(
+        self, layer: Config, outer: tuple[str, ...], inputs: tuple[str, ...], suffix: str = ""
+    ) -> tuple[str, ...]:
+        name = layer_name(layer)
+        self.note(layer, outer)
+        if is_model(layer):
+            return self.model(layer, (*outer, name), inputs)
+        config = layer["config"]
+        self.channels_first |= _is_channels_first(config)
+        op = _op(layer["class_name"], config)
+        current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
+        built_in = _built_in_activation(op, config)
+        if built_in:
+            current = self.node(f"{current}/activation", name, outer, built_in, (current,))
+        return (current,)
+
+    def note(self, layer: Config, outer: tuple[str, ...]) -> None:
+        self.order.append((outer, layer_name(layer), str(layer["class_name"])))
+
+    def node(
+        self, id: str, layer: str, outer: tuple[str, ...], op: Op, inputs: tuple[str, ...]
+    ) -> str:
+        if id in self.nodes:
+            raise ValueError(f"two layers called {id!r}")
+        self.nodes[id] = Node(id, layer, outer, op, inputs)
+        return id
+
+
+Reference = tuple[str, int, int]
+"""(layer, which of its calls, which of that call's outputs)."""
+
+
+def _pick(made: Mapping[str, list[tuple[str, ...]]], reference: Reference) -> str:
+    """The id that a reference means.
+
+    A model used as a layer counts its own making as call 0, so a layer with one call in the
+    configuration can be referred to as call 1.
+    """
+    name, call, tensor = reference
+    calls = made[name]
+    outputs = calls[min(call, len(calls) - 1)]
+    return outputs[min(tensor, len(outputs) - 1)]
+
+
+def _sources(layer: Config) -> set[str]:
+    return {name for inbound in _inbound(layer) for name, _, _ in inbound}
+
+
+def _references(value: Any) -> list[str]:
+    return [name for name, _, _ in _reference_list(value)]
+
+
+def _reference_list(value: Any) -> list[Reference]:
+    """`[["a", 0, 0], …]`; Keras 3 writes `["a", 0, 0]` for a single one, or a dict by name."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if value and isinstance(value[0], str):
+        value = [value]
+    return [(str(one[0]), int(one[1]), int(one[2])) for one in value]
+
+
+def _inbound(layer: Config) -> list[list[Reference]]:
+    """For each call of a layer, the tensors it reads, in any of the three ways to write them."""
+    found = []
+    for call in layer.get("inbound_nodes") or []:
+        if isinstance(call, dict):
+            found.append(list(_keras_3_references(call.get("args", []))))
+        else:
+            found.append(_reference_list(call))
+    return found
+
+
+def _keras_3_references(value: Any) -> Iterator[Reference]:
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        name, call, tensor = value["config"]["keras_history"]
+        yield str(name), int(call), int(tensor)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _keras_3_references(one)
+
+
+def _is_channels_first(config: Config) -> bool:
+    return config.get("data_format") == "channels_first" or config.get("dim_ordering") == "th"
+
+
+def _op(class_name: str, config: Config) -> Op:
+    short = class_name.rpartition(">")[2]  # a registered class reads `package>Name`
+    build = OPS.get(short)
+    return build(config) if build else Unknown(class_name)
+
+
+def _built_in_activation(op: Op, config: Config) -> Activation | Unknown | None:
+    """The activation that a Conv2D or Dense applies itself."""
+    if not isinstance(op, Convolution | Dense):
+        return None
+    found = _activation(config)
+    return None if found == Activation("linear") else found
+
+
+def _pair(value: Any) -> Pair:
+    if isinstance(value, int):
+        return value, value
+    first, second = value
+    return int(first), int(second)
+
+
+def _first(config: Config, *keys: str) -> Any:
+    """The value under the first of `keys` that is there: Keras 2 renamed Keras 1's arguments."""
+    for key in keys:
+        if key in config:
+            return config[key]
+    raise KeyError(f"{keys[0]} in {config.get('name')!r}")
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    if value is None:
+        return ()
+    return tuple(None if size is None else int(size) for size in value)
+
+
+def _input(config: Config) -> Op:
+    shape = config.get("batch_input_shape") or config.get("batch_shape")
+    return Input(_shape(shape))
+
+
+def _conv(config: Config) -> Op:
+    kernel = (
+        (int(config["nb_row"]), int(config["nb_col"]))
+        if "nb_row" in config
+        else _pair(config["kernel_size"])
+    )
+    return Convolution(
+        kernel=kernel,
+        stride=_pair(_first(config, "strides", "subsample")),
+        padding=str(_first(config, "padding", "border_mode")),
+        groups=int(config.get("groups", 1)),
+        bias=bool(_first(config, "use_bias", "bias")),
+        dilation=_pair(config.get("dilation_rate", 1)),
+    )
+
+
+def _depthwise(config: Config) -> Op:
+    op = _conv(config)
+    assert isinstance(op, Convolution)
+    return replace(op, depthwise=True)
+
+
+def _norm(config: Config) -> Op:
+    if config.get("mode", 0) != 0:
+        return Unknown("BatchNormalization", "mode 1 and 2 normalise by the batch at hand")
+    return BatchNorm(
+        eps=float(config["epsilon"]),
+        momentum=float(config.get("momentum", 0.99)),
+        gamma=bool(config.get("scale", True)),
+        beta=bool(config.get("center", True)),
+    )
+
+
+def _dense(config: Config) -> Op:
+    return Dense(int(_first(config, "units", "output_dim")), bool(_first(config, "use_bias", "bias")))
+
+
+def _activation(config: Config) -> Activation | Unknown:
+    name = config.get("activation")
+    if isinstance(name, dict):  # Keras 3 writes a function as {"class_name": "function", …}
+        name = name.get("config") if name.get("class_name") == "function" else None
+    if name is None:
+        return Activation("linear")
+    if not isinstance(name, str):
+        return Unknown("Activation", "its activation is custom code")
+    return Activation(name)
+
+
+def _relu(config: Config) -> Op:
+    maximum = config.get("max_value")
+    slope = config.get("negative_slope") or 0.0
+    if slope or config.get("threshold"):
+        return Unknown("ReLU", "a slope or threshold other than 0")
+    if maximum is None:
+        return Activation("relu")
+    return Activation("relu6") if maximum == 6 else Unknown("ReLU", f"max_value {maximum}")
+
+
+def _softmax(config: Config) -> Op:
+    axis = config.get("axis", -1)
+    return Activation("softmax") if axis in (-1, 1) else Unknown("Softmax", f"axis {axis}")
+
+
+def _zero_pad(config: Config) -> Op:
+    value = config["padding"]
+    if isinstance(value, dict):  # Keras 1 allowed names
+        sides = [value.get(f"{side}_pad", 0) for side in ("left", "right", "top", "bottom")]
+        return ZeroPad((int(sides[0]), int(sides[1]), int(sides[2]), int(sides[3])))
+    if isinstance(value, list | tuple) and len(value) == 4:  # Keras 1: top, bottom, left, right
+        top, bottom, left, right = value
+        return ZeroPad((int(left), int(right), int(top), int(bottom)))
+    rows, columns = (value, value) if isinstance(value, int) else value
+    (top, bottom), (left, right) = _pair(rows), _pair(columns)
+    return ZeroPad((left, right, top, bottom))
+
+
+def _pool(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
+    def build(config: Config) -> Op:
+        kernel = _pair(config["pool_size"])
+        stride = _pair(config["strides"]) if config.get("strides") else kernel
+        return Pooling(mode, kernel, stride, str(_first(config, "padding", "border_mode")))
+
+    return build
+
+
+def _merge(config: Config) -> Op:
+    mode = config.get("mode")
+    return Add() if mode == "sum" else Unknown("Merge", f"mode {mode!r}")
+
+
+def _rescaling(config: Config) -> Op:
+    scale, offset = config["scale"], config.get("offset", 0.0)
+    if not isinstance(scale, int | float) or not isinstance(offset, int | float):
+        return Unknown("Rescaling", "a scale for each channel")
+    return Rescaling(float(scale), float(offset))
+
+
+def _constant(op: Op) -> Callable[[Config], Op]:
+    return lambda config: op
+
+
+def _scale(config: Config) -> Op:
+    return Scale()
+
+
+OPS: dict[str, Callable[[Config], Op]] = {
+    "InputLayer": _input,
+    "Conv2D": _conv,
+    "Convolution2D": _conv,  # Keras 1
+    "DepthwiseConv2D": _depthwise,
+    "BatchNormalization": _norm,  # also keras-resnet's subclass, which adds `freeze`
+    "BatchNormalizationV1": _norm,  # tf.keras 1.x
+    "BatchNorm": _norm,  # Mask R-CNN's subclass
+    "SyncBatchNormalization": _norm,
+    "Scale": _scale,  # flyyufelix/cnn_finetune
+    "Dense": _dense,
+    "Activation": _activation,
+    "ReLU": _relu,
+    "Softmax": _softmax,
+    "ELU": lambda config: Activation("elu") if config.get("alpha", 1.0) == 1.0 else Unknown("ELU"),
+    "ZeroPadding2D": _zero_pad,
+    "MaxPooling2D": _pool("max"),
+    "AveragePooling2D": _pool("avg"),
+    "GlobalAveragePooling2D": _constant(GlobalPooling("avg")),
+    "GlobalMaxPooling2D": _constant(GlobalPooling("max")),
+    "Flatten": _constant(Flatten()),
+    "Dropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
+    "AlphaDropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
+    "SpatialDropout2D": _constant(Identity()),
+    "GaussianNoise": _constant(Identity()),
+    "GaussianDropout": _constant(Identity()),
+    "ActivityRegularization": _constant(Identity()),
+    "RandomFlip": _constant(Identity()),
+    "RandomRotation": _constant(Identity()),
+    "RandomZoom": _constant(Identity()),
+    "RandomTranslation": _constant(Identity()),
+    "RandomContrast": _constant(Identity()),
+    "RandomBrightness": _constant(Identity()),
+    "Add": _constant(Add()),
+    "Merge": _merge,  # Keras 1
+    "Rescaling": _rescaling,
+}
+"""Every layer class that is understood. The random layers do nothing at inference."""

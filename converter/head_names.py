@@ -1,0 +1,174 @@
+"""The head of a weights-only file: what follows the last block, by the names Keras gives.
+
+Weights tell a Dense layer or a norm; pools, Flatten and Dropout have no weights, but Keras names
+them after their class and lists them. An activation leaves no trace in a weights-only file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from converter.checkpoint import Checkpoint
+from converter.errors import MismatchError
+from converter.structure import Shapes
+from resnet_pt.architecture import HeadKind, HeadLayer, Norm, Output, Pool
+
+if TYPE_CHECKING:
+    from converter.from_names import Match
+
+AUTO_NAMES: Mapping[str, HeadKind] = {
+    "global_average_pooling2d": "global_avg_pool",
+    "globalaveragepooling2d": "global_avg_pool",  # Keras 1
+    "global_max_pooling2d": "global_max_pool",
+    "globalmaxpooling2d": "global_max_pool",
+    "average_pooling2d": "avg_pool",
+    "averagepooling2d": "avg_pool",
+    "max_pooling2d": "max_pool",
+    "maxpooling2d": "max_pool",
+    "flatten": "flatten_hwc",
+    "dropout": "dropout",
+}
+"""The names that Keras makes up for weightless layers, without the number behind them."""
+
+HEAD_EPS = 1e-3
+HEAD_MOMENTUM = 0.01
+"""Keras' defaults for a BatchNormalization, in every version since 1.2."""
+
+HeadAndOutputs = tuple[tuple[HeadLayer, ...], tuple[Output, ...]]
+
+
+def auto_name(layer: str) -> str:
+    """`max_pooling2d_1` → `max_pooling2d`."""
+    stem, _, number = layer.rpartition("_")
+    return stem if stem and number.isdigit() else layer
+
+
+def head_from_names(
+    checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int
+) -> HeadAndOutputs:
+    """The head's layers in the file's order, each reading the one before it.
+
+    A hidden Dense layer is taken to have a relu behind it (nothing in the file says so), the last
+    one is what the logits are. Raises MismatchError for widths that do not follow each other.
+    """
+    chain: list[HeadLayer] = []
+    trailing = _trailing(checkpoint, match)
+    if not match.head:
+        return _headless(match, trailing)
+    width, spatial = features, True
+    for layer in trailing:
+        found = _layer(layer, match, shapes, trailing)
+        if found is None:
+            continue
+        if found.kind == "dense" and spatial:
+            chain += _implied_pool(match, chain, features, found)
+        if found.kind == "dense" or found.kind.startswith(("global", "flatten")):
+            spatial = False
+        width = _checked_width(found, width, features, chain)
+        chain.append(found)
+        if found.kind == "dense" and layer != match.head[-1] and _is_hidden(layer, match, shapes):
+            chain.append(HeadLayer(f"{layer}_activation", "activation", activation="relu"))
+    linked = _linked(chain)
+    return linked, (Output(linked[-1].name, linked[-1].name, "softmax"),)
+
+
+def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:
+    later = match.head[match.head.index(layer) + 1 :]
+    return any(shapes.has(one, "kernel") for one in later)
+
+
+def _trailing(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
+    """The layers behind the last one of the network's body, nested models opened up."""
+    groups = {weight.layer: weight.group for weight in checkpoint.weights}
+    body = {groups[layer] for layer in match.modules.values()} | {groups[l] for l in match.left_out}
+    last = max(checkpoint.layers.index(group) for group in body)
+    later = [one for one in checkpoint.layers[last + 1 :]]
+    missing = [layer for layer in match.head if layer not in later]
+    return [*later, *missing]
+
+
+def _layer(
+    layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]
+) -> HeadLayer | None:
+    if shapes.has(layer, "moving_mean"):
+        norm = Norm(
+            shapes.vector(layer),
+            HEAD_EPS,
+            HEAD_MOMENTUM,
+            gamma=shapes.has(layer, "gamma"),
+            beta=shapes.has(layer, "beta"),
+        )
+        return HeadLayer(layer, "norm", norm=norm)
+    if shapes.has(layer, "kernel"):
+        inputs, outputs = shapes.dense(layer)
+        return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
+    kind = AUTO_NAMES.get(auto_name(layer))
+    if layer == "avg_pool":
+        flat = any(auto_name(one) == "flatten" for one in trailing)
+        kind = "avg_pool" if flat or match.dialect.defaults.ending == "avg_pool" and not match.head else "global_avg_pool"
+    if layer == "max_pool":
+        kind = "global_max_pool"
+    if kind is None:
+        return None
+    pool = None
+    if kind in ("avg_pool", "max_pool"):
+        pool = Pool((7, 7), (7, 7), 0, mode="avg" if kind == "avg_pool" else "max")
+    return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else None)
+
+
+def _implied_pool(
+    match: Match, chain: Sequence[HeadLayer], features: int, dense: HeadLayer
+) -> list[HeadLayer]:
+    """A Dense layer needs a vector: where no pool or Flatten is listed, what the width says."""
+    if any(one.kind.startswith(("global", "flatten")) for one in chain):
+        return []
+    if dense.in_features == features and not chain:
+        if match.dialect.defaults.ending == "avg_pool":
+            pool = Pool((7, 7), (7, 7), 0, mode="avg")
+            return [HeadLayer("avg_pool", "avg_pool", pool=pool), HeadLayer("flatten", "flatten_hwc")]
+        return [HeadLayer("avg_pool", "global_avg_pool")]
+    return [HeadLayer("flatten", "flatten_hwc")]
+
+
+def _checked_width(
+    layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]
+) -> int:
+    if layer.kind == "dense":
+        assert layer.in_features is not None and layer.out_features is not None
+        flat = any(one.kind.startswith("flatten") for one in chain)
+        first = not any(one.kind == "dense" for one in chain)
+        fits = layer.in_features == width or (flat and first and not layer.in_features % features)
+        if not fits:
+            raise MismatchError(
+                f"Dense layer {layer.name!r} reads {layer.in_features} numbers, but the layer "
+                f"before it gives {width}",
+                hints=["a head with branches cannot be read from weights: convert the whole model"],
+            )
+        return layer.out_features
+    return width
+
+
+def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
+    from dataclasses import replace
+
+    sources = ["", *(layer.name for layer in chain)]
+    return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
+
+
+def _headless(match: Match, trailing: Sequence[str]) -> HeadAndOutputs:
+    """What a network without a top returns: its map, or the pool that the names still list."""
+    pooled = [
+        one
+        for one in (_layer(layer, match, _NoShapes, trailing) for layer in trailing)  # type: ignore[arg-type]
+        if one and "pool" in one.kind
+    ]
+    if not pooled:
+        return (), (Output("features", ""),)
+    return (pooled[0],), (Output(pooled[0].name, pooled[0].name),)
+
+
+class _NoShapes:
+    @staticmethod
+    def has(layer: str, parameter: str) -> bool:
+        return False

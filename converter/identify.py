@@ -1,0 +1,378 @@
+"""Checkpoint → network: the architecture, decided fact by fact, each with its evidence.
+
+Strongest first: what the user sets, a record, `model_config`, the names of weightless layers,
+attributes and the spelling of parameters, shapes, the md5 of a released file, the dialect's
+default. What rests on a default is said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from converter import facts as f
+from converter.checkpoint import Checkpoint, Weight
+from converter.dialect import Dialect
+from converter.discover import modules
+from converter.errors import MismatchError
+from converter.facts import Evidence, Fact
+from converter.from_names import Match, match_dialect, structure_from_names
+from converter.graph import parse_graph
+from converter.head_names import auto_name
+from converter.options import Options
+from converter.recognise import recognise
+from converter.structure import KernelLayout, Shapes, Structure
+from resnet_pt.architecture import Architecture, HeadLayer
+
+KNOWN_FILES: dict[str, str] = {
+    "a7b3fe01876f51b976af0dea6bc144eb": "deep-learning-models v0.2, ResNet-50, ImageNet",
+    "a268eb855778b3df3c7506639542a6af": "deep-learning-models v0.2, ResNet-50, ImageNet, no top",
+    "1c1f8f5b0c8ee28fe9d950625a230e1c": "deep-learning-models v0.2, ResNet-50, Theano ordering",
+    "f64f049c92468c9affcd44b0976cdafe": "deep-learning-models v0.2, Theano ordering, no top",
+    "2cb95161c43110f7111970584f804107": "keras-applications, ResNet-50, ImageNet",
+    "4d473c1dd8becc155b73f8504c6f6626": "keras-applications, ResNet-50, ImageNet, no top",
+    "f1aeb4b969a6efcfb50fad2f0c20cfc5": "keras-applications, ResNet-101, ImageNet",
+    "88cf7a10940856eca736dc7b7e228a21": "keras-applications, ResNet-101, ImageNet, no top",
+    "100835be76be38e30d865e96f2aaae62": "keras-applications, ResNet-152, ImageNet",
+    "ee4c566cf9a93f14d82f913c2dc6dd0c": "keras-applications, ResNet-152, ImageNet, no top",
+    "3ef43a0b657b3be2300d5770ece849e0": "keras-applications, ResNet-50 V2, ImageNet",
+    "fac2f116257151a9d068a22e544a4917": "keras-applications, ResNet-50 V2, ImageNet, no top",
+    "6343647c601c52e1368623803854d971": "keras-applications, ResNet-101 V2, ImageNet",
+    "c0ed64b8031c3730f411d2eb4eea35b5": "keras-applications, ResNet-101 V2, ImageNet, no top",
+    "a49b44d1979771252814e80f8ec446f9": "keras-applications, ResNet-152 V2, ImageNet",
+    "ed17cf2e0169df9d443503ef94b23b33": "keras-applications, ResNet-152 V2, ImageNet, no top",
+}
+"""md5 of released files; sources: keras 3.15 src/applications/resnet.py and resnet_v2.py,
+deep-learning-models 134615a."""
+
+DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
+    ((1, 2, 0), 1e-3),
+    ((1, 0, 8), 1e-5),
+    ((0, 0, 0), 1e-6),
+)
+"""BatchNormalization's default epsilon since each Keras version (keras 2a0b112d08 for 1.2.0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is in a file: a structure, how its kernels lie, and the facts with their evidence."""
+
+    structure: Structure
+    layout: KernelLayout
+    facts: tuple[Fact, ...]
+    dialect: str
+    theano: bool = False
+    squared: bool = False
+    left_out: tuple[Weight, ...] = ()
+    is_whole_model: bool = False
+    open_facts: tuple[str, ...] = field(default=())
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.structure.architecture
+
+
+def identify(checkpoint: Checkpoint, options: Options) -> Network:
+    """The network in a checkpoint. Raises MismatchError if it is none that is known."""
+    theano, backend_fact = _backend(checkpoint)
+    layout, kernel_facts = _kernel_layout(checkpoint, theano, options)
+    shapes = Shapes(checkpoint, layout)
+    dialects: Sequence[Dialect] = [m.DIALECT for m in modules("converter.dialects")]
+    if checkpoint.config is not None:
+        structure = recognise(parse_graph(checkpoint.config), shapes, theano)
+        dialect = _name_of_naming(checkpoint, dialects)
+        left_out: tuple[Weight, ...] = ()
+        facts = _facts_of_config(structure.architecture)
+    else:
+        match = match_dialect(checkpoint, dialects)
+        dialect = match.dialect.name
+        structure = structure_from_names(checkpoint, match, shapes)
+        structure, facts = _decide(checkpoint, match, structure)
+        left_out = tuple(w for w in checkpoint.weights if w.layer in match.left_out)
+    structure, facts = _set_by_user(structure, facts, options)
+    squared, running = _running_std(checkpoint, options)
+    return Network(
+        structure=structure,
+        layout=layout,
+        facts=(*facts, *_shape_facts(structure.architecture), backend_fact, *kernel_facts, *running),
+        dialect=dialect,
+        theano=theano,
+        squared=squared,
+        left_out=left_out,
+        is_whole_model=checkpoint.config is not None,
+    )
+
+
+# ---- whole models: the configuration says it
+
+
+def _facts_of_config(architecture: Architecture) -> tuple[Fact, ...]:
+    def fact(name: str, value: str, what: str) -> Fact:
+        return Fact(name, value, Evidence.MODEL_CONFIG, what)
+
+    return (
+        fact("epsilon", f.describe_eps(architecture), "the epsilon of every BatchNormalization"),
+        fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
+        fact("pool", f.describe_pool(architecture), "the pool after the stem"),
+        fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),
+        fact("head", describe_head(architecture.head), "the layers after the last block"),
+    )
+
+
+def _name_of_naming(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> str:
+    """Which table a whole model's names are from; the graph is what decides."""
+    try:
+        return match_dialect(checkpoint, dialects).dialect.name
+    except MismatchError:
+        return "names of its own, read by the graph"
+
+
+def describe_head(head: Sequence[HeadLayer]) -> str:
+    """`global_avg_pool, dense 1000`."""
+    words = []
+    for layer in head:
+        width = f" {layer.out_features}" if layer.kind == "dense" else ""
+        words.append(f"{layer.activation if layer.kind == 'activation' else layer.kind}{width}")
+    return ", ".join(words) or "none (headless)"
+
+
+# ---- weights only: layer names, attributes, defaults
+
+
+def _decide(
+    checkpoint: Checkpoint, match: Match, structure: Structure
+) -> tuple[Structure, tuple[Fact, ...]]:
+    around = _Surroundings.of(checkpoint, match)
+    architecture = structure.architecture
+    eps, eps_fact = _epsilon(checkpoint, match)
+    architecture = f.with_eps(architecture, eps)
+    stem, stem_evidence, stem_reason = _stem(checkpoint, match, around)
+    architecture = f.with_stem(architecture, stem)
+    pool_fact: tuple[Fact, ...] = ()
+    if architecture.stem.pool:
+        pool, pool_evidence, pool_reason = _pool(checkpoint, match, around)
+        architecture = f.with_pool(architecture, pool)
+        value = f.describe_pool(architecture)
+        pool_fact = (Fact("pool", value, pool_evidence, pool_reason),)
+    default = f"what {match.dialect.name} ran ({match.dialect.source})"
+    facts = (
+        eps_fact,
+        Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
+        *pool_fact,
+        Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        _head_fact(checkpoint, match, architecture),
+    )
+    return replace(structure, architecture=architecture), facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The weightless layers that a file lists before the stem's convolution, and between its
+    norm and the first block. `listed` is False for a file that lists no weightless layer."""
+
+    listed: bool
+    before: tuple[str, ...]
+    between: tuple[str, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, match: Match) -> _Surroundings:
+        weighted = {weight.group for weight in checkpoint.weights}
+        layers = checkpoint.layers
+        stem = match.modules["conv1"]
+        if stem not in layers:
+            return cls(False, (), ())  # a nested model: only its weights are listed
+        start = layers.index(stem)
+        end = layers.index(match.modules["bn1"]) if "bn1" in match.modules else start
+        later = [i for i, layer in enumerate(layers) if i > end and layer in weighted]
+        stop = later[0] if later else len(layers)
+        listed = any(layer not in weighted for layer in layers)
+        return cls(listed, layers[:start], layers[end + 1 : stop])
+
+
+PADS = ("zero_padding2d", "zeropadding2d", "conv1_pad", "conv1_zeropadding", "padding_conv1", "pool1_pad")
+"""Names of ZeroPadding2D layers: Keras 2's own, Keras 1's own, and those in published code."""
+
+
+def _pads(layers: Sequence[str]) -> list[str]:
+    return [layer for layer in layers if layer in PADS or auto_name(layer) in PADS]
+
+
+Decision = tuple[str, Evidence, str]
+
+
+def _stem(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decision:
+    default = match.dialect.defaults.stem
+    pads = _pads(around.before)
+    if pads:
+        return "pad", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the convolution"
+    if around.listed:
+        return "same", Evidence.LAYER_NAMES, "the file lists no padding layer before the convolution"
+    by_version = _by_version(checkpoint, match)
+    if by_version:
+        return by_version[0], Evidence.ATTRIBUTES, by_version[2]
+    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+
+
+def _pool(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decision:
+    default = match.dialect.defaults.pool
+    pads = _pads(around.between)
+    if pads:
+        return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
+    if around.listed and default == "zero":
+        return "valid", Evidence.LAYER_NAMES, "the file lists no padding layer before the pool"
+    if around.listed:
+        reason = "the file lists no padding layer before the pool; 'same' would look alike"
+        return default, Evidence.LAYER_NAMES if default == "valid" else Evidence.DEFAULT, reason
+    by_version = _by_version(checkpoint, match)
+    if by_version:
+        return by_version[1], Evidence.ATTRIBUTES, by_version[2]
+    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+
+
+TIMELINE: tuple[tuple[tuple[int, ...], str, str], ...] = (
+    ((2, 2, 3), "pad", "zero"),
+    ((2, 1, 5), "pad", "valid"),
+    ((2, 0, 7), "same", "valid"),
+    ((0, 0, 0), "pad", "valid"),
+)
+"""(since this Keras version, stem, pool) of `keras.applications.resnet50`: keras c5ff4c967e,
+c2a8450279; keras-applications 36436f6."""
+
+
+def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | None:
+    version = checkpoint.version()
+    if version is None or match.dialect.name != "res-branch":
+        return None
+    for since, stem, pool in TIMELINE:
+        if version >= since:
+            reason = f"Keras {checkpoint.keras_version}'s own resnet50.py"
+            return stem, pool, reason
+    return None
+
+
+def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
+    eps = match.dialect.defaults.eps
+    version = checkpoint.version()
+    if eps == 1e-3 and version is not None:
+        eps = next(value for since, value in DEFAULT_EPSILON if version >= since)
+        reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
+        return eps, Fact("epsilon", f"{eps:g}", Evidence.ATTRIBUTES, reason)
+    reason = f"what {match.dialect.name} ran ({match.dialect.source})"
+    if eps == 1e-3:
+        reason = "BatchNormalization's default in every Keras since 1.2"
+    return eps, Fact("epsilon", "1.001e-5" if eps == 1.001e-5 else f"{eps:g}", Evidence.DEFAULT, reason)
+
+
+def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
+    value = describe_head(architecture.head)
+    hidden = [layer for layer in architecture.head if layer.kind == "activation"]
+    if hidden:
+        reason = "weights do not record activations: relu is assumed behind hidden Dense layers"
+        return Fact("head", value, Evidence.DEFAULT, reason)
+    listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
+    evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
+    return Fact("head", value, evidence, "the layers that the file lists after the last block")
+
+
+# ---- both
+
+
+def _shape_facts(architecture: Architecture) -> tuple[Fact, ...]:
+    bias = f.describe_bias(architecture)
+    return (Fact("bias", bias, Evidence.SHAPES, "the convolutions' bias vectors in the file"),)
+
+
+def _backend(checkpoint: Checkpoint) -> tuple[bool, Fact]:
+    """Whether Theano wrote the file: its convolution flips kernels and pads 'same' evenly."""
+    if checkpoint.backend:
+        reason = "the file's `backend` attribute"
+        theano = checkpoint.backend == "theano"
+        return theano, Fact("backend", checkpoint.backend, Evidence.ATTRIBUTES, reason)
+    spellings = {weight.spelling for weight in checkpoint.weights}
+    keras_1 = any(weight.spelling.partition(":")[0].endswith("_W") or "_W_" in weight.spelling for weight in checkpoint.weights)
+    if not keras_1:
+        return False, Fact("backend", "tensorflow", Evidence.DEFAULT, "the file does not say")
+    if any(":" in spelling for spelling in spellings):
+        reason = "parameters named `…_W:0`, as Keras 1 on TensorFlow names them"
+        return False, Fact("backend", "tensorflow", Evidence.ATTRIBUTES, reason)
+    reason = "parameters named `…_W`, as Keras 1 on Theano names them"
+    return True, Fact("backend", "theano", Evidence.ATTRIBUTES, reason)
+
+
+WINDOWS = (1, 3, 5, 7)
+
+
+def _kernel_layout(
+    checkpoint: Checkpoint, theano: bool, options: Options
+) -> tuple[KernelLayout, tuple[Fact, ...]]:
+    kernels = [w.shape for w in checkpoint.weights if len(w.shape) == 4]
+    hwio = all(a == b and a in WINDOWS for a, b, _, _ in kernels)
+    oihw = all(c == d and c in WINDOWS for _, _, c, d in kernels)
+    order = "oihw" if oihw and not hwio else "hwio"
+    reason = "the kernels' shapes" + (", (out, in, height, width)" if order == "oihw" else "")
+    flipped = theano if options.theano_kernels is None else options.theano_kernels
+    evidence = Evidence.ATTRIBUTES if options.theano_kernels is None else Evidence.USER
+    why = "the backend's convolution" if evidence != Evidence.USER else "--theano-kernels"
+    return KernelLayout(order, flipped), (
+        Fact("kernels", order.upper(), Evidence.SHAPES, reason),
+        Fact("flipped", "180 degrees (Theano)" if flipped else "no", evidence, why),
+    )
+
+
+def _running_std(checkpoint: Checkpoint, options: Options) -> tuple[bool, tuple[Fact, ...]]:
+    keras_1 = any("running_std" in weight.spelling for weight in checkpoint.weights)
+    if options.running_std is not None:
+        squared = options.running_std == "std"
+        value = "a standard deviation, squared" if squared else "the variance"
+        return squared, (Fact("running_std", value, Evidence.USER, "--running-std"),)
+    if not keras_1:
+        return False, ()
+    reason = "in every Keras since 1.0.7, and on TensorFlow since 1.0.6, whatever its name says"
+    return False, (Fact("running_std", "the variance", Evidence.DEFAULT, reason),)
+
+
+Setter = Callable[[Architecture, str], Architecture]
+
+
+def _set_by_user(
+    structure: Structure, facts: Sequence[Fact], options: Options
+) -> tuple[Structure, tuple[Fact, ...]]:
+    """Each option beats the evidence."""
+    architecture, kept = structure.architecture, list(facts)
+
+    def change(name: str, changed: Architecture, value: str, option: str) -> Architecture:
+        kept[:] = [fact for fact in kept if fact.name != name]
+        kept.append(Fact(name, value, Evidence.USER, option))
+        return changed
+
+    if options.bn_eps is not None:
+        new = f.with_eps(architecture, options.bn_eps)
+        architecture = change("epsilon", new, f.describe_eps(new), "--bn-eps")
+    if options.stem is not None:
+        new = f.with_stem(architecture, options.stem)
+        architecture = change("stem", new, f.describe_stem(new), "--stem")
+    if options.pool is not None:
+        new = f.with_pool(architecture, options.pool)
+        architecture = change("pool", new, f.describe_pool(new), "--pool")
+    if options.stride_on is not None:
+        new = f.with_stride_on(architecture, options.stride_on)
+        architecture = change("stride", new, f.describe_stride(new), "--stride-on")
+    if options.head_activation is not None:
+        new = with_head_activation(architecture, options.head_activation)
+        architecture = change("head", new, describe_head(new.head), "--head-activation")
+    if options.preprocess is not None:
+        new = replace(architecture, preprocessing=options.preprocess)
+        architecture = change("preprocessing", new, options.preprocess, "--preprocess")
+    elif architecture.preprocessing:
+        reason = "what the code of this naming does to pictures; not part of the network"
+        kept.append(Fact("preprocessing", architecture.preprocessing, Evidence.DEFAULT, reason))
+    return replace(structure, architecture=architecture), tuple(kept)
+
+
+def with_head_activation(architecture: Architecture, name: str) -> Architecture:
+    """The same network with another activation behind its hidden Dense layers."""
+    head = tuple(
+        replace(layer, activation=name) if layer.kind == "activation" else layer
+        for layer in architecture.head
+    )
+    return replace(architecture, head=head)

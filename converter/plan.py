@@ -1,0 +1,179 @@
+"""The plan: which array goes where and how, as a value, before any array is read.
+
+Every weight of the file and every tensor of the network is accounted for: mapped, a stated
+constant, or left out by name. All misfits are found here, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint, Shape, Weight, as_float32
+from converter.errors import MismatchError
+from converter.structure import KernelLayout, Structure
+from converter.transforms import (
+    FLIP_HWIO,
+    FLIP_OIHW,
+    HWIO_TO_OIHW,
+    IO_TO_OI,
+    Square,
+    Transform,
+)
+from resnet_pt.tensors import Part, Tensor, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tensor of the network: an array of the file through `transforms`, or a constant where
+    Keras has no such array."""
+
+    target: str
+    shape: Shape
+    source: Weight | None = None
+    transforms: tuple[Transform, ...] = ()
+    constant: float = 0.0
+
+    def apply(self, array: Array) -> Array:
+        """The source array → the tensor: contiguous float32."""
+        for transform in self.transforms:
+            array = transform.apply(array)
+        return np.ascontiguousarray(as_float32(array))
+
+    def undo(self, tensor: Array) -> Array:
+        """The tensor → the source array, in float32."""
+        for transform in reversed(self.transforms):
+            tensor = transform.inverse().apply(tensor)
+        return tensor
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `undo` gives back the very bits that `apply` was given."""
+        return not any(isinstance(transform, Square) for transform in self.transforms)
+
+    def value(self) -> Array:
+        """The tensor of a step without a source."""
+        kind = np.int64 if self.target.endswith("num_batches_tracked") else np.float32
+        return np.full(self.shape, self.constant, kind)
+
+    @property
+    def how(self) -> str:
+        """The transforms, in words."""
+        if self.source is None:
+            return f"constant {self.constant:g}"
+        return ", ".join(str(transform) for transform in self.transforms) or "as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps, in the order of the network's tensors, and the weights left out on purpose."""
+
+    steps: tuple[Step, ...]
+    left_out: tuple[Weight, ...] = ()
+
+    @property
+    def mapped(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.source)
+
+    def tensors(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
+        """(name, tensor) for every step; each source array is read once, in the file's order."""
+        by_source = {step.source: step for step in self.mapped}
+        wanted = [weight for weight in checkpoint.weights if weight in by_source]
+        for weight, array in checkpoint.arrays(wanted):
+            step = by_source[weight]
+            yield step.target, step.apply(array)
+        for step in self.steps:
+            if step.source is None:
+                yield step.target, step.value()
+
+
+def make_plan(
+    checkpoint: Checkpoint,
+    structure: Structure,
+    layout: KernelLayout,
+    *,
+    squared: bool = False,
+    left_out: tuple[Weight, ...] = (),
+) -> Plan:
+    """Pair every weight with a tensor, or raise one MismatchError that lists all that do not fit.
+
+    `squared` says that the file holds standard deviations where torch wants variances.
+    """
+    weights = checkpoint.of_layer()
+    misfits: list[str] = []
+    steps: list[Step] = []
+    used: set[Weight] = set(left_out)
+    for part in parts(structure.architecture):
+        layer = structure.layers.get(part.module)
+        found = dict(weights.get(layer, {})) if layer else {}
+        for target in part.targets:
+            step = _step(part, target, found, layout, squared)
+            steps.append(step)
+            if step.source:
+                used.add(step.source)
+                misfits += _shape_misfit(step)
+            elif target.parameter and target.required:
+                misfits.append(_missing(layer, part, target.parameter))
+    misfits += [
+        f"not used: {one.path} {one.shape}" for one in checkpoint.weights if one not in used
+    ]
+    if misfits:
+        raise MismatchError(
+            f"{len(misfits)} weights of {checkpoint.path} do not fit the network", misfits
+        )
+    return Plan(tuple(steps), left_out)
+
+
+def _step(
+    part: Part, target: Tensor, found: Mapping[str, Weight], layout: KernelLayout, squared: bool
+) -> Step:
+    source = found.get(target.parameter) if target.required else None
+    return Step(
+        target=f"{part.module}.{target.name}",
+        shape=target.shape,
+        source=source,
+        transforms=_transforms(part.kind, target.parameter, layout, squared) if source else (),
+        constant=target.constant,
+    )
+
+
+def _transforms(
+    kind: str, parameter: str, layout: KernelLayout, squared: bool
+) -> tuple[Transform, ...]:
+    if parameter == "moving_variance" and squared:
+        return (Square(),)
+    if parameter != "kernel":
+        return ()
+    if kind == "dense":
+        return (IO_TO_OI,)
+    return CONVOLUTION[layout]
+
+
+CONVOLUTION: Mapping[KernelLayout, tuple[Transform, ...]] = {
+    KernelLayout("hwio", flipped=False): (HWIO_TO_OIHW,),
+    KernelLayout("hwio", flipped=True): (FLIP_HWIO, HWIO_TO_OIHW),
+    KernelLayout("oihw", flipped=False): (),
+    KernelLayout("oihw", flipped=True): (FLIP_OIHW,),
+}
+"""From each layout to torch's OIHW correlation kernels."""
+
+
+def _shape_misfit(step: Step) -> list[str]:
+    assert step.source
+    shape = step.source.shape
+    try:
+        for transform in step.transforms:
+            shape = transform.shape(shape)
+    except IndexError:
+        shape = ()
+    if shape == step.shape:
+        return []
+    return [f"{step.source} {step.source.shape} becomes {shape}, but {step.target} is {step.shape}"]
+
+
+def _missing(layer: str | None, part: Part, parameter: str) -> str:
+    if layer is None:
+        return f"missing: a layer for {part.module}"
+    return f"missing: {layer}/{parameter}, for {part.module}"

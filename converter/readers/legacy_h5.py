@@ -1,0 +1,140 @@
+"""Keras 1, Keras 2, tf.keras and Keras 3 `.h5`: a group for each layer, named in attributes.
+
+Weights only: `layer_names` on the root. Whole models: the same below `model_weights`, with the
+graph in the root's `model_config`. Sources: keras 1.2.2 `Container.save_weights_to_hdf5_group`,
+2.3.1 `engine/saving.py`, 3.15 `src/legacy/saving/legacy_h5_format.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
+from converter.errors import MismatchError, SourceError, UnsafeError
+from converter.readers import _hdf5
+
+WEIGHTS = "model_weights"
+
+
+def recognises(file: Any) -> bool:
+    """Whether an open HDF5 file is one of these."""
+    return _hdf5.has_names(file, "layer_names") or _hdf5.has_group(file, WEIGHTS)
+
+
+def read(file: Any, path: Path) -> Checkpoint:
+    """Everything but the arrays; they are read from `file` when asked for."""
+    whole = not _hdf5.has_names(file, "layer_names")
+    root = _hdf5.group(file, WEIGHTS) if whole else file
+    prefix = f"{WEIGHTS}/" if whole else ""
+    layers = _hdf5.names(root, "layer_names")
+    if len(set(layers)) != len(layers):
+        raise SourceError("the file lists two layers of one name")
+    weights = [weight for layer in layers for weight in _of_group(root, layer, prefix)]
+    version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
+    return Checkpoint(
+        path=path,
+        container=_container(version, whole),
+        weights=_without_clashes(weights),
+        layers=layers,
+        arrays=lambda wanted: _arrays(file, wanted),
+        keras_version=version,
+        backend=_hdf5.text(root, "backend") or _hdf5.text(file, "backend"),
+        config=_config(file) if whole else None,
+    )
+
+
+def _container(version: str | None, whole: bool) -> str:
+    generation = f"Keras {version.split('.')[0]}" if version else "Keras 1"
+    return f"{generation} HDF5, {'whole model' if whole else 'weights only'}"
+
+
+def _config(file: Any) -> Any:
+    written = _hdf5.text(file, "model_config")
+    if written is None:
+        return None
+    if len(written) > _hdf5.MAX_CONFIG:
+        raise UnsafeError(f"a model_config of {len(written):,} characters is over the limit")
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise SourceError("the model_config is not valid JSON", [str(error)[:200]]) from error
+
+
+def _of_group(root: Any, layer: str, prefix: str) -> Iterator[Weight]:
+    try:
+        group = _hdf5.group(root, layer)
+    except KeyError:
+        raise SourceError(f"the file lists a layer {layer!r} and does not hold it") from None
+    names = _hdf5.names(group, "weight_names")
+    owners = _owners(layer, names)
+    for name, owner in zip(names, owners, strict=True):
+        try:
+            found = _hdf5.dataset(group, name)
+        except KeyError:
+            raise SourceError(f"the file lists {layer}/{name} and does not hold it") from None
+        spelling = _spelling(name)
+        yield Weight(
+            group=layer,
+            layer=owner,
+            parameter=PARAMETERS.get(spelling, spelling),
+            path=f"{prefix}{layer}/{name}",
+            shape=tuple(found.shape),
+            dtype=_dtype(found, f"{layer}/{name}"),
+            spelling=name.rpartition("/")[2],
+        )
+
+
+def _dtype(found: Any, name: str) -> str:
+    if found.dtype.kind != "f":
+        raise MismatchError(f"{name} holds {found.dtype}, not floating-point numbers")
+    return str(found.dtype.newbyteorder("="))
+
+
+def _spelling(name: str) -> str:
+    """`conv1/kernel:0` → `kernel`; `conv1_W_1:0` → `W`; unknown names stay as they are."""
+    last = name.rpartition("/")[2].partition(":")[0]
+    stem, _, number = last.rpartition("_")
+    last = stem if stem and number.isdigit() else last
+    for spelling in sorted(PARAMETERS, key=len, reverse=True):
+        if last == spelling or last.endswith(f"_{spelling}"):
+            return spelling
+    return last
+
+
+def _owners(layer: str, names: Sequence[str]) -> list[str]:
+    """The layer of each weight in a group: the group's own, or, if it is a nested model's, the
+    one in the weight's own name.
+
+    A group is a nested model's if its weights name more than one scope: a layer's own weights
+    share one, which need not be the layer's name (`conv2d_1/conv2d_1_1/kernel:0`).
+    """
+    scopes = [_scope(name) for name in names]
+    return scopes if len(set(scopes)) > 1 else [layer] * len(names)
+
+
+def _scope(name: str) -> str:
+    """`conv1/kernel:0` → `conv1`; Keras 1's `conv1_W:0` → `conv1`."""
+    scope, slash, last = name.rpartition("/")
+    return scope if slash else last.partition(":")[0].removesuffix("_1").removesuffix(
+        f"_{_spelling(name)}"
+    )
+
+
+def _without_clashes(weights: Sequence[Weight]) -> tuple[Weight, ...]:
+    seen: dict[tuple[str, str], Weight] = {}
+    for weight in weights:
+        other = seen.setdefault((weight.layer, weight.parameter), weight)
+        if other is not weight:
+            raise MismatchError(
+                f"{weight.path} and {other.path} are the same weight of the same layer",
+                hints=["two nested models share layer names: save them one by one"],
+            )
+    return tuple(weights)
+
+
+def _arrays(file: Any, wanted: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
+    for weight in wanted:
+        yield weight, _hdf5.read(_hdf5.dataset(file, weight.path), weight.path)

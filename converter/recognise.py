@@ -1,0 +1,553 @@
+"""A graph → the residual network that it is, whatever its layers are called.
+
+A residual network is read from its sums: each Add closes a block, the two ways into it part at
+one tensor, and what lies before that tensor belongs to the block before (its activation), to
+this one (a shared pre-activation), or to the stem. Every layer of the graph has to find its
+place; one that does not is named in the refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from converter import graph as g
+from converter.errors import MismatchError
+from converter.graph import Graph, Node
+from converter.structure import Shapes, Structure
+from resnet_pt.architecture import (
+    Architecture,
+    Block,
+    Conv,
+    HeadKind,
+    HeadLayer,
+    Norm,
+    Output,
+    Padding,
+    Pool,
+    Shortcut,
+    Stem,
+)
+
+OpType = TypeVar("OpType", bound=g.Op)
+
+
+def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
+    """The network in a graph; `theano` says that its 'same' padding was Theano's.
+
+    Raises MismatchError for a graph that is no residual network of a known kind.
+    """
+    return _Recogniser(graph, shapes, theano).run()
+
+
+@dataclass
+class Tokens:
+    """A chain of layers, taken from the front."""
+
+    nodes: list[Node]
+
+    def take(self, kind: type[OpType]) -> tuple[Node, OpType] | None:
+        """The next layer if it is of this kind."""
+        if self.nodes and isinstance(self.nodes[0].op, kind):
+            node = self.nodes.pop(0)
+            return node, node.op  # type: ignore[return-value]
+        return None
+
+    def refuse(self, place: str) -> MismatchError:
+        """The error for a layer that has no place here."""
+        node = self.nodes[0]
+        return unplaced(node, place)
+
+
+def unplaced(node: Node, place: str) -> MismatchError:
+    op = node.op
+    if isinstance(op, g.Unknown):
+        return MismatchError(
+            f"layer {node.layer!r} ({op.class_name}) cannot be carried over: {op.reason}",
+            [f"it stands in {place}"],
+            ["remove it in Keras, or move it before the network's input, and save again"],
+        )
+    return MismatchError(
+        f"layer {node.layer!r} ({type(op).__name__}) does not belong in {place} of a ResNet",
+        hints=["`inspect-weights FILE` shows what is in the file"],
+    )
+
+
+@dataclass
+class _Recogniser:
+    graph: Graph
+    shapes: Shapes
+    theano: bool
+    layers: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    placed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.nodes = self.graph.by_id()
+        self.skipped = {
+            node.id: node.inputs[0]
+            for node in self.graph.nodes
+            if isinstance(node.op, g.Identity) or node.op == g.Activation("linear")
+        }
+        self.readers: dict[str, list[Node]] = {}
+        for node in self.graph.nodes:
+            if node.id not in self.skipped:
+                for source in self.sources(node):
+                    self.readers.setdefault(source, []).append(node)
+
+    def sources(self, node: Node) -> tuple[str, ...]:
+        return tuple(self.resolve(source) for source in node.inputs)
+
+    def resolve(self, id: str) -> str:
+        """The tensor that an identity passes on."""
+        while id in self.skipped:
+            id = self.skipped[id]
+        return id
+
+    def run(self) -> Structure:
+        sums = [node for node in self.graph.nodes if isinstance(node.op, g.Add)]
+        if not sums:
+            raise MismatchError(
+                "the model has no residual sums: it is not a ResNet",
+                [f"it looks like {describe(self.graph)}"],
+            )
+        splits = [self.split(add) for add in sums]
+        stem, leftover = self.stem(splits[0].before)
+        blocks = [self.block(0, splits[0], leftover)]
+        for number, split in enumerate(splits[1:], start=1):
+            blocks.append(self.block(number, split, Tokens(self.own(sums[number - 1], split))))
+        stages = self.stages(blocks)
+        self.name_blocks(stages, sums)
+        norm, head, outputs = self.tail(sums[-1], stages)
+        architecture = Architecture(
+            stem=stem,
+            stages=stages,
+            norm=norm,
+            head=head,
+            outputs=outputs,
+            activation=self.network_activation(),
+            input_size=self.input_size(),
+        )
+        self.check_all_placed()
+        return Structure(architecture, self.named(architecture), self.outputs)
+
+    # ---- splitting the graph at its sums
+
+    def chain(self, id: str) -> list[Node]:
+        """The layers that lead to a tensor, back to the last sum or input (included), in order."""
+        found: list[Node] = []
+        while True:
+            node = self.nodes[id]
+            found.append(node)
+            if isinstance(node.op, g.Input | g.Add) or not node.inputs:
+                return found[::-1]
+            if len(node.inputs) != 1:
+                raise unplaced(node, "a block")
+            id = self.resolve(node.inputs[0])
+
+    def split(self, add: Node) -> Split:
+        if len(add.inputs) != 2:
+            raise MismatchError(f"{add.layer!r} adds {len(add.inputs)} tensors; a block adds two")
+        one, other = (self.chain(source) for source in self.sources(add))
+        shared = 0
+        while shared < min(len(one), len(other)) and one[shared] is other[shared]:
+            shared += 1
+        if not shared:
+            raise MismatchError(f"the two ways into {add.layer!r} start at different layers")
+        before, ways = one[:shared], [one[shared:], other[shared:]]
+        ways.sort(key=lambda way: sum(isinstance(n.op, g.Convolution) for n in way))
+        return Split(add, before, short=ways[0], long=ways[1])
+
+    def own(self, previous: Node, split: Split) -> list[Node]:
+        """What lies between the previous sum and the parting of the ways."""
+        start, *rest = split.before
+        if start is not previous:
+            raise MismatchError(f"{split.add.layer!r} does not follow {previous.layer!r}")
+        if self.is_activated(previous):
+            self.placed.add(rest[0].id) if rest else None
+            rest = rest[1:]
+        return rest
+
+    def is_activated(self, add: Node) -> bool:
+        """Whether a sum is activated before anything reads it: a block as of 2015."""
+        readers = self.readers.get(add.id, [])
+        return len(readers) == 1 and isinstance(readers[0].op, g.Activation)
+
+    # ---- the parts
+
+    def stem(self, nodes: Sequence[Node]) -> tuple[Stem, Tokens]:
+        tokens = Tokens(list(nodes))
+        source = tokens.take(g.Input)
+        if source is None:
+            raise tokens.refuse("the stem")
+        self.placed.add(source[0].id)
+        rescaling = self.rescaling(tokens)
+        data_norm = self.norm(tokens, "bn_data")
+        conv = self.conv(tokens, "conv1", "the stem")
+        norm = self.norm(tokens, "bn1")
+        activated = self.act(tokens)
+        pool = self.pool(tokens, positive=activated and set(self.activations) <= NON_NEGATIVE)
+        return Stem(conv, norm, activated, pool, data_norm, rescaling), tokens
+
+    def rescaling(self, tokens: Tokens) -> tuple[float, float] | None:
+        found = tokens.take(g.Rescaling)
+        if found is None:
+            return None
+        self.placed.add(found[0].id)
+        return found[1].scale, found[1].offset
+
+    def block(self, number: int, split: Split, shared: Tokens) -> Block:
+        """Block `number` of the network, with module names `@number.…` until stages are known."""
+        name = f"@{number}"
+        self.placed.add(split.add.id)
+        preactivation = not self.is_activated(split.add)
+        has_shared = bool(shared.nodes)
+        if has_shared and not preactivation:
+            raise shared.refuse(f"the start of the block that {split.add.layer!r} closes")
+        long = Tokens([*shared.nodes, *split.long])
+        parse = self.before if preactivation else self.after
+        convs, norms = parse(long, name, split.add.layer)
+        shortcut = self.shortcut(Tokens(list(split.short)), name, split, has_shared)
+        if len(convs) not in (2, 3):
+            raise MismatchError(
+                f"the block that {split.add.layer!r} closes has {len(convs)} convolutions; "
+                "a basic block has 2, a bottleneck 3"
+            )
+        return Block(tuple(convs), tuple(norms), shortcut, preactivation)
+
+    def after(
+        self, tokens: Tokens, name: str, where: str
+    ) -> tuple[list[Conv], list[Norm | None]]:
+        convs: list[Conv] = []
+        norms: list[Norm | None] = []
+        place = f"the block that {where!r} closes"
+        while tokens.nodes:
+            if convs and not self.act(tokens):
+                raise tokens.refuse(place)
+            number = len(convs) + 1
+            convs.append(self.conv(tokens, f"{name}.conv{number}", place))
+            norms.append(self.norm(tokens, f"{name}.bn{number}"))
+        return convs, norms
+
+    def before(
+        self, tokens: Tokens, name: str, where: str
+    ) -> tuple[list[Conv], list[Norm | None]]:
+        convs: list[Conv] = []
+        norms: list[Norm | None] = []
+        place = f"the block that {where!r} closes"
+        while tokens.nodes:
+            number = len(convs) + 1
+            norms.append(self.norm(tokens, f"{name}.bn{number}"))
+            activated = self.act(tokens)
+            if activated != (norms[-1] is not None) and (activated or number > 1):
+                raise unplaced(tokens.nodes[0] if tokens.nodes else self.nodes[where], place)
+            convs.append(self.conv(tokens, f"{name}.conv{number}", place))
+        return convs, norms
+
+    def shortcut(
+        self, tokens: Tokens, name: str, split: Split, has_shared: bool
+    ) -> Shortcut | None:
+        if not tokens.nodes:
+            return None if not has_shared else Shortcut(source="preactivation")
+        pool = self.pool(tokens, positive=True)
+        place = f"the shortcut into {split.add.layer!r}"
+        conv = None
+        if tokens.nodes:
+            conv = self.conv(tokens, f"{name}.downsample.0", place)
+        norm = self.norm(tokens, f"{name}.downsample.1")
+        if tokens.nodes:
+            raise tokens.refuse(place)
+        return Shortcut(conv, norm, pool, "preactivation" if has_shared else "input")
+
+    # ---- single layers
+
+    def conv(self, tokens: Tokens, module: str, place: str) -> Conv:
+        padded = tokens.take(g.ZeroPad)
+        found = tokens.take(g.Convolution)
+        if found is None:
+            raise tokens.refuse(place) if tokens.nodes else MismatchError(
+                f"a convolution is missing at the end of {place}"
+            )
+        node, op = found
+        if op.depthwise:
+            raise unplaced(node, place)
+        height, width, inputs, outputs = self.shapes.kernel(node.layer)
+        if (height, width) != op.kernel:
+            raise MismatchError(
+                f"{node.layer}/kernel is {height}x{width}, but model_config says "
+                f"{op.kernel[0]}x{op.kernel[1]}"
+            )
+        self.place(module, node, padded)
+        return Conv(
+            in_channels=inputs * op.groups,
+            out_channels=outputs,
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=padding(node, op, padded[1].sides if padded else (0, 0, 0, 0), self.theano),
+            groups=op.groups,
+            bias=op.bias,
+            dilation=op.dilation,
+        )
+
+    def norm(self, tokens: Tokens, module: str) -> Norm | None:
+        found = tokens.take(g.BatchNorm)
+        if found is None:
+            return None
+        node, op = found
+        self.place(module, node)
+        scale = tokens.take(g.Scale)
+        if scale:
+            self.place(f"{module}.scale", scale[0])
+            self.outputs[module] = scale[0].layer
+        return Norm(
+            channels=self.shapes.vector(node.layer),
+            eps=op.eps,
+            momentum=round(1 - op.momentum, 12),
+            gamma=op.gamma,
+            beta=op.beta,
+            rescale=scale is not None,
+        )
+
+    def act(self, tokens: Tokens) -> bool:
+        found = tokens.take(g.Activation)
+        if found is None:
+            return False
+        self.placed.add(found[0].id)
+        self.activations.setdefault(found[1].name, found[0])
+        return True
+
+    @property
+    def activations(self) -> dict[str, Node]:
+        return self.__dict__.setdefault("_activations", {})
+
+    def network_activation(self) -> str:
+        names = list(self.activations)
+        if len(names) > 1:
+            raise MismatchError(
+                f"the network mixes activations: {', '.join(names)}",
+                [f"{name}: first in {node.layer!r}" for name, node in self.activations.items()],
+            )
+        if names and names[0] not in KNOWN_ACTIVATIONS:
+            node = self.activations[names[0]]
+            raise MismatchError(f"activation {names[0]!r} of {node.layer!r} is not known")
+        return names[0] if names else "relu"
+
+    def pool(self, tokens: Tokens, positive: bool) -> Pool | None:
+        pads = isinstance(tokens.nodes[0].op, g.ZeroPad) if tokens.nodes else False
+        if pads and not (len(tokens.nodes) > 1 and isinstance(tokens.nodes[1].op, g.Pooling)):
+            return None
+        padded = tokens.take(g.ZeroPad)
+        found = tokens.take(g.Pooling)
+        if found is None:
+            return None
+        node, op = found
+        self.placed |= {node.id} | ({padded[0].id} if padded else set())
+        sides = padded[1].sides if padded else (0, 0, 0, 0)
+        if padded and op.mode == "avg":
+            raise unplaced(padded[0], "front of an average pool")
+        amount = padding(node, op, sides, self.theano)
+        fill: Any = "zero" if padded and amount != 0 and not positive else "-inf"
+        return Pool(op.kernel, op.stride, amount, fill, op.mode)
+
+    def place(self, module: str, node: Node, padded: tuple[Node, Any] | None = None) -> None:
+        self.layers[module] = node.layer
+        self.outputs[module] = node.layer
+        self.placed.add(node.id)
+        if padded:
+            self.placed.add(padded[0].id)
+
+    # ---- from a list of blocks to stages with names
+
+    def stages(self, blocks: Sequence[Block]) -> tuple[tuple[Block, ...], ...]:
+        """A new stage starts where the number of channels changes."""
+        stages: list[list[Block]] = []
+        for block in blocks:
+            if not stages or block.out_channels != stages[-1][-1].out_channels:
+                stages.append([])
+            stages[-1].append(block)
+        return tuple(tuple(stage) for stage in stages)
+
+    def name_blocks(self, stages: Sequence[Sequence[Block]], sums: Sequence[Node]) -> None:
+        names = [f"layer{s}.{i}" for s, stage in enumerate(stages, 1) for i in range(len(stage))]
+        renamed = {f"@{number}": name for number, name in enumerate(names)}
+        for table in (self.layers, self.outputs):
+            for module in [key for key in table if key.startswith("@")]:
+                block, _, rest = module.partition(".")
+                table[f"{renamed[block]}.{rest}"] = table.pop(module)
+        for name, add in zip(names, sums, strict=True):
+            last = self.readers[add.id][0] if self.is_activated(add) else add
+            self.outputs[name] = last.layer
+
+    # ---- after the last block
+
+    def tail(
+        self, last: Node, stages: Sequence[Sequence[Block]]
+    ) -> tuple[Norm | None, tuple[HeadLayer, ...], tuple[Output, ...]]:
+        features, norm = last, None
+        if self.is_activated(last):
+            features = self.readers[last.id][0]
+            self.placed.add(features.id)
+        elif self.readers.get(last.id):
+            tokens = Tokens(self.line(last))
+            norm = self.norm(tokens, "norm")
+            if norm:
+                features = tokens.nodes[0] if tokens.nodes else last
+                self.act(tokens)
+                self.outputs["features"] = features.layer
+        head = self.head(features)
+        outputs = tuple(self.output(id, features, head) for id in self.graph.outputs)
+        kept = {output.layer for output in outputs}
+        head = tuple(layer for layer in head if self.is_used(layer, head, kept))
+        return norm, head, outputs
+
+    def is_used(self, layer: HeadLayer, head: Sequence[HeadLayer], kept: set[str]) -> bool:
+        """Whether a head layer leads to an output (a final softmax does not)."""
+        return layer.name in kept or any(
+            other.source == layer.name and self.is_used(other, head, kept) for other in head
+        )
+
+    def line(self, node: Node) -> list[Node]:
+        """The layers after a node, for as long as each has one reader."""
+        found: list[Node] = []
+        while len(self.readers.get(node.id, [])) == 1:
+            node = self.readers[node.id][0]
+            found.append(node)
+        return found
+
+    def head(self, features: Node) -> tuple[HeadLayer, ...]:
+        """Every layer after the features, each with the one it reads."""
+        names = {features.id: ""}
+        found: list[HeadLayer] = []
+        for node in self.graph.nodes:
+            sources = self.sources(node)
+            if node.id in self.skipped or len(sources) != 1 or sources[0] not in names:
+                continue
+            if node.id in self.placed:
+                continue
+            built_in = node.id.endswith("/activation")
+            name = f"{node.layer}_activation" if built_in else node.layer
+            found.append(self.head_layer(node, name, names[sources[0]]))
+            names[node.id] = name
+            self.placed.add(node.id)
+        return tuple(found)
+
+    def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
+        op = node.op
+        if isinstance(op, g.Dense):
+            inputs, outputs = self.shapes.dense(node.layer)
+            self.place(f"head:{name}", node)
+            return HeadLayer(name, "dense", source, inputs, outputs, op.bias)
+        if isinstance(op, g.BatchNorm):
+            norm = self.norm(Tokens([node]), f"head:{name}")
+            return HeadLayer(name, "norm", source, norm=norm)
+        if isinstance(op, g.Pooling):
+            kind: HeadKind = "avg_pool" if op.mode == "avg" else "max_pool"
+            return HeadLayer(name, kind, source, pool=self.pool(Tokens([node]), positive=True))
+        if isinstance(op, g.GlobalPooling):
+            kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
+            return HeadLayer(name, kind, source)
+        if isinstance(op, g.Flatten):
+            return HeadLayer(name, "flatten_chw" if self.graph.channels_first else "flatten_hwc", source)
+        if isinstance(op, g.Dropout):
+            return HeadLayer(name, "dropout", source, rate=op.rate)
+        if isinstance(op, g.Rescaling):
+            return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
+        if isinstance(op, g.Activation) and op.name in KNOWN_ACTIVATIONS:
+            return HeadLayer(name, "activation", source, activation=op.name)
+        if isinstance(op, g.Activation):
+            op = g.Unknown(f"activation {op.name!r}", "it is not the same in torch, or unknown")
+        raise unplaced(replace(node, op=op), "the head")
+
+    def output(self, id: str, features: Node, head: Sequence[HeadLayer]) -> Output:
+        """What the model returns, less the activation that ends it."""
+        node = self.nodes[self.resolve(id)]
+        if node is features:
+            return Output(node.layer, "")
+        by_name = {layer.name: layer for layer in head}
+        name = f"{node.layer}_activation" if node.id.endswith("/activation") else node.layer
+        if name not in by_name:
+            raise MismatchError(
+                f"the model's output {node.layer!r} is not computed from its last block",
+                hints=["save a model that ends in one head, or in the last block"],
+            )
+        layer = by_name[name]
+        if layer.kind == "activation" and any(one.kind == "dense" for one in head):
+            return Output(node.layer, layer.source, str(layer.activation))
+        return Output(node.layer, name)
+
+    def named(self, architecture: Architecture) -> dict[str, str]:
+        """`layers`, with the head's modules under their torch names."""
+        from resnet_pt.tensors import head_prefix
+
+        modules = {f"head:{one.name}": head_prefix(architecture, one) for one in architecture.head}
+        for table in (self.layers, self.outputs):
+            for key in [key for key in table if key.startswith("head:")]:
+                table[modules[key]] = table.pop(key)
+        return dict(self.layers)
+
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) where the model fixes it."""
+        for node in self.graph.nodes:
+            if isinstance(node.op, g.Input) and len(node.op.shape) == 4:
+                shape = node.op.shape[2:] if self.graph.channels_first else node.op.shape[1:3]
+                if shape[0] is not None and shape[1] is not None:
+                    return shape[0], shape[1]
+        return None
+
+    def check_all_placed(self) -> None:
+        for node in self.graph.nodes:
+            if node.id not in self.placed and node.id not in self.skipped:
+                raise unplaced(node, "any part")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A block: what comes before its ways part, and the two ways, up to the sum."""
+
+    add: Node
+    before: list[Node]
+    short: list[Node]
+    long: list[Node]
+
+
+KNOWN_ACTIVATIONS = frozenset(
+    "linear relu relu6 elu selu gelu silu swish sigmoid tanh softplus softsign softmax".split()
+)
+
+
+NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})
+
+
+def padding(
+    node: Node, op: g.Convolution | g.Pooling, sides: g.Sides, theano: bool
+) -> Padding:
+    """Zeros around a layer's input, in the plainest form that says the same.
+
+    'same' with stride 1 and an odd window is a fixed number on all sides; Theano's 'same' always
+    is: half the window (keras 1.2.2 and 2.x `backend/theano_backend.py`, border_mode 'half').
+    """
+    dilation = op.dilation if isinstance(op, g.Convolution) else (1, 1)
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(op.kernel, dilation, strict=True))
+    if op.padding == "same" and reach != (1, 1):
+        odd = all(size % 2 for size in reach)
+        if not theano and not (op.stride == (1, 1) and odd):
+            if any(sides):
+                raise unplaced(node, "a place behind zero padding, with 'same' padding of its own")
+            return "same"
+        rows, columns = (size // 2 for size in reach)
+        sides = (sides[0] + columns, sides[1] + columns, sides[2] + rows, sides[3] + rows)
+    elif op.padding not in ("same", "valid"):
+        raise unplaced(node, f"a place with padding {op.padding!r}")
+    return sides[0] if len(set(sides)) == 1 else sides
+
+
+def describe(graph: Graph) -> str:
+    """One line on a network that is not a ResNet."""
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        name = type(node.op).__name__
+        counts[name] = counts.get(name, 0) + 1
+    convs, dense = counts.get("Convolution", 0), counts.get("Dense", 0)
+    known = {(13, 3): "VGG16", (16, 3): "VGG19", (5, 3): "AlexNet"}.get((convs, dense))
+    return known or f"a plain network of {convs} convolutions and {dense} Dense layers"

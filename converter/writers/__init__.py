@@ -1,0 +1,1 @@
+"""One file per output format; its `SUFFIXES` say which TARGETs it writes."""

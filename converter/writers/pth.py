@@ -1,0 +1,30 @@
+"""A plain torch `state_dict`, with what describes it as torch's own `_extra_state`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from converter.checkpoint import Array
+
+SUFFIXES = (".pth", ".pt")
+
+
+def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
+    """Write to an open file: torch names the archive after a path, which would make the bytes
+    depend on the name."""
+    import torch
+
+    state: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    state["_extra_state"] = dict(description)
+    torch.save(state, file)
+
+
+def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """(tensors, description), through torch's restricted unpickler."""
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    description = state.pop("_extra_state")
+    return {name: tensor.numpy() for name, tensor in state.items()}, description

@@ -1,0 +1,28 @@
+"""The PyTorch side: ResNets that compute what their Keras originals computed.
+
+Knows nothing of Keras or HDF5. `Architecture` and what it needs import without torch; the
+network itself is imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resnet_pt.architecture import Architecture
+from resnet_pt.factory import resnet
+
+if TYPE_CHECKING:
+    from resnet_pt.files import load
+    from resnet_pt.network import ResNet
+
+__all__ = ["Architecture", "ResNet", "load", "resnet"]
+
+_WITH_TORCH = {"ResNet": "resnet_pt.network", "load": "resnet_pt.files"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module 'resnet_pt' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_WITH_TORCH[name]), name)

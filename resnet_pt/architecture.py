@@ -1,0 +1,241 @@
+"""What a network is, as plain frozen data: everything but the numbers in its tensors.
+
+An `Architecture` is the one description that travels with converted weights. It needs neither
+torch nor Keras, becomes JSON and comes back equal, and names every tensor of the network that
+`resnet_pt.ResNet` builds from it.
+
+The defaults are torchvision's ResNet-50 (stride on the 3x3, no convolution bias, epsilon 1e-5);
+what a Keras file says differently is stated field by field, never assumed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+Shape = tuple[int, ...]
+
+Padding = int | tuple[int, int, int, int] | Literal["same"]
+"""Zeros around a map: one number for all sides, (left, right, top, bottom), or TensorFlow's
+'same', whose amount depends on the size of the map and is computed when the network runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """A 2-D convolution; its weight is (out_channels, in_channels / groups, *kernel)."""
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = 0
+    groups: int = 1
+    bias: bool = False
+    dilation: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """Batch normalisation over `channels`, with torch's meaning of momentum (Keras' 0.99 is 0.01).
+
+    `gamma` and `beta` say whether the original had them: where it had none, the tensor holds
+    ones or zeros and is not trained. `rescale` adds the custom Scale layer of the 2016 Caffe
+    ports (a second gamma and beta), as a module of its own.
+    """
+
+    channels: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+    gamma: bool = True
+    beta: bool = True
+    rescale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pooling window. `fill` is what padding holds: nothing (-inf), or zeros, which matter
+    where the map can be negative (the stem of a pre-activation network)."""
+
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (2, 2)
+    padding: Padding = 1
+    fill: Literal["-inf", "zero"] = "-inf"
+    mode: Literal["max", "avg"] = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """The short way round a block: a pool, then a convolution, then a norm, each optional.
+
+    `source` is the block's input, or, in a pre-activation block, that input after its first
+    norm and activation.
+    """
+
+    conv: Conv | None = None
+    norm: Norm | None = None
+    pool: Pool | None = None
+    source: Literal["input", "preactivation"] = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A residual block.
+
+    Without `preactivation`, norm i follows convolution i and an activation follows the sum
+    (He et al. 2015). With it, norm i and an activation come before convolution i and the sum is
+    the output (He et al. 2016); a missing first norm means that the input was activated already.
+    """
+
+    convs: tuple[Conv, ...]
+    norms: tuple[Norm | None, ...]
+    shortcut: Shortcut | None = None
+    preactivation: bool = False
+
+    @property
+    def out_channels(self) -> int:
+        return self.convs[-1].out_channels
+
+    @property
+    def stride(self) -> int:
+        """By how much the block shrinks its map."""
+        total = 1
+        for conv in self.convs:
+            total *= conv.stride[0]
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """From the picture to the first block. `rescaling` is (scale, offset) of a Rescaling layer,
+    `data_norm` a norm of the picture itself (MXNet's `bn_data`)."""
+
+    conv: Conv
+    norm: Norm | None
+    activation: bool = True
+    pool: Pool | None = Pool()
+    data_norm: Norm | None = None
+    rescaling: tuple[float, float] | None = None
+
+
+HeadKind = Literal[
+    "global_avg_pool",
+    "global_max_pool",
+    "avg_pool",
+    "max_pool",
+    "flatten_hwc",
+    "flatten_chw",
+    "dense",
+    "norm",
+    "dropout",
+    "activation",
+    "rescaling",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLayer:
+    """One layer after the last block. `name` is the Keras layer's; `source` names the layer
+    whose output it reads ('' for the features). Fields that its kind has no use for stay None."""
+
+    name: str
+    kind: HeadKind
+    source: str = ""
+    in_features: int | None = None
+    out_features: int | None = None
+    bias: bool | None = None
+    norm: Norm | None = None
+    pool: Pool | None = None
+    rate: float | None = None
+    activation: str | None = None
+    rescaling: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output of the Keras model: `layer` computes its logits, `activation` (softmax, sigmoid,
+    linear …) is what Keras applied to them last, and what this network leaves out."""
+
+    name: str
+    layer: str
+    activation: str = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A whole residual network. `norm` is the last norm of a pre-activation network.
+
+    `activation` is the one used between the layers. `input_size` is (height, width) where the
+    original fixed it. `preprocessing` says what the original project did to its pictures
+    ('caffe', 'tf', 'torch', 'raw'), where that is known: it is not part of `forward`.
+    """
+
+    stem: Stem
+    stages: tuple[tuple[Block, ...], ...]
+    norm: Norm | None = None
+    head: tuple[HeadLayer, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    activation: str = "relu"
+    input_size: tuple[int, int] | None = None
+    preprocessing: str | None = None
+
+    @property
+    def in_channels(self) -> int:
+        return self.stem.conv.in_channels
+
+    @property
+    def features(self) -> int:
+        """Channels of the map that the last block gives."""
+        return self.stages[-1][-1].out_channels
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        return tuple(len(stage) for stage in self.stages)
+
+    @property
+    def classes(self) -> int | None:
+        """Number of logits of the only output, or None without one (headless, several)."""
+        by_name = {layer.name: layer for layer in self.head}
+        if len(self.outputs) != 1 or self.outputs[0].layer not in by_name:
+            return None
+        layer = by_name[self.outputs[0].layer]
+        while layer.kind in ("dropout", "activation", "rescaling") and layer.source in by_name:
+            layer = by_name[layer.source]
+        return layer.out_features if layer.kind == "dense" else None
+
+    @property
+    def is_plain_head(self) -> bool:
+        """Whether the head is torchvision's `avgpool` and `fc`: a pool down to one pixel, a
+        Flatten where there was one, and one Dense layer."""
+        kinds = [layer.kind for layer in self.head if layer.kind != "dropout"]
+        pools = ("global_avg_pool", "avg_pool")
+        if len(self.outputs) != 1 or not kinds or kinds[0] not in pools:
+            return False
+        flat = [kind for kind in kinds[1:] if not kind.startswith("flatten")]
+        dropped = any(layer.kind == "dropout" for layer in self.head)
+        one_pixel = not self.head[-1].in_features or self.head[-1].in_features == self.features
+        return flat == ["dense"] and one_pixel and not dropped and self.is_chain
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each head layer reads the one before it."""
+        names = ["", *(layer.name for layer in self.head)]
+        return [layer.source for layer in self.head] == names[:-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers: what goes into a file."""
+        return json.loads(msgspec.json.encode(self))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Architecture:
+        """The inverse of `to_dict`.
+
+        Raises ValueError, naming the field, for data that is not such a description, and for one
+        with a field that this version does not know (ignoring it could change the network).
+        """
+        architecture = msgspec.convert(data, cls)
+        if architecture.to_dict() != data:
+            raise ValueError("the architecture holds fields that this version does not know")
+        return architecture

@@ -1,0 +1,131 @@
+"""`load`: a converted file → the network, ready to run."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet_pt.architecture import Architecture
+from resnet_pt.digest import digest
+from resnet_pt.network import FORMAT, ResNet
+from resnet_pt.tensors import tensors
+
+EXTRA_STATE = "_extra_state"
+MAX_HEADER = 100_000_000
+"""The limit of the safetensors format."""
+
+
+class FileError(ValueError):
+    """A file that is not a converted network, or is not as it was written."""
+
+
+def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResNet:
+    """The network in a `.pth` or `.safetensors` file, in eval mode, on `device`.
+
+    The file says which network it is: no other argument is needed. Names, shapes and dtypes are
+    held against that architecture, and a checksum against the tensors, before anything is used.
+
+    Raises FileError, naming what is wrong, for any other file; OSError if it cannot be read.
+    """
+    path = Path(path)
+    state, description = read(path)
+    try:
+        architecture = Architecture.from_dict(description.get("architecture"))
+    except ValueError as error:
+        raise FileError(f"{path}: the architecture in the file is not readable: {error}") from error
+    _check_tensors(path, state, tensors(architecture))
+    _check_digest(path, state, description)
+    with torch.device("meta"):
+        model = ResNet(architecture)
+    state[EXTRA_STATE] = model.get_extra_state()
+    model.load_state_dict(state, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    freeze_absent(model)
+    return model.to(device).eval()
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, description) of a file of either format, told by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(b"PK\x03\x04"):
+        return _read_pth(path)
+    if len(start) == 8 and 2 <= struct.unpack("<Q", start)[0] <= MAX_HEADER:
+        return _read_safetensors(path)
+    raise FileError(f"{path} is neither a .pth nor a .safetensors file")
+
+
+def _read_pth(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets
+        raise FileError(f"{path} is not a plain torch state_dict: {error}") from error
+    if not isinstance(state, dict) or not isinstance(state.get(EXTRA_STATE), dict):
+        raise FileError(f"{path} does not describe its network: convert-weights did not write it")
+    return state, _known_format(path, state.pop(EXTRA_STATE))
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise FileError(f"{path} is not a safetensors file: {error}") from error
+    state.pop(EXTRA_STATE, None)
+    try:
+        description = json.loads(metadata["resnet_pt"])
+    except (KeyError, ValueError):
+        raise FileError(
+            f"{path} does not describe its network: convert-weights did not write it"
+        ) from None
+    return state, _known_format(path, description)
+
+
+def _known_format(path: Path, description: Any) -> dict[str, Any]:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise FileError(f"{path} has a format that this version of resnet_pt does not know")
+    return description
+
+
+def _check_tensors(path: Path, state: dict[str, Any], shapes: dict[str, Any]) -> None:
+    wrong = [f"missing {name}" for name in shapes if name not in state]
+    wrong += [f"unknown {name}" for name in state if name not in shapes]
+    for name, tensor in state.items():
+        expected = torch.int64 if name.endswith("num_batches_tracked") else torch.float32
+        if name in shapes and tuple(tensor.shape) != shapes[name]:
+            wrong.append(f"{name} is {tuple(tensor.shape)}, not {shapes[name]}")
+        elif name in shapes and tensor.dtype != expected and not tensor.dtype.is_floating_point:
+            wrong.append(f"{name} is {tensor.dtype}, not {expected}")
+    if wrong:
+        more = f" … and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise FileError(f"{path} does not hold its network: {'; '.join(wrong[:5])}{more}")
+
+
+def _check_digest(path: Path, state: dict[str, Any], description: dict[str, Any]) -> None:
+    """A file that was trained on and saved again has no checksum, and needs none."""
+    written = description.pop("sha256", None)
+    if written is None:
+        return
+    found = digest(description, ((name, tensor.numpy()) for name, tensor in state.items()))
+    if found != written:
+        raise FileError(f"{path} is damaged: its tensors are not those that were written")
+
+
+def freeze_absent(model: ResNet) -> None:
+    """Freeze the gammas and betas that the Keras network did not have."""
+    from resnet_pt.tensors import parts
+
+    for part in parts(model.architecture):
+        module = model.get_submodule(part.module)
+        for target in part.targets:
+            if target.parameter and not target.required:
+                getattr(module, target.name).requires_grad_(False)

@@ -1,0 +1,222 @@
+"""The few layers that Keras has and torch lacks, and how each description becomes a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnet_pt.architecture import Conv, Norm, Padding, Pool
+
+Pads = tuple[int, int, int, int]
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Zeros (before, after) that TensorFlow's 'same' adds to an axis of `size` elements.
+
+    The output has ceil(size / stride) elements and the odd zero goes to the end, so that a
+    strided layer pads an even and an odd map differently: torch's `padding=` cannot say this.
+    Source: tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2.
+    """
+    reach = dilation * (kernel - 1) + 1
+    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    return total // 2, total - total // 2
+
+
+def pads(
+    padding: Padding,
+    x: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> Pads:
+    """(left, right, top, bottom) for a map (N, C, H, W), as `F.pad` takes them."""
+    if isinstance(padding, int):
+        return (padding, padding, padding, padding)
+    if isinstance(padding, tuple):
+        return padding
+    top, bottom = same_padding(x.shape[-2], kernel[0], stride[0], dilation[0])
+    left, right = same_padding(x.shape[-1], kernel[1], stride[1], dilation[1])
+    return left, right, top, bottom
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose padding torch cannot state: 'same' with a stride, or one-sided."""
+
+    def __init__(self, conv: Conv) -> None:
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel,
+            conv.stride,
+            groups=conv.groups,
+            bias=conv.bias,
+            dilation=conv.dilation,
+        )
+        self.pads = conv.padding
+        self.window = (conv.kernel, conv.stride, conv.dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, pads(self.pads, x, *self.window)))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, pads={self.pads}"
+
+
+class PaddedMaxPool2d(nn.MaxPool2d):
+    """A max-pool whose padding torch cannot state: 'same', one-sided, or with zeros that can win
+    over a negative map."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool.kernel, pool.stride)
+        self.pads = pool.padding
+        self.fill = float("-inf") if pool.fill == "-inf" else 0.0
+        self.window = (pool.kernel, pool.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, pads(self.pads, x, *self.window), value=self.fill))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, pads={self.pads}, fill={self.fill}"
+
+
+class PaddedAvgPool2d(nn.AvgPool2d):
+    """An average pool with 'same' padding: Keras divides by the elements that are really there."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool.kernel, pool.stride)
+        self.pads = pool.padding
+        self.window = (pool.kernel, pool.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        amount = pads(self.pads, x, *self.window)
+        present = F.pad(torch.ones_like(x[:1, :1]), amount)
+        return super().forward(F.pad(x, amount)) / super().forward(present)
+
+
+class Scale(nn.Module):
+    """The custom Scale layer of the Caffe ports: x * weight + bias, a pair for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class ScaledBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation followed by a `Scale`."""
+
+    def __init__(self, channels: int, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum)
+        self.scale = Scale(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale(super().forward(x))  # type: ignore[no-any-return]
+
+
+class GlobalMaxPool2d(nn.Module):
+    """(N, C, H, W) → (N, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax((2, 3), keepdim=True)
+
+
+class FlattenHWC(nn.Module):
+    """(N, C, H, W) → (N, H * W * C): the order in which a channels-last Flatten writes a map, and
+    so the order of the weights that read it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
+
+
+class Rescaling(nn.Module):
+    """x * scale + offset, from a Keras Rescaling layer."""
+
+    def __init__(self, scale: float, offset: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.offset
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}, offset={self.offset}"
+
+
+def convolution(conv: Conv) -> nn.Conv2d:
+    """The plainest module that computes `conv`."""
+    if not isinstance(conv.padding, int):
+        return PaddedConv2d(conv)
+    return nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel,
+        conv.stride,
+        conv.padding,
+        groups=conv.groups,
+        bias=conv.bias,
+        dilation=conv.dilation,
+    )
+
+
+def normalisation(norm: Norm, flat: bool = False) -> nn.Module:
+    """BatchNorm for a map, or for a vector if `flat`; vectors that Keras had not are frozen."""
+    if norm.rescale:
+        return ScaledBatchNorm2d(norm.channels, norm.eps, norm.momentum)
+    kind = nn.BatchNorm1d if flat else nn.BatchNorm2d
+    module = kind(norm.channels, eps=norm.eps, momentum=norm.momentum)
+    module.weight.requires_grad_(norm.gamma)
+    module.bias.requires_grad_(norm.beta)
+    return module
+
+
+def pooling(pool: Pool) -> nn.Module:
+    """The plainest module that computes `pool`; square windows print as torchvision's do."""
+    plain = isinstance(pool.padding, int) and (pool.fill == "-inf" or pool.padding == 0)
+    if pool.mode == "avg":
+        whole = pool.padding == 0
+        return nn.AvgPool2d(_square(pool.kernel), _square(pool.stride)) if whole else _avg(pool)
+    if not plain:
+        return PaddedMaxPool2d(pool)
+    return nn.MaxPool2d(_square(pool.kernel), _square(pool.stride), pool.padding)  # type: ignore[arg-type]
+
+
+def _avg(pool: Pool) -> nn.Module:
+    return PaddedAvgPool2d(pool)
+
+
+def _square(pair: tuple[int, int]) -> Any:
+    return pair[0] if pair[0] == pair[1] else pair
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "linear": nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "hard_swish": nn.Hardswish,
+    "mish": nn.Mish,
+}
+"""Keras' names. Keras' softmax works on the last axis and is added where it is used; its
+leaky_relu, hard_sigmoid and PReLU differ from torch's or have weights, and are not here."""
+
+
+def activation(name: str) -> nn.Module:
+    """A new activation module; KeyError for one that is not exactly the same in torch."""
+    if name == "softmax":
+        return nn.Softmax(dim=-1)
+    return nn.ReLU(inplace=True) if name == "relu" else ACTIVATIONS[name]()

@@ -1,0 +1,216 @@
+"""ResNet as torchvision names it, built from an `Architecture`, readable top to bottom."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor, nn
+
+from resnet_pt import layers
+from resnet_pt.architecture import Architecture, Block, HeadLayer, Shortcut
+from resnet_pt.factory import resnet
+from resnet_pt.tensors import module_name
+
+FORMAT = 1
+"""Version of the description in a file; a reader refuses one that it does not know."""
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with norms between them, and a sum with the shortcut.
+
+    Input (N, C_in, H, W), output (N, C_out, H / stride, W / stride).
+    """
+
+    def __init__(self, block: Block, activation: str) -> None:
+        super().__init__()
+        self.preactivation = block.preactivation
+        self.convolutions = len(block.convs)
+        self.shortcut_source = block.shortcut.source if block.shortcut else "input"
+        for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), start=1):
+            pair: list[tuple[str, nn.Module]] = [(f"conv{number}", layers.convolution(conv))]
+            if norm:
+                after = 0 if block.preactivation else 1
+                pair.insert(after, (f"bn{number}", layers.normalisation(norm)))
+            for name, module in pair:
+                self.add_module(name, module)
+        self.relu = layers.activation(activation)
+        if block.shortcut:
+            self.downsample = _shortcut(block.shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._before(x) if self.preactivation else self._after(x)
+
+    def _after(self, x: Tensor) -> Tensor:
+        y = x
+        for number in range(1, self.convolutions + 1):
+            y = self._norm(number, getattr(self, f"conv{number}")(y))
+            if number < self.convolutions:
+                y = self.relu(y)
+        y = y + self._short(x)
+        return self.relu(y)  # type: ignore[no-any-return]
+
+    def _before(self, x: Tensor) -> Tensor:
+        first = y = self._activated(1, x)
+        for number in range(1, self.convolutions + 1):
+            y = y if number == 1 else self._activated(number, y)
+            y = getattr(self, f"conv{number}")(y)
+        return y + self._short(first if self.shortcut_source == "preactivation" else x)
+
+    def _activated(self, number: int, x: Tensor) -> Tensor:
+        if number == 1 and not hasattr(self, "bn1"):
+            return x  # the stem's own activation came just before
+        return self.relu(self._norm(number, x))  # type: ignore[no-any-return]
+
+    def _norm(self, number: int, x: Tensor) -> Tensor:
+        norm = getattr(self, f"bn{number}", None)
+        return x if norm is None else norm(x)
+
+    def _short(self, x: Tensor) -> Tensor:
+        downsample = getattr(self, "downsample", None)
+        return x if downsample is None else downsample(x)
+
+
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1."""
+
+
+class BasicBlock(ResidualBlock):
+    """3x3, 3x3."""
+
+
+BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
+
+
+def _shortcut(shortcut: Shortcut) -> nn.Sequential:
+    modules: list[tuple[str, nn.Module]] = []
+    if shortcut.pool:
+        modules.append(("pool", layers.pooling(shortcut.pool)))
+    if shortcut.conv:
+        modules.append(("0", layers.convolution(shortcut.conv)))
+    if shortcut.norm:
+        modules.append(("1", layers.normalisation(shortcut.norm)))
+    return nn.Sequential(OrderedDict(modules))
+
+
+class Head(nn.ModuleDict):
+    """The layers after the last block, by their Keras names; each reads the one it names."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.sources = {module_name(one.name): module_name(one.source) for one in architecture.head}
+        self.results = {one.name: module_name(one.layer) for one in architecture.outputs}
+        flat: set[str] = set()
+        for layer in architecture.head:
+            is_flat = layer.source in flat or layer.kind == "dense"
+            if is_flat or layer.kind.startswith(("flatten", "global")):
+                flat.add(layer.name)
+            self[module_name(layer.name)] = _head_module(layer, is_flat)
+
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        values = {"": x}
+        for name, module in self.items():
+            values[name] = module(values[self.sources[name]])
+        results = {name: values[layer] for name, layer in self.results.items()}
+        return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
+    if layer.kind == "global_avg_pool":
+        return nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(1))
+    if layer.kind == "global_max_pool":
+        return nn.Sequential(layers.GlobalMaxPool2d(), nn.Flatten(1))
+    if layer.kind in ("avg_pool", "max_pool"):
+        assert layer.pool is not None
+        return layers.pooling(layer.pool)
+    if layer.kind == "dense":
+        assert layer.in_features is not None and layer.out_features is not None
+        return nn.Linear(layer.in_features, layer.out_features, bias=bool(layer.bias))
+    if layer.kind == "norm":
+        assert layer.norm is not None
+        return layers.normalisation(layer.norm, flat)
+    if layer.kind == "rescaling":
+        assert layer.rescaling is not None
+        return layers.Rescaling(*layer.rescaling)
+    if layer.kind == "activation":
+        assert layer.activation is not None
+        return layers.activation(layer.activation)
+    if layer.kind == "dropout":
+        return nn.Dropout(layer.rate or 0.0)
+    return layers.FlattenHWC() if layer.kind == "flatten_hwc" else nn.Flatten(1)
+
+
+class ResNet(nn.Module):
+    """The network of an `Architecture`; torchvision's ResNet-50 without one.
+
+    Input: float (N, C_in, H, W). Output: logits (N, classes); the feature map (N, C, H, W) or
+    its pooled vector (N, C) for a headless network; a dict by Keras layer name for several
+    outputs. `state_dict()` carries the architecture, and a strict `load_state_dict` refuses the
+    weights of another one.
+    """
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture or resnet()
+        stem = self.architecture.stem
+        if stem.rescaling:
+            self.rescaling = layers.Rescaling(*stem.rescaling)
+        if stem.data_norm:
+            self.bn_data = layers.normalisation(stem.data_norm)
+        self.conv1 = layers.convolution(stem.conv)
+        if stem.norm:
+            self.bn1 = layers.normalisation(stem.norm)
+        self.relu = layers.activation(self.architecture.activation)
+        self.stem_activation = stem.activation
+        if stem.pool:
+            self.maxpool = layers.pooling(stem.pool)
+        for number, stage in enumerate(self.architecture.stages, start=1):
+            self.add_module(f"layer{number}", self._stage(stage))
+        if self.architecture.norm:
+            self.norm = layers.normalisation(self.architecture.norm)
+        self._add_head()
+
+    def _stage(self, stage: tuple[Block, ...]) -> nn.Sequential:
+        activation = self.architecture.activation
+        return nn.Sequential(*(BLOCKS[len(block.convs)](block, activation) for block in stage))
+
+    def _add_head(self) -> None:
+        if not self.architecture.is_plain_head:
+            self.head = Head(self.architecture)
+            return
+        pool, dense = self.architecture.head[0], self.architecture.head[-1]
+        whole = pool.kind == "global_avg_pool"
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1)) if whole else _head_module(pool, flat=False)
+        self.fc = _head_module(dense, flat=True)
+
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) → the map of the last block, (N, features, h, w)."""
+        for name in ("rescaling", "bn_data", "conv1", "bn1"):
+            module = getattr(self, name, None)
+            x = x if module is None else module(x)
+        x = self.relu(x) if self.stem_activation else x
+        x = self.maxpool(x) if hasattr(self, "maxpool") else x
+        for number in range(1, len(self.architecture.stages) + 1):
+            x = getattr(self, f"layer{number}")(x)
+        return self.relu(self.norm(x)) if hasattr(self, "norm") else x
+
+    def forward_head(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """The map of the last block → what `forward` returns."""
+        if not hasattr(self, "fc"):
+            return self.head(x)  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What describes the tensors, kept beside them as `_extra_state`."""
+        return {"format": FORMAT, "architecture": self.architecture.to_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Refuse weights that were made for another architecture."""
+        if state.get("architecture") != self.architecture.to_dict():
+            raise ValueError(
+                "these weights belong to another architecture; build the network from theirs: "
+                "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
+            )

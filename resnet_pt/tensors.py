@@ -1,0 +1,116 @@
+"""The tensors of a network, from its `Architecture` alone: names, shapes, and what Keras calls them.
+
+The names are torchvision's. A test holds this list against the `state_dict` that
+`resnet_pt.ResNet` really has; it exists apart so that planning a conversion needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Norm, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of a module. `parameter` is Keras' name for it ('' where Keras has none); one that
+    the original lacks is not `required` and holds `constant`."""
+
+    name: str
+    shape: Shape
+    parameter: str = ""
+    required: bool = True
+    constant: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module with tensors: `module` is its path in the network."""
+
+    module: str
+    kind: Literal["conv", "norm", "scale", "dense"]
+    targets: tuple[Tensor, ...]
+
+
+def tensors(architecture: Architecture) -> dict[str, Shape]:
+    """`{name: shape}` in the order of the network's `state_dict`; a counter has shape ()."""
+    return {
+        f"{part.module}.{target.name}": target.shape
+        for part in parts(architecture)
+        for target in part.targets
+    }
+
+
+def head_prefix(architecture: Architecture, layer: HeadLayer) -> str:
+    """The module that a head layer becomes: torchvision's `fc`, or `head.<name>`."""
+    return "fc" if architecture.is_plain_head else f"head.{module_name(layer.name)}"
+
+
+def module_name(layer: str) -> str:
+    """A Keras layer's name as a module's: torch reserves the dot, files like no slash."""
+    return layer.replace(".", "_").replace("/", "_")
+
+
+def parts(architecture: Architecture) -> Iterator[Part]:
+    """Every module that has tensors, in the order of the network."""
+    stem = architecture.stem
+    if stem.data_norm:
+        yield from _norm("bn_data", stem.data_norm)
+    yield _conv("conv1", stem.conv)
+    if stem.norm:
+        yield from _norm("bn1", stem.norm)
+    for number, stage in enumerate(architecture.stages, start=1):
+        for index, block in enumerate(stage):
+            yield from _block(f"layer{number}.{index}", block)
+    if architecture.norm:
+        yield from _norm("norm", architecture.norm)
+    for layer in architecture.head:
+        yield from _head(head_prefix(architecture, layer), layer)
+
+
+def _block(prefix: str, block: Block) -> Iterator[Part]:
+    for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), start=1):
+        normed = list(_norm(f"{prefix}.bn{number}", norm)) if norm else []
+        convolved = [_conv(f"{prefix}.conv{number}", conv)]
+        yield from (normed + convolved if block.preactivation else convolved + normed)
+    if block.shortcut and block.shortcut.conv:
+        yield _conv(f"{prefix}.downsample.0", block.shortcut.conv)
+    if block.shortcut and block.shortcut.norm:
+        yield from _norm(f"{prefix}.downsample.1", block.shortcut.norm)
+
+
+def _conv(module: str, conv: Conv) -> Part:
+    shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel)
+    bias = (Tensor("bias", (conv.out_channels,), "bias"),) if conv.bias else ()
+    return Part(module, "conv", (Tensor("weight", shape, "kernel"), *bias))
+
+
+def _norm(module: str, norm: Norm) -> Iterator[Part]:
+    shape = (norm.channels,)
+    yield Part(
+        module,
+        "norm",
+        (
+            Tensor("weight", shape, "gamma", norm.gamma, constant=1.0),
+            Tensor("bias", shape, "beta", norm.beta, constant=0.0),
+            Tensor("running_mean", shape, "moving_mean"),
+            Tensor("running_var", shape, "moving_variance"),
+            Tensor("num_batches_tracked", (), "", required=False),
+        ),
+    )
+    if norm.rescale:
+        targets = (Tensor("weight", shape, "gamma"), Tensor("bias", shape, "beta"))
+        yield Part(f"{module}.scale", "scale", targets)
+
+
+def _head(module: str, layer: HeadLayer) -> Iterator[Part]:
+    if layer.kind == "dense":
+        assert layer.out_features is not None and layer.in_features is not None
+        weight = Tensor("weight", (layer.out_features, layer.in_features), "kernel")
+        bias = (Tensor("bias", (layer.out_features,), "bias"),) if layer.bias else ()
+        yield Part(module, "dense", (weight, *bias))
+    if layer.kind == "norm":
+        assert layer.norm is not None
+        yield from _norm(module, layer.norm)

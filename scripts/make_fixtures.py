@@ -1,0 +1,749 @@
+"""Make the fixtures: small files written by real Keras versions, and what those Kerases computed from them.
+
+    python scripts/make_fixtures.py list                      every fixture and the environment it is made in
+    python scripts/make_fixtures.py NAME OUTDIR               make one, inside that environment
+    python scripts/make_fixtures.py museum MUSEUM OUTDIR      take over files made earlier, in the record format
+    python scripts/make_fixtures.py readme OUTDIR             write OUTDIR/README.md from the files and the records
+
+scripts/make_fixture_envs.sh makes the environments. The networks are the packages' own code, or published code, with
+every filter count divided (`narrow`); the weights are random, with BatchNorm statistics fitted to the activations, but
+never trivial (`fill`). The records are made by scripts/record_keras.py in a process of its own.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+import collections
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+TINY = 3e-5  # the variance of one channel in twenty: beside it every epsilon shows
+DIVIDE = 32
+
+Fixture = collections.namedtuple("Fixture", "env build saves what options backend again")
+FIXTURES = collections.OrderedDict()
+
+
+def fixture(name, env, what, saves=(".h5",), options="--inputs 1 --layers blocks --samples 32", backend="tensorflow", again=False):
+    """Register the function that builds the fixture's model.
+
+    `saves` are the suffixes of the files to write (`weights:` before one: weights only; the first is what is recorded),
+    `options` those of record_keras.py; `again` loads and saves a second time in the same session.
+    """
+
+    def register(build):
+        FIXTURES[name] = Fixture(env, build, saves, what, options.split(), backend, again)
+        return build
+
+    return register
+
+
+# ---------------------------------------------------------------- narrow networks, non-trivial weights
+
+
+def recorder():
+    return importlib.import_module("record_keras")
+
+
+def the_keras(name=None):
+    return recorder().import_keras(name)
+
+
+@contextlib.contextmanager
+def narrow(module, *names, **more):
+    """Within it the convolutions of `module` have fewer filters, but for those whose name ends in `keep`."""
+    divide, keep = more.get("divide", DIVIDE), more.get("keep")
+    names = names or [name for name in ("Conv2D", "Convolution2D") if hasattr(module, name)]
+    real = dict((name, getattr(module, name)) for name in names)
+
+    def thinner(layer):
+        def make(*args, **kwargs):
+            if keep and kwargs.get("name", "").endswith(keep):
+                return layer(*args, **kwargs)
+            if "filters" in kwargs:
+                kwargs["filters"] = max(2, kwargs["filters"] // divide)
+            else:
+                args = (max(2, args[0] // divide),) + args[1:]
+            return layer(*args, **kwargs)
+
+        return make
+
+    for name in names:
+        setattr(module, name, thinner(real[name]))
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(module, name, real[name])
+
+
+def fill(keras, model, pictures, seed=0):
+    """Give the model random weights under which its activations keep a sane size."""
+    record, random = recorder(), np.random.RandomState(seed)
+    calls = record.calls_of(record.graph_of(model))
+    inputs = record.as_list(record.graph_of(model).inputs)
+    for layer, some in calls:
+        if record.is_model(layer):
+            values = record.values_of(keras, record.graph_of(model), some[0].inputs, [pictures])
+            fill(keras, layer, values[id(some[0].inputs[0])], seed + 1)
+        elif layer.get_weights() and not is_batch_norm(layer):
+            layer.set_weights([random_weight(weight, random) for weight in layer.get_weights()])
+    first = next((layer for layer, _ in calls if "Conv" in type(layer).__name__), None)
+    if first is not None and not any(record.is_model(layer) for layer, _ in calls):
+        scale(first, 1 / max(1.0, float(np.std(pictures))))
+    norms = [(layer, some[0].inputs[0]) for layer, some in calls if is_batch_norm(layer)]
+    if norms:
+        inputs_of = record.compiled(keras, inputs, [tensor for _, tensor in norms])
+        fit_batch_norms(inputs_of, [layer for layer, _ in norms], pictures, random)
+
+
+def is_batch_norm(layer):
+    return type(layer).__name__ in ("BatchNormalization", "BatchNorm")
+
+
+def random_weight(weight, random):
+    """A kernel that keeps the size of what passes (behind a ReLU), or a bias that shows."""
+    if weight.ndim == 1:
+        return random.uniform(-0.3, 0.3, weight.shape)
+    axes = (1, 2, 3) if weight.ndim == 4 and weight.shape[-1] == weight.shape[-2] and weight.shape[0] > 16 else tuple(range(weight.ndim - 1))
+    fan_in = np.prod([weight.shape[axis] for axis in axes])
+    gain = 2.0 if weight.ndim == 4 else 1.0
+    return random.normal(0, np.sqrt(gain / fan_in), weight.shape)
+
+
+def scale(layer, factor):
+    weights = layer.get_weights()
+    layer.set_weights([weights[0] * factor] + weights[1:])
+
+
+def fit_batch_norms(inputs_of, layers, pictures, random):
+    """Set every BatchNorm's statistics near those of the data; each pass settles at least one more layer."""
+    draws = [norm_draw(layer, random) for layer in layers]
+    for _ in range(len(layers) + 1):
+        worst = 0.0
+        for layer, draw, value in zip(layers, draws, inputs_of([pictures])):
+            before = layer.get_weights()
+            after = norm_weights(layer, draw, value)
+            worst = max(worst, max(float(np.max(np.abs(a - b))) for a, b in zip(after, before)))
+            layer.set_weights(after)
+        if worst < 1e-3:
+            break
+
+
+def norm_draw(layer, random):
+    """One layer's random part: gamma, beta, shifts of mean and variance, and its tiny channels."""
+    size = layer.get_weights()[0].shape[0]
+    tiny = random.uniform(0, 1, size) < 0.05
+    return (random.uniform(0.5, 1.5, size), random.uniform(-0.4, 0.4, size), random.uniform(-0.3, 0.3, size),
+            random.uniform(0.6, 1.6, size), tiny)
+
+
+def norm_weights(layer, draw, value):
+    """The weights of a BatchNorm fed with `value`."""
+    gamma, beta, shift, stretch, tiny = draw
+    axis = (1 if value.shape[1] == len(gamma) and value.shape[-1] != len(gamma) else value.ndim - 1) if value.ndim > 2 else 1
+    others = tuple(k for k in range(value.ndim) if k != axis)
+    deviation = np.sqrt(np.maximum(value.var(axis=others, dtype="float64"), 1e-2))
+    mean = value.mean(axis=others, dtype="float64") + shift * deviation
+    variance = stretch * deviation ** 2
+    count = len(layer.get_weights())
+    if count == 4:
+        gamma = np.where(tiny, gamma * np.sqrt(TINY + float(layer.epsilon)) / deviation, gamma)
+        variance = np.where(tiny, TINY, variance)
+    weights = [gamma, beta, mean, variance]
+    return [weight.astype("float32") for weight in (weights if count == 4 else weights[1:])]
+
+
+# ---------------------------------------------------------------- making one
+
+
+def make(name, outdir):
+    """Build, fill, save, record."""
+    entry = FIXTURES[name]
+    os.environ["KERAS_BACKEND"] = entry.backend
+    keras = the_keras(recorder().parse(["-", "-"] + entry.options).keras)
+    model = entry.build()
+    fill(keras, model, pictures_for(keras, model, entry), seed=len(name))
+    for save in entry.saves:
+        weights, _, suffix = save.rpartition(":")
+        save_as(model, os.path.join(outdir, name + suffix), weights)
+    weights, _, suffix = entry.saves[0].rpartition(":")
+    path = os.path.join(outdir, name + suffix)
+    if entry.again:
+        save_as(keras.models.load_model(path), path, weights)
+    make_record(name, outdir, path, weights)
+
+
+def save_as(model, path, weights):
+    if path.endswith(".weights.json"):
+        model.save_weights(path, max_shard_size=1e-4)
+    elif weights:
+        model.save_weights(path)
+    else:
+        model.save(path)
+
+
+def pictures_for(keras, model, entry):
+    """The pictures that the record will use, in the model's own layout."""
+    record = recorder()
+    data_format = record.data_format_of(keras, model)
+    options = record.parse(["-", "-"] + entry.options)
+    pictures = record.make_input(keras, model, data_format, options)
+    return pictures.transpose(0, 3, 1, 2) if data_format == "channels_first" else pictures
+
+
+def make_record(name, outdir, path, weights):
+    """Run record_keras.py on the saved file, as a user would."""
+    entry = FIXTURES[name]
+    command = [sys.executable, os.path.join(HERE, "record_keras.py"), path, os.path.join(outdir, name + ".npz")] + entry.options
+    if weights:
+        command += ["--build", os.path.abspath(__file__) + ":" + entry.build.__name__]
+    subprocess.check_call(command)
+
+
+# ---------------------------------------------------------------- the packages' own ResNet50
+
+
+def applications_resnet50(**more):
+    """keras.applications' ResNet50 of Keras 1 to 2.1, narrowed; the head is its Dense with few classes."""
+    module = importlib.import_module("keras.applications.resnet50")
+    with narrow(module):
+        return module.ResNet50(weights=None, **more)
+
+
+@fixture("keras-2.0.9-theano", "keras-2.0.9", "the Theano backend, channels last: kernels stored flipped, 'same' is symmetric",
+         saves=("weights:.h5",), backend="theano", options="--inputs 1 --layers all --samples 32")
+def theano_resnet50():
+    return applications_resnet50(classes=10)
+
+
+@fixture("keras-2.0.0-tensorflow", "keras-2.0.0", "the first Keras 2; stem of padding 3")
+def first_keras2_resnet50():
+    return applications_resnet50(classes=10)
+
+
+@fixture("keras-2.1.6-notop", "keras-2.1.6", "no top, weights only; avg_pool stays, 7x7", saves=("weights:.h5",))
+def notop_with_avg_pool():
+    return applications_resnet50(include_top=False, input_shape=(224, 224, 3))
+
+
+@fixture("keras-2.2.4-notop", "keras-2.2.4", "no top, weights only: the output is a map", saves=("weights:.h5",),
+         options="--inputs 2 --layers blocks --samples 32 --size 96x112")
+def notop_map():
+    keras = the_keras()
+    with narrow(keras.layers):
+        return keras.applications.resnet50.ResNet50(weights=None, include_top=False, input_shape=(None, None, 3))
+
+
+@fixture("keras-1.1.2-theano-tf", "keras-1.1.2", "Keras 1 on Theano, dim ordering tf: flipped kernels, epsilon 1e-5",
+         backend="theano")
+def keras1_theano_tf():
+    return keras1_resnet50("tf")
+
+
+@fixture("keras-1.2.2-tensorflow-th", "keras-1.2.2", "TensorFlow with dim ordering th: (out, in, h, w), not flipped",
+         saves=("weights:.h5",))
+def keras1_tensorflow_th():
+    return keras1_resnet50("th")
+
+
+def keras1_resnet50(ordering):
+    """keras.applications' ResNet50 of Keras 1.1 and 1.2."""
+    the_keras().backend.set_image_dim_ordering(ordering)
+    module = importlib.import_module("keras.applications.resnet50")
+    with narrow(module, "Convolution2D", "Dense"):
+        return module.ResNet50(weights=None)
+
+
+@fixture("keras-1.0.7-theano", "keras-1.0.7", "epsilon 1e-6, outside the root; layers of one depth in order of name",
+         backend="theano")
+def keras1_ties_by_name():
+    the_keras().backend.set_image_dim_ordering("tf")
+    return published_resnet50(the_keras(), joint("res{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}"))
+
+
+# ---------------------------------------------------------------- published code with other names
+
+
+def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
+    """The ResNet50 of keras.applications.resnet50 line by line; `conv_name(stage, block, part)` names its layers.
+
+    part is "2a", "2b", "2c" or, of the shortcut, "1".
+    """
+    layers, old = keras.layers, keras.__version__.startswith("1.")
+    axis = 1 if recorder_format(keras) == "channels_first" else 3
+
+    def named(name):
+        return {"name": name} if names else {}
+
+    def conv(filters, size, name, strides=1, padding="valid"):
+        filters = max(2, filters // DIVIDE)
+        if old:
+            return layers.Convolution2D(filters, size, size, subsample=(strides, strides), border_mode=padding, **named(name))
+        return layers.Conv2D(filters, (size, size), strides=(strides, strides), padding=padding, **named(name))
+
+    def norm(name):
+        return layers.BatchNormalization(axis=axis, **named(name))
+
+    def add(x, shortcut):
+        if old:
+            return layers.merge([x, shortcut], mode="sum")
+        return layers.add([x, shortcut])
+
+    def block(x, filters, stage, letter, strides, projection):
+        shortcut = x
+        for part, count, size in (("2a", filters, 1), ("2b", filters, 3), ("2c", 4 * filters, 1)):
+            x = conv(count, size, conv_name(stage, letter, part), strides if part == "2a" else 1, "same" if size == 3 else "valid")(x)
+            x = norm(bn_name(stage, letter, part))(x)
+            x = layers.Activation("relu")(x) if part != "2c" else x
+        if projection:
+            shortcut = conv(4 * filters, 1, conv_name(stage, letter, "1"), strides)(shortcut)
+            shortcut = norm(bn_name(stage, letter, "1"))(shortcut)
+        return layers.Activation("relu")(add(x, shortcut))
+
+    image = layers.Input(shape=(3, 224, 224) if axis == 1 else (224, 224, 3))
+    x = conv(64, 7, "conv1", 2)(layers.ZeroPadding2D((3, 3))(image))
+    x = layers.Activation("relu")(norm("bn_conv1")(x))
+    x = layers.MaxPooling2D((3, 3), strides=(2, 2))(x)
+    for stage, filters, letters in ((2, 64, "abc"), (3, 128, "abcd"), (4, 256, "abcdef"), (5, 512, "abc")):
+        for letter in letters:
+            x = block(x, filters, stage, letter, 2 if letter == "a" and stage > 2 else 1, letter == "a")
+    x = layers.Flatten()(layers.AveragePooling2D((7, 7), **named("avg_pool"))(x))
+    x = layers.Dense(classes, activation="softmax", **named("fc1000"))(x)
+    return recorder().new_model(keras, image, x)
+
+
+def recorder_format(keras):
+    backend = keras.backend
+    value = backend.image_data_format() if hasattr(backend, "image_data_format") else backend.image_dim_ordering()
+    return {"th": "channels_first", "tf": "channels_last"}.get(value, value)
+
+
+def joint(form):
+    """A naming function from a format string."""
+    return lambda stage, block, part: form.format(stage=stage, block=block, part=part)
+
+
+@fixture("keras-2.3.1-noprefix", "keras-2.3.1", "convolutions named `2a_branch2a`, their norms `bn2a_branch2a`")
+def noprefix():
+    return published_resnet50(the_keras(), joint("{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}"))
+
+
+@fixture("keras-2.3.1-noprefix-bn", "keras-2.3.1", "convolutions named `2a_branch2a`, their norms `2a_branch2a_bn`")
+def noprefix_bn():
+    return published_resnet50(the_keras(), joint("{stage}{block}_branch{part}"), joint("{stage}{block}_branch{part}_bn"))
+
+
+@fixture("keras-2.3.1-auto-named", "keras-2.3.1", "no layer has a name of its own (`conv2d_1`, ...)")
+def auto_named():
+    return published_resnet50(the_keras(), joint(""), joint(""), names=False)
+
+
+def tutorial(first, other, shortcut="res_"):
+    """Naming functions for the tutorials' ResNet50: block kinds, then conv1..3 and bn1..3, `shortcut` for the fourth."""
+    numbers = {"2a": "1", "2b": "2", "2c": "3", "1": ""}
+
+    def name(kind):
+        def one(stage, block, part):
+            prefix = "{}{}".format(stage, block) + (first if block == "a" else other)
+            return prefix + (shortcut if part == "1" else "") + kind + numbers[part]
+
+        return one
+
+    return name("conv"), name("bn")
+
+
+@fixture("keras-2.10-tutorial-double", "keras-2.10", "a tutorial's names: `2a__conv_block_conv1`, `2a__conv_block_res_conv`, `2b__identity_block_bn2`")
+def tutorial_double():
+    return published_resnet50(the_keras(), *tutorial("__conv_block_", "__identity_block_"), classes=4)
+
+
+@fixture("keras-2.10-tutorial-stage", "keras-2.10", "a tutorial's names: `stage_1_cov_block_1__conv_4` (the shortcut), its norm `stage_1_cov_block_1__bn_4`")
+def tutorial_stage():
+    numbers = {"2a": 1, "2b": 2, "2c": 3, "1": 4}
+
+    def name(kind):
+        def one(stage, block, part):
+            where = "cov" if block == "a" else "identity"
+            return "stage_{}_{}_block_{}__{}_{}".format(stage - 1, where, "abcdef".index(block) + 1, kind, numbers[part])
+
+        return one
+
+    return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4)
+
+
+# ---------------------------------------------------------------- sessions and wrappers of Keras 2
+
+
+@fixture("keras-2.0.5-rescoped", "keras-2.0.5", "saved again after loading in the same session: parameters named `conv1_1/kernel:0`", again=True)
+def rescoped():
+    return applications_resnet50(classes=10)
+
+
+@fixture("keras-2.2.4-multigpu", "keras-2.2.4", "multi_gpu_model around the network, for two devices: one nested layer",
+         saves=("weights:.h5",), options="--inputs 2 --layers blocks --samples 32")
+def multigpu():
+    keras = the_keras()
+    with narrow(keras.layers):
+        model = keras.applications.resnet50.ResNet50(weights=None, classes=10)
+    utils = importlib.import_module("keras.utils.multi_gpu_utils")
+    utils._get_available_devices = lambda: ["/cpu:0", "/gpu:0", "/gpu:1"]
+    return utils.multi_gpu_model(model, gpus=2)
+
+
+# ---------------------------------------------------------------- keras/examples/cifar10_resnet.py
+
+
+def resnet_layer(inputs, num_filters=16, kernel_size=3, strides=1, activation="relu", batch_normalization=True, conv_first=True):
+    keras = the_keras()
+    conv = keras.layers.Conv2D(num_filters, kernel_size=kernel_size, strides=strides, padding="same",
+                               kernel_initializer="he_normal", kernel_regularizer=keras.regularizers.l2(1e-4))
+    x = conv(inputs) if conv_first else inputs
+    if batch_normalization:
+        x = keras.layers.BatchNormalization()(x)
+    if activation is not None:
+        x = keras.layers.Activation(activation)(x)
+    return x if conv_first else conv(x)
+
+
+def cifar_head(inputs, x):
+    keras = the_keras()
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(pool_size=8)(x))
+    outputs = keras.layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x)
+    return keras.models.Model(inputs=inputs, outputs=outputs)
+
+
+CIFAR = "--inputs 2 --layers all --samples 32"
+
+
+@fixture("keras-2.3.1-cifar-v1", "keras-2.3.1", "Keras' example cifar10_resnet.py, version 1, depth 14; no names", options=CIFAR)
+def cifar_v1(blocks=2, num_filters=4):
+    keras = the_keras()
+    inputs = keras.layers.Input(shape=(32, 32, 3))
+    x = resnet_layer(inputs, num_filters)
+    for stack in range(3):
+        for block in range(blocks):
+            strides = 2 if stack > 0 and block == 0 else 1
+            y = resnet_layer(x, num_filters, strides=strides)
+            y = resnet_layer(y, num_filters, activation=None)
+            if stack > 0 and block == 0:
+                x = resnet_layer(x, num_filters, 1, strides, activation=None, batch_normalization=False)
+            x = keras.layers.Activation("relu")(keras.layers.add([x, y]))
+        num_filters *= 2
+    return cifar_head(inputs, x)
+
+
+@fixture("keras-2.3.1-cifar-v2", "keras-2.3.1", "Keras' example cifar10_resnet.py, version 2, depth 20; no names", options=CIFAR)
+def cifar_v2(blocks=2, filters_in=4):
+    keras = the_keras()
+    inputs = keras.layers.Input(shape=(32, 32, 3))
+    x = resnet_layer(inputs, filters_in)
+    for stage in range(3):
+        filters_out = filters_in * (4 if stage == 0 else 2)
+        for block in range(blocks):
+            very_first = stage == 0 and block == 0
+            strides = 2 if stage > 0 and block == 0 else 1
+            y = resnet_layer(x, filters_in, 1, strides, None if very_first else "relu", not very_first, conv_first=False)
+            y = resnet_layer(y, filters_in, conv_first=False)
+            y = resnet_layer(y, filters_out, 1, conv_first=False)
+            if block == 0:
+                x = resnet_layer(x, filters_out, 1, strides, activation=None, batch_normalization=False)
+            x = keras.layers.add([x, y])
+        filters_in = filters_out
+    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
+    return cifar_head(inputs, x)
+
+
+# ---------------------------------------------------------------- keras.applications of tf.keras and Keras 3
+
+SMALL = "--inputs 2 --layers blocks --samples 32"
+
+
+def conv_block_resnet50(divide=DIVIDE, **more):
+    """keras.applications.ResNet50 of Keras 2.4 and later, narrowed."""
+    the_keras()
+    try:
+        module = importlib.import_module("keras.src.applications.resnet")
+    except ImportError:
+        module = importlib.import_module("keras.applications.resnet")
+    with narrow(module.layers, "Conv2D", divide=divide):
+        return module.ResNet50(weights=None, **more)
+
+
+def small_conv_block():
+    return conv_block_resnet50(classes=6, input_shape=(64, 96, 3))
+
+
+@fixture("keras-3.0.5-conv_block", "keras-3.0.5", "before 3.3: bare names in the .h5, no layer names in the .weights.h5",
+         saves=(".h5", "weights:.weights.h5"), options=SMALL)
+def keras305():
+    return small_conv_block()
+
+
+@fixture("keras-2.13-conv_block", "keras-2.13", "`_layer_checkpoint_dependencies` in the .weights.h5", saves=("weights:.weights.h5",), options=SMALL)
+def keras213():
+    return small_conv_block()
+
+
+@fixture("keras-2.15-conv_block", "keras-2.15", "the .weights.h5 and .keras of Keras 2.15", saves=(".keras", "weights:.weights.h5"), options=SMALL)
+def keras215():
+    return small_conv_block()
+
+
+@fixture("keras-3.15-sharded", "keras-3.15", "weights in several files, `.weights.json`", saves=("weights:.weights.json",), options=SMALL)
+def keras315_sharded():
+    return small_conv_block()
+
+
+# ---------------------------------------------------------------- other packages
+
+
+@fixture("keras-resnet-0.2.0-18", "keras-2.3.1", "keras-resnet 0.2.0, ResNet18; a whole model under its plain Model",
+         options=SMALL + " --custom keras_resnet.layers:BatchNormalization")
+def keras_resnet18():
+    keras = the_keras()
+    model = keras_resnet("ResNet18")
+    return keras.models.Model(inputs=model.inputs, outputs=model.outputs)
+
+
+@fixture("keras-resnet-0.2.0-50", "keras-2.3.1", "keras-resnet 0.2.0, ResNet50", saves=("weights:.h5",), options=SMALL)
+def keras_resnet50():
+    return keras_resnet("ResNet50")
+
+
+@fixture("keras-resnet-0.1.0-50", "keras-2.2.4", "keras-resnet 0.1.0, ResNet50: the stem padded by 3", saves=("weights:.h5",), options=SMALL)
+def keras_resnet_old50():
+    return keras_resnet("ResNet50")
+
+
+def keras_resnet(name):
+    keras = the_keras()
+    models = importlib.import_module("keras_resnet.models")
+    with narrow(keras.layers):
+        return getattr(models, name)(keras.layers.Input((80, 96, 3)), classes=7)
+
+
+@fixture("keras-vggface-0.6", "keras-2.2.4", "keras-vggface 0.6, RESNET50: slashes in the layers' names", saves=("weights:.h5",))
+def vggface():
+    the_keras()
+    module = importlib.import_module("keras_vggface.models")
+    with narrow(module):
+        return module.RESNET50(weights=None, input_shape=(224, 224, 3), classes=8)
+
+
+@fixture("keras-2.3.1-qubvel-50", "keras-2.3.1", "image-classifiers 1.0.0, resnet50", options=SMALL)
+def qubvel50():
+    keras = the_keras()
+    network, _ = importlib.import_module("classification_models.keras").Classifiers.get("resnet50")
+    with narrow(keras.layers):
+        return network(input_shape=(80, 96, 3), weights=None, classes=9)
+
+
+@fixture("keras-2.3.1-resnext50", "keras-2.3.1", "keras-applications 1.0.8, ResNeXt50 with 8 groups: grouped convolutions as depthwise ones",
+         saves=("weights:.h5",), options=SMALL)
+def resnext50():
+    keras = the_keras()
+    common = importlib.import_module("keras_applications.resnet_common")
+
+    def stack(x):
+        for stage, (filters, blocks) in enumerate(((8, 3), (16, 4), (32, 6), (64, 3)), 2):
+            x = common.stack3(x, filters, blocks, stride1=1 if stage == 2 else 2, groups=8, name="conv{}".format(stage))
+        return x
+
+    parts = dict(backend=keras.backend, layers=keras.layers, models=keras.models, utils=keras.utils)
+    with narrow(keras.layers, divide=4, keep="_1_conv"):
+        return common.ResNet(stack, False, False, "resnext50", True, None, None, (80, 96, 3), None, 6, **parts)
+
+
+@fixture("kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet50", options=SMALL)
+def kecam():
+    the_keras()
+    aotnet = importlib.import_module("keras_cv_attention_models.aotnet")
+    return aotnet.AotNet(num_blocks=[3, 4, 6, 3], out_channels=[8, 16, 32, 64], stem_width=4, input_shape=(80, 96, 3),
+                         num_classes=5, model_name="aotnet50", pretrained=None)
+
+
+@fixture("imageai-2.0.2", "keras-2.3.1", "ImageAI 2.0.2's ResNet50 on tf.keras 1.15: no names, shortcut made first",
+         saves=("weights:.h5",), options=SMALL + " --keras tf.keras")
+def imageai():
+    from tensorflow.python.keras import layers
+
+    # The package's __init__ asks for OpenCV; its network needs TensorFlow only.
+    path = next(folder for folder in sys.path if os.path.isdir(os.path.join(folder, "imageai")))
+    sys.path.insert(0, os.path.join(path, "imageai", "Prediction", "ResNet"))
+    module = importlib.import_module("resnet50")
+    with narrow(module, "Conv2D"):
+        return module.ResNet50(model_input=layers.Input((80, 96, 3)), num_classes=5, weights=None)
+
+
+def keras_hub(**more):
+    hub = importlib.import_module("keras_hub")
+    settings = dict(input_conv_filters=[4], input_conv_kernel_sizes=[7], stackwise_num_filters=[4, 8, 16, 32],
+                    stackwise_num_blocks=[2, 2, 2, 2], stackwise_num_strides=[1, 2, 2, 2], image_shape=(80, 96, 3))
+    settings.update(more)
+    backbone = hub.models.ResNetBackbone(**settings)
+    return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=5)
+
+
+HUB = SMALL + " --custom keras_hub.models:ResNetImageClassifier"
+HUB_SAVES = ("weights:.weights.h5", ".keras")
+
+
+@fixture("keras-hub-0.32-18", "keras-3.15", "keras-hub 0.32, ResNet18: basic blocks, no projection in the first stage", HUB_SAVES, HUB)
+def hub18():
+    return keras_hub(block_type="basic_block")
+
+
+@fixture("keras-hub-0.32-26", "keras-3.15", "keras-hub 0.32, bottlenecks 2-2-2-2, stride on the 3x3", ("weights:.weights.h5",), HUB)
+def hub26():
+    return keras_hub(block_type="bottleneck_block")
+
+
+@fixture("keras-hub-0.32-v2-26", "keras-3.15", "keras-hub 0.32, the same pre-activated", ("weights:.weights.h5",), HUB)
+def hub_v2():
+    return keras_hub(block_type="bottleneck_block", use_pre_activation=True)
+
+
+@fixture("keras-hub-0.32-vd-26", "keras-3.15", "keras-hub 0.32, vd: three convolutions in the stem, pooled shortcuts", ("weights:.weights.h5",), HUB)
+def hub_vd():
+    return keras_hub(block_type="bottleneck_block_vd", input_conv_filters=[4, 4, 8], input_conv_kernel_sizes=[3, 3, 3])
+
+
+# ---------------------------------------------------------------- heads, on Keras 2.10
+
+
+def base(size=(96, 112, 3)):
+    return conv_block_resnet50(divide=64, include_top=False, input_shape=size)
+
+
+def sequential(*layers):
+    return the_keras().models.Sequential(list(layers))
+
+
+@fixture("keras-2.10-head-flatten", "keras-2.10", "the 7x7 map flattened (height, width, channel), two Dense layers")
+def head_flatten():
+    layers, bottom = the_keras().layers, base((224, 224, 3))
+    x = layers.Dense(8, activation="relu")(layers.Flatten()(bottom.output))
+    return the_keras().models.Model(bottom.input, layers.Dense(5, activation="softmax")(x))
+
+
+@fixture("keras-2.10-head-max-sigmoid", "keras-2.10", "global maximum, several labels at once (sigmoid)", options=SMALL)
+def head_max_sigmoid():
+    layers, bottom = the_keras().layers, base()
+    x = layers.GlobalMaxPooling2D()(bottom.output)
+    return the_keras().models.Model(bottom.input, layers.Dense(6, activation="sigmoid")(x))
+
+
+@fixture("keras-2.10-nested-frozen", "keras-2.10", "a nested base, frozen: its weights in order of layers", options=SMALL)
+def nested_frozen():
+    layers, bottom = the_keras().layers, base()
+    bottom.trainable = False
+    return sequential(bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax"))
+
+
+@fixture("keras-2.10-nested-partly-frozen", "keras-2.10", "a nested base, its first 100 layers frozen", options=SMALL)
+def nested_partly_frozen():
+    layers, bottom = the_keras().layers, base()
+    for layer in bottom.layers[:100]:
+        layer.trainable = False
+    return sequential(bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax"))
+
+
+@fixture("keras-2.10-two-outputs", "keras-2.10", "two outputs: `kind` (softmax) and `age` (linear)", options=SMALL)
+def two_outputs():
+    layers, bottom = the_keras().layers, base()
+    x = layers.GlobalAveragePooling2D()(bottom.output)
+    outputs = [layers.Dense(4, activation="softmax", name="kind")(x), layers.Dense(1, name="age")(x)]
+    return the_keras().models.Model(bottom.input, outputs)
+
+
+@fixture("keras-2.10-one-channel", "keras-2.10", "pictures of one channel", options=SMALL)
+def one_channel():
+    return conv_block_resnet50(divide=64, classes=3, input_shape=(64, 80, 1))
+
+
+@fixture("keras-2.10-four-channels", "keras-2.10", "pictures of four channels", options=SMALL)
+def four_channels():
+    return conv_block_resnet50(divide=64, classes=3, input_shape=(64, 80, 4))
+
+
+# ---------------------------------------------------------------- the museum
+
+
+def museum(folder, outdir):
+    """Copy the museum's files and put its arrays in the record format."""
+    for name in sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".npz")):
+        for suffix, target in (("_full.h5", ".h5"), (".keras", ".keras"), (".weights.h5", ".weights.h5")):
+            source = os.path.join(folder, name + suffix)
+            if os.path.exists(source):
+                path = os.path.join(outdir, name + target)
+                shutil.copyfile(source, path)
+                os.chmod(path, 0o644)
+        record = museum_record(os.path.join(folder, name + ".npz"), os.path.join(outdir, name + ".h5"))
+        np.savez_compressed(os.path.join(outdir, name + ".npz"), **record)
+        print(name)
+
+
+def museum_record(path, model_path):
+    """One museum `.npz` in the record format: {key: array}."""
+    with np.load(path, allow_pickle=False) as old:
+        record = {"input": old["x"].astype("float32"), "output": old["probs"], "logits": old["logits"]}
+        layers = [str(name) for name in old["layers"]]
+        for layer in layers:
+            record.update(museum_layer(layer, old["act/" + layer], tuple(old["shape/" + layer])))
+        meta = {
+            "keras": str(old["version"]),
+            "backend": str(old["backend"]),
+            "dtype": "float32",
+            "data_format": "channels_first" if old["first"] else "channels_last",
+            "layers": layers,
+            "sha256": sha256(model_path),
+        }
+    record["meta"] = np.array(json.dumps(meta, sort_keys=True))
+    return record
+
+
+def museum_layer(name, values, shape):
+    """The museum samples element `(k * 7919) % size`; a small layer is thereby whole."""
+    size = int(np.prod(shape))
+    index, first = np.unique((np.arange(len(values)) * 7919) % size, return_index=True)
+    if len(index) == size:
+        return {"layer/" + name: values[first].reshape(shape)}
+    return {"layer/" + name + "/index": index.astype("int64"), "layer/" + name + "/value": values[first]}
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+# ---------------------------------------------------------------- the command
+
+
+def main(arguments):
+    if arguments == ["list"]:
+        for name, entry in FIXTURES.items():
+            print("{:34} {:12} {}".format(name, entry.env, entry.what))
+    elif len(arguments) == 3 and arguments[0] == "museum":
+        museum(arguments[1], arguments[2])
+    elif len(arguments) == 2 and arguments[0] == "readme":
+        readme(arguments[1])
+    elif len(arguments) == 2 and arguments[0] in FIXTURES:
+        make(*arguments)
+    else:
+        print(__doc__, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
