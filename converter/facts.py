@@ -61,19 +61,25 @@ def with_stem(architecture: Architecture, how: str) -> Architecture:
     """The stem's convolution padded by half its window ('pad') or as TensorFlow does ('same')."""
     conv = architecture.stem.conv
     padding: Any = conv.kernel[0] // 2 if how == "pad" else "same"
-    return replace(architecture, stem=replace(architecture.stem, conv=replace(conv, padding=padding)))
+    return replace(
+        architecture, stem=replace(architecture.stem, conv=replace(conv, padding=padding))
+    )
 
 
 def with_pool(architecture: Architecture, how: str) -> Architecture:
     """The max-pool unpadded ('valid'), padded with zeros ('zero') or as TensorFlow does ('same')."""
     pool = architecture.stem.pool or Pool()
-    return replace(architecture, stem=replace(architecture.stem, pool=padded_pool(pool, how, architecture)))
+    return replace(
+        architecture, stem=replace(architecture.stem, pool=padded_pool(pool, how, architecture))
+    )
 
 
 def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
     padding: Any = {"valid": 0, "zero": 1, "same": "same"}[how]
     can_be_negative = not architecture.stem.activation
-    return replace(pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf")
+    return replace(
+        pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf"
+    )
 
 
 def with_stride_on(architecture: Architecture, where: str) -> Architecture:
@@ -87,7 +93,9 @@ def _stride_on(block: Block, where: str) -> Block:
     first, second, third = block.convs
     stride = max(first.stride, second.stride)
     strided, plain = (stride, (1, 1)) if where == "1x1" else ((1, 1), stride)
-    return replace(block, convs=(replace(first, stride=strided), replace(second, stride=plain), third))
+    return replace(
+        block, convs=(replace(first, stride=strided), replace(second, stride=plain), third)
+    )
 
 
 def map_blocks(architecture: Architecture, change: Callable[[Block], Block]) -> Architecture:
@@ -135,7 +143,9 @@ def convs(architecture: Architecture) -> list[Conv]:
 
 def describe_eps(architecture: Architecture) -> str:
     values = sorted({norm.eps for norm in norms(architecture)})
-    return ", ".join(f"{value:g}" if value != 1.001e-5 else "1.001e-5" for value in values) or "none"
+    return (
+        ", ".join(f"{value:g}" if value != 1.001e-5 else "1.001e-5" for value in values) or "none"
+    )
 
 
 def describe_stem(architecture: Architecture) -> str:
@@ -165,7 +175,9 @@ def describe_stride(architecture: Architecture) -> str:
         for block in stage:
             for number, conv in enumerate(block.convs, start=1):
                 if conv.stride != (1, 1):
-                    places.add(f"on convolution {number} ({conv.kernel[0]}x{conv.kernel[1]}) of a block")
+                    places.add(
+                        f"on convolution {number} ({conv.kernel[0]}x{conv.kernel[1]}) of a block"
+                    )
     return ", ".join(sorted(places)) or "none"
 
 

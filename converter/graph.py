@@ -442,7 +442,9 @@ def _norm(config: Config) -> Op:
 
 
 def _dense(config: Config) -> Op:
-    return Dense(int(_first(config, "units", "output_dim")), bool(_first(config, "use_bias", "bias")))
+    return Dense(
+        int(_first(config, "units", "output_dim")), bool(_first(config, "use_bias", "bias"))
+    )
 
 
 def _activation(config: Config) -> Activation | Unknown:

@@ -88,9 +88,7 @@ def _trailing(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
     return [*later, *missing]
 
 
-def _layer(
-    layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]
-) -> HeadLayer | None:
+def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) -> HeadLayer | None:
     if shapes.has(layer, "moving_mean"):
         norm = Norm(
             shapes.vector(layer),
@@ -106,7 +104,11 @@ def _layer(
     kind = AUTO_NAMES.get(auto_name(layer))
     if layer == "avg_pool":
         flat = any(auto_name(one) == "flatten" for one in trailing)
-        kind = "avg_pool" if flat or match.dialect.defaults.ending == "avg_pool" and not match.head else "global_avg_pool"
+        kind = (
+            "avg_pool"
+            if flat or (match.dialect.defaults.ending == "avg_pool" and not match.head)
+            else "global_avg_pool"
+        )
     if layer == "max_pool":
         kind = "global_max_pool"
     if kind is None:
@@ -126,14 +128,15 @@ def _implied_pool(
     if dense.in_features == features and not chain:
         if match.dialect.defaults.ending == "avg_pool":
             pool = Pool((7, 7), (7, 7), 0, mode="avg")
-            return [HeadLayer("avg_pool", "avg_pool", pool=pool), HeadLayer("flatten", "flatten_hwc")]
+            return [
+                HeadLayer("avg_pool", "avg_pool", pool=pool),
+                HeadLayer("flatten", "flatten_hwc"),
+            ]
         return [HeadLayer("avg_pool", "global_avg_pool")]
     return [HeadLayer("flatten", "flatten_hwc")]
 
 
-def _checked_width(
-    layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]
-) -> int:
+def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:
     if layer.kind == "dense":
         assert layer.in_features is not None and layer.out_features is not None
         flat = any(one.kind.startswith("flatten") for one in chain)

@@ -94,7 +94,13 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     return Network(
         structure=structure,
         layout=layout,
-        facts=(*facts, *_shape_facts(structure.architecture), backend_fact, *kernel_facts, *running),
+        facts=(
+            *facts,
+            *_shape_facts(structure.architecture),
+            backend_fact,
+            *kernel_facts,
+            *running,
+        ),
         dialect=dialect,
         theano=theano,
         squared=squared,
@@ -189,7 +195,14 @@ class _Surroundings:
         return cls(listed, layers[:start], layers[end + 1 : stop])
 
 
-PADS = ("zero_padding2d", "zeropadding2d", "conv1_pad", "conv1_zeropadding", "padding_conv1", "pool1_pad")
+PADS = (
+    "zero_padding2d",
+    "zeropadding2d",
+    "conv1_pad",
+    "conv1_zeropadding",
+    "padding_conv1",
+    "pool1_pad",
+)
 """Names of ZeroPadding2D layers: Keras 2's own, Keras 1's own, and those in published code."""
 
 
@@ -206,7 +219,11 @@ def _stem(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decisi
     if pads:
         return "pad", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the convolution"
     if around.listed:
-        return "same", Evidence.LAYER_NAMES, "the file lists no padding layer before the convolution"
+        return (
+            "same",
+            Evidence.LAYER_NAMES,
+            "the file lists no padding layer before the convolution",
+        )
     by_version = _by_version(checkpoint, match)
     if by_version:
         return by_version[0], Evidence.ATTRIBUTES, by_version[2]
@@ -260,7 +277,9 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
     reason = f"what {match.dialect.name} ran ({match.dialect.source})"
     if eps == 1e-3:
         reason = "BatchNormalization's default in every Keras since 1.2"
-    return eps, Fact("epsilon", "1.001e-5" if eps == 1.001e-5 else f"{eps:g}", Evidence.DEFAULT, reason)
+    return eps, Fact(
+        "epsilon", "1.001e-5" if eps == 1.001e-5 else f"{eps:g}", Evidence.DEFAULT, reason
+    )
 
 
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
@@ -289,7 +308,10 @@ def _backend(checkpoint: Checkpoint) -> tuple[bool, Fact]:
         theano = checkpoint.backend == "theano"
         return theano, Fact("backend", checkpoint.backend, Evidence.ATTRIBUTES, reason)
     spellings = {weight.spelling for weight in checkpoint.weights}
-    keras_1 = any(weight.spelling.partition(":")[0].endswith("_W") or "_W_" in weight.spelling for weight in checkpoint.weights)
+    keras_1 = any(
+        weight.spelling.partition(":")[0].endswith("_W") or "_W_" in weight.spelling
+        for weight in checkpoint.weights
+    )
     if not keras_1:
         return False, Fact("backend", "tensorflow", Evidence.DEFAULT, "the file does not say")
     if any(":" in spelling for spelling in spellings):

@@ -216,9 +216,7 @@ class _Recogniser:
             )
         return Block(tuple(convs), tuple(norms), shortcut, preactivation)
 
-    def after(
-        self, tokens: Tokens, name: str, where: str
-    ) -> tuple[list[Conv], list[Norm | None]]:
+    def after(self, tokens: Tokens, name: str, where: str) -> tuple[list[Conv], list[Norm | None]]:
         convs: list[Conv] = []
         norms: list[Norm | None] = []
         place = f"the block that {where!r} closes"
@@ -230,9 +228,7 @@ class _Recogniser:
             norms.append(self.norm(tokens, f"{name}.bn{number}"))
         return convs, norms
 
-    def before(
-        self, tokens: Tokens, name: str, where: str
-    ) -> tuple[list[Conv], list[Norm | None]]:
+    def before(self, tokens: Tokens, name: str, where: str) -> tuple[list[Conv], list[Norm | None]]:
         convs: list[Conv] = []
         norms: list[Norm | None] = []
         place = f"the block that {where!r} closes"
@@ -266,8 +262,10 @@ class _Recogniser:
         padded = tokens.take(g.ZeroPad)
         found = tokens.take(g.Convolution)
         if found is None:
-            raise tokens.refuse(place) if tokens.nodes else MismatchError(
-                f"a convolution is missing at the end of {place}"
+            raise (
+                tokens.refuse(place)
+                if tokens.nodes
+                else MismatchError(f"a convolution is missing at the end of {place}")
             )
         node, op = found
         if op.depthwise:
@@ -315,7 +313,14 @@ class _Recogniser:
             return False
         self.placed.add(found[0].id)
         self.activations.setdefault(found[1].name, found[0])
+        self.forget_inner(found[0])
         return True
+
+    def forget_inner(self, activation: Node) -> None:
+        """A layer with an activation of its own shows only what comes out of that."""
+        if activation.id.endswith("/activation"):
+            for module in [key for key, one in self.outputs.items() if one == activation.layer]:
+                del self.outputs[module]
 
     @property
     def activations(self) -> dict[str, Node]:
@@ -394,7 +399,6 @@ class _Recogniser:
             if norm:
                 features = tokens.nodes[0] if tokens.nodes else last
                 self.act(tokens)
-                self.outputs["features"] = features.layer
         head = self.head(features)
         outputs = tuple(self.output(id, features, head) for id in self.graph.outputs)
         kept = {output.layer for output in outputs}
@@ -448,12 +452,16 @@ class _Recogniser:
             kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
             return HeadLayer(name, kind, source)
         if isinstance(op, g.Flatten):
-            return HeadLayer(name, "flatten_chw" if self.graph.channels_first else "flatten_hwc", source)
+            return HeadLayer(
+                name, "flatten_chw" if self.graph.channels_first else "flatten_hwc", source
+            )
         if isinstance(op, g.Dropout):
             return HeadLayer(name, "dropout", source, rate=op.rate)
         if isinstance(op, g.Rescaling):
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
         if isinstance(op, g.Activation) and op.name in KNOWN_ACTIVATIONS:
+            self.forget_inner(node)
+            self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "activation", source, activation=op.name)
         if isinstance(op, g.Activation):
             op = g.Unknown(f"activation {op.name!r}", "it is not the same in torch, or unknown")
@@ -473,6 +481,7 @@ class _Recogniser:
             )
         layer = by_name[name]
         if layer.kind == "activation" and any(one.kind == "dense" for one in head):
+            del self.outputs[f"head:{name}"]
             return Output(node.layer, layer.source, str(layer.activation))
         return Output(node.layer, name)
 
@@ -512,16 +521,14 @@ class Split:
 
 
 KNOWN_ACTIVATIONS = frozenset(
-    "linear relu relu6 elu selu gelu silu swish sigmoid tanh softplus softsign softmax".split()
+    ["linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish", "sigmoid", "tanh", "softplus", "softsign", "softmax"]
 )
 
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})
 
 
-def padding(
-    node: Node, op: g.Convolution | g.Pooling, sides: g.Sides, theano: bool
-) -> Padding:
+def padding(node: Node, op: g.Convolution | g.Pooling, sides: g.Sides, theano: bool) -> Padding:
     """Zeros around a layer's input, in the plainest form that says the same.
 
     'same' with stride 1 and an odd window is a fixed number on all sides; Theano's 'same' always

@@ -12,7 +12,6 @@ from resnet_pt.architecture import (
     HeadLayer,
     Norm,
     Output,
-    Pool,
     Shortcut,
     Stem,
 )

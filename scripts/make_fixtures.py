@@ -93,7 +93,7 @@ def fill(keras, model, pictures, seed=0):
     inputs = record.as_list(record.graph_of(model).inputs)
     for layer, some in calls:
         if record.is_model(layer):
-            values = record.values_of(keras, record.graph_of(model), some[0].inputs, [pictures])
+            values = record.evaluator(keras, inputs, some[0].inputs)([pictures])
             fill(keras, layer, values[id(some[0].inputs[0])], seed + 1)
         elif layer.get_weights() and not is_batch_norm(layer):
             layer.set_weights([random_weight(weight, random) for weight in layer.get_weights()])
@@ -102,8 +102,8 @@ def fill(keras, model, pictures, seed=0):
         scale(first, 1 / max(1.0, float(np.std(pictures))))
     norms = [(layer, some[0].inputs[0]) for layer, some in calls if is_batch_norm(layer)]
     if norms:
-        inputs_of = record.compiled(keras, inputs, [tensor for _, tensor in norms])
-        fit_batch_norms(inputs_of, [layer for layer, _ in norms], pictures, random)
+        values_of = record.evaluator(keras, inputs, [tensor for _, tensor in norms])
+        fit_batch_norms(values_of, norms, pictures, random)
 
 
 def is_batch_norm(layer):
@@ -125,14 +125,14 @@ def scale(layer, factor):
     layer.set_weights([weights[0] * factor] + weights[1:])
 
 
-def fit_batch_norms(inputs_of, layers, pictures, random):
+def fit_batch_norms(values_of, norms, pictures, random):
     """Set every BatchNorm's statistics near those of the data; each pass settles at least one more layer."""
-    draws = [norm_draw(layer, random) for layer in layers]
-    for _ in range(len(layers) + 1):
-        worst = 0.0
-        for layer, draw, value in zip(layers, draws, inputs_of([pictures])):
+    draws = [norm_draw(layer, random) for layer, _ in norms]
+    for _ in range(len(norms) + 1):
+        values, worst = values_of([pictures]), 0.0
+        for (layer, tensor), draw in zip(norms, draws):
             before = layer.get_weights()
-            after = norm_weights(layer, draw, value)
+            after = norm_weights(layer, draw, values[id(tensor)])
             worst = max(worst, max(float(np.max(np.abs(a - b))) for a, b in zip(after, before)))
             layer.set_weights(after)
         if worst < 1e-3:
@@ -319,7 +319,7 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
             x = block(x, filters, stage, letter, 2 if letter == "a" and stage > 2 else 1, letter == "a")
     x = layers.Flatten()(layers.AveragePooling2D((7, 7), **named("avg_pool"))(x))
     x = layers.Dense(classes, activation="softmax", **named("fc1000"))(x)
-    return recorder().new_model(keras, image, x)
+    return recorder().new_model(keras, [image], x)
 
 
 def recorder_format(keras):
@@ -470,12 +470,14 @@ SMALL = "--inputs 2 --layers blocks --samples 32"
 
 def conv_block_resnet50(divide=DIVIDE, **more):
     """keras.applications.ResNet50 of Keras 2.4 and later, narrowed."""
-    the_keras()
+    keras = the_keras()
     try:
         module = importlib.import_module("keras.src.applications.resnet")
     except ImportError:
         module = importlib.import_module("keras.applications.resnet")
-    with narrow(module.layers, "Conv2D", divide=divide):
+    if module.layers is None:  # Keras 2 takes its layers from the caller
+        more["layers"] = keras.layers
+    with narrow(more.get("layers", module.layers), "Conv2D", divide=divide):
         return module.ResNet50(weights=None, **more)
 
 
@@ -674,6 +676,78 @@ def one_channel():
 @fixture("keras-2.10-four-channels", "keras-2.10", "pictures of four channels", options=SMALL)
 def four_channels():
     return conv_block_resnet50(divide=64, classes=3, input_shape=(64, 80, 4))
+
+
+# ---------------------------------------------------------------- fixtures/README.md
+
+MUSEUM = collections.OrderedDict([
+    ("keras-1.2.2-tensorflow", "`res2a_branch2a`, parameters `_W:0`, unpadded pool"),
+    ("keras-1.2.2-theano-th", "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`"),
+    ("keras-2.0.9-tensorflow", "stem convolution 'same'"),
+    ("keras-2.1.6-tensorflow", "`conv1_pad`, unpadded pool"),
+    ("keras-2.2.4-tensorflow", "keras-applications 1.0.8: `pool1_pad`"),
+    ("keras-2.3.1-conv_block-50", "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5"),
+    ("keras-2.3.1-v2-50", "keras-applications 1.0.8: ResNet50V2"),
+    ("keras-2.3.1-qubvel-18", "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma"),
+    ("keras-2.10-tutorial", "a tutorial's names: `2a_conv_block_conv1`"),
+    ("keras-2.10-nested-head", "Sequential around a nested headless ResNet50, compiled"),
+    ("keras-2.10-functional-head", "ResNet50 without top and two Dense layers, compiled"),
+    ("keras-2.10-scale-101", "depth 101 with custom Scale layers, epsilon 1.1e-5, no biases"),
+    ("keras-3.15-conv_block-50", "keras.applications' ResNet50 in three containers"),
+    ("keras-3.15-nested-head", "Sequential around a nested headless ResNet50 in three containers"),
+])
+
+README = """# Fixtures: small files written by real Keras versions
+
+Each `.h5`, `.keras`, `.weights.h5` or `.weights.json` was saved by the Keras named beside it; the `.npz` of the same
+name is what that Keras computed (the record format of `scripts/record_keras.py`). The networks are the packages' own
+or published code with every filter count divided; the weights are random, and about one channel in twenty has a
+variance of 3e-5, so that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the environments of
+`scripts/make_fixture_envs.sh`:
+
+    scripts/make_fixture_envs.sh ENVS keras-2.0.0
+    ENVS/keras-2.0.0/bin/python scripts/make_fixtures.py keras-2.0.0-tensorflow fixtures
+
+The files under "Taken over" were made earlier, in the same way (their inputs are 224x224; filters divided by 16), and
+put in the record format by `scripts/make_fixtures.py museum`. This file is written by `scripts/make_fixtures.py readme fixtures`.
+"""
+
+
+def readme(outdir):
+    """Write README.md: every record's writer and every file's sha256."""
+    names = sorted(name[:-4] for name in os.listdir(outdir) if name.endswith(".npz"))
+    made = [name for name in FIXTURES if name in names]
+    lines = [README, "## Made by make_fixtures.py", ""] + writer_table(outdir, made)
+    lines += ["", "## Taken over", ""] + writer_table(outdir, [name for name in MUSEUM if name in names])
+    lines += ["", "## sha256", "", "| file | bytes | sha256 |", "| --- | --- | --- |"]
+    for file in sorted(os.listdir(outdir)):
+        if file != "README.md":
+            path = os.path.join(outdir, file)
+            lines.append("| {} | {} | `{}` |".format(file, os.path.getsize(path), sha256(path)))
+    with open(os.path.join(outdir, "README.md"), "w") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def writer_table(outdir, names):
+    lines = ["| name | writer | environment | holds | what it is |", "| --- | --- | --- | --- | --- |"]
+    for name in names:
+        entry = FIXTURES.get(name)
+        what, env = (entry.what, entry.env) if entry else (MUSEUM[name], "")
+        lines.append("| {} | {} | {} | {} | {} |".format(name, writer(outdir, name), env, holds(entry), what))
+    return lines
+
+
+def holds(entry):
+    return ", ".join(("weights " if ":" in save else "model ") + save.split(":")[-1] for save in entry.saves) if entry else "model"
+
+
+def writer(outdir, name):
+    """The versions that a record names."""
+    with np.load(os.path.join(outdir, name + ".npz"), allow_pickle=False) as record:
+        meta = json.loads(str(record["meta"]))
+    versions = [("Keras", meta["keras"]), ("TensorFlow", meta.get("tensorflow")), ("Theano", meta.get("theano")), ("Python", meta.get("python"))]
+    named = ", ".join("{} {}".format(label, version) for label, version in versions if version)
+    return named if meta.get("python") else named + ", " + meta["backend"]
 
 
 # ---------------------------------------------------------------- the museum

@@ -88,26 +88,33 @@ def set_data_format(keras, data_format):
 
 def new_model(keras, inputs, outputs):
     """`Model(inputs, outputs)` under the argument names of either Keras."""
+    inputs = inputs if len(inputs) > 1 else inputs[0]
     if major(keras) == 1:
         return keras.models.Model(input=inputs, output=outputs)
     return keras.models.Model(inputs=inputs, outputs=outputs)
 
 
-def compiled(keras, inputs, tensors):
-    """A function from the inputs' arrays to the values of symbolic tensors, in inference mode, in one batch."""
-    model = new_model(keras, inputs, tensors)
+def evaluator(keras, inputs, tensors):
+    """A function from the inputs' arrays to {id of tensor: value}, in inference mode, the batch in one piece."""
+    known = set(id(tensor) for tensor in inputs)
+    wanted = list(dict((id(tensor), tensor) for tensor in tensors if id(tensor) not in known).values())
+    model = new_model(keras, inputs, wanted) if wanted else None
 
     def values(arrays):
-        if major(keras) >= 3:
-            return [keras.ops.convert_to_numpy(value) for value in as_list(model(arrays, training=False))]
-        return [np.asarray(value) for value in as_list(model.predict_on_batch(arrays))]
+        found = dict(zip([id(tensor) for tensor in inputs], arrays))
+        if model is not None:
+            found.update(zip([id(tensor) for tensor in wanted], call(keras, model, arrays)))
+        return found
 
     return values
 
 
-def evaluate(keras, inputs, tensors, arrays):
-    """The values of symbolic tensors for one batch."""
-    return compiled(keras, inputs, tensors)(arrays) if tensors else []
+def call(keras, model, arrays):
+    """The outputs of a model as numpy arrays."""
+    arrays = arrays if len(arrays) > 1 else arrays[0]
+    if major(keras) >= 3:
+        return [keras.ops.convert_to_numpy(value) for value in as_list(model(arrays, training=False))]
+    return [np.asarray(value) for value in as_list(model.predict_on_batch(arrays))]
 
 
 # ---------------------------------------------------------------- loading
@@ -143,7 +150,9 @@ def load_whole_model(keras, path, custom):
     """A model from its own file, without compiling it."""
     try:
         return keras.models.load_model(path, custom_objects=custom, compile=False)
-    except TypeError as error:  # Keras before 2.0.3 always compiles: build from the config instead
+    except ValueError as error:
+        raise Problem("{}: {}\n{}".format(path, error, hint(str(error))))
+    except TypeError as error:  # an early Keras that always compiles: build from the config instead
         if "compile" not in str(error):
             raise
     import h5py
@@ -156,6 +165,13 @@ def load_whole_model(keras, path, custom):
     model = keras.models.model_from_json(text, custom_objects=custom)
     model.load_weights(path)
     return model
+
+
+def hint(message):
+    """What to try after load_model failed."""
+    if "Unknown" in message or "custom" in message:
+        return "a layer class of your own is named with --custom module:Class"
+    return "a file of weights only needs --build module:function, which returns the model"
 
 
 def in_float64(keras, model, custom):
@@ -251,7 +267,7 @@ def run(keras, model, arrays):
     model = graph_of(model)
     calls = calls_of(model)
     wanted = [tensor for _, some in calls for call in some for tensor in call.inputs + call.outputs]
-    values = values_of(keras, model, wanted, arrays)
+    values = evaluator(keras, as_list(model.inputs), wanted)(arrays)
     trace, inner_logits = Trace(), {}
     taken = set(layer.name for layer, _ in calls if not is_model(layer))
     for layer, some in calls:
@@ -272,18 +288,6 @@ def add_nested(trace, inner, prefix, taken):
         trace.add(mine, inner.values[name])
         if name in inner.blocks:
             trace.blocks.add(mine)
-
-
-def values_of(keras, model, tensors, arrays):
-    """{id of tensor: value}; the model's inputs are known, the rest is computed in one run."""
-    values = dict((id(tensor), array) for tensor, array in zip(as_list(model.inputs), arrays))
-    wanted, seen = [], set(values)
-    for tensor in tensors:
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            wanted.append(tensor)
-    values.update(zip([id(t) for t in wanted], evaluate(keras, as_list(model.inputs), wanted, arrays)))
-    return values
 
 
 def joined(values):
@@ -379,12 +383,19 @@ def generated(count, height, width, channels):
 
 def photos(keras, folder, height, width, mode):
     """The pictures of a folder, in the order of their names, loaded by Keras itself."""
-    image = importlib.import_module(keras.__name__ + (".utils" if major(keras) >= 3 else ".preprocessing.image"))
+    load_img = load_img_of(keras)
     names = sorted(n for n in os.listdir(folder) if n.lower().endswith((".jpg", ".jpeg", ".png", ".bmp")))
     if not names:
         raise Problem("{} holds no pictures".format(folder))
-    pictures = [image.load_img(os.path.join(folder, name), target_size=(height, width)) for name in names]
+    pictures = [load_img(os.path.join(folder, name), target_size=(height, width)) for name in names]
     return preprocess(np.stack([np.asarray(picture.convert("RGB"), dtype="float32") for picture in pictures]), mode)
+
+
+def load_img_of(keras):
+    """Keras' own loader of pictures, which has moved."""
+    if hasattr(keras.utils, "load_img"):
+        return keras.utils.load_img
+    return importlib.import_module(keras.__name__ + ".preprocessing.image").load_img
 
 
 def preprocess(pictures, mode):
@@ -439,13 +450,14 @@ def make_record(keras, path, options):
     batch = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) if first else pictures
     record = {"input": pictures}
     names = add_outputs(record, keras, model, batch, first, options)
-    record["meta"] = np.array(json.dumps(describe(keras, model, path, data_format, names, options), sort_keys=True))
+    meta = describe(keras, model, path, data_format, names, options)
+    record["meta"] = np.array(json.dumps(meta, sort_keys=True), dtype="U")  # text on Python 2 too
     return record
 
 
 def add_outputs(record, keras, model, batch, first, options):
     """Run the model, put its outputs, logits and layers in the record; the layer names in order."""
-    outputs = evaluate(keras, as_list(model.inputs), as_list(model.outputs), [batch])
+    outputs = call(keras, model, [batch])
     suffixes = [""] if len(outputs) == 1 else ["/" + name for name in output_names(model)]
     for suffix, value in zip(suffixes, outputs):
         record["output" + suffix] = channels_last(value, first)
@@ -534,6 +546,18 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
+def guarded(make, keras, options):
+    """make_record, with a word on why float64 failed if it did: not every Keras can."""
+    try:
+        return make(keras, options.model, options)
+    except Problem:
+        raise
+    except Exception as error:
+        if options.float64:
+            raise Problem("Keras {} failed in float64; try without --float64\n{}".format(keras.__version__, error))
+        raise
+
+
 def main(arguments=None):
     options = parse(arguments)
     try:
@@ -544,7 +568,7 @@ def main(arguments=None):
             set_data_format(keras, options.data_format)
         if options.float64:
             keras.backend.set_floatx("float64")
-        record = make_record(keras, options.model, options)
+        record = guarded(make_record, keras, options)
         np.savez_compressed(options.record, **record)
     except Problem as problem:
         print("record_keras: {}".format(problem), file=sys.stderr)

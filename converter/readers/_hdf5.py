@@ -68,7 +68,9 @@ def _walk(parent: Any, path: str) -> Any:
         if not isinstance(link, h5py.HardLink):
             raise UnsafeError(
                 f"{path!r} is a link to elsewhere ({type(link).__name__})",
-                hints=["a weights file holds its arrays itself: copy them in with h5repack or h5copy"],
+                hints=[
+                    "a weights file holds its arrays itself: copy them in with h5repack or h5copy"
+                ],
             )
         current = current[name]
     return current

@@ -118,8 +118,10 @@ def _owners(layer: str, names: Sequence[str]) -> list[str]:
 def _scope(name: str) -> str:
     """`conv1/kernel:0` → `conv1`; Keras 1's `conv1_W:0` → `conv1`."""
     scope, slash, last = name.rpartition("/")
-    return scope if slash else last.partition(":")[0].removesuffix("_1").removesuffix(
-        f"_{_spelling(name)}"
+    return (
+        scope
+        if slash
+        else last.partition(":")[0].removesuffix("_1").removesuffix(f"_{_spelling(name)}")
     )
 
 

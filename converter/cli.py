@@ -1,0 +1,189 @@
+"""The commands: argv → convert; the only place that knows click."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from converter.errors import ConvertError
+
+if TYPE_CHECKING:
+    from converter.report import Report
+
+OPTIONS = (
+    click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
+    click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        default="auto",
+        show_default=True,
+        help="Where the converted network is compared, besides the CPU.",
+    ),
+    click.option(
+        "--parity/--no-parity",
+        default=True,
+        help="Skip the comparison of logits with --no-parity; tensors are proven all the same.",
+    ),
+    click.option("--require-parity", is_flag=True, help="Fail if logits could not be compared."),
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path),
+        metavar="RECORD.npz",
+        help="Compare with what the original computed, recorded by scripts/record_keras.py.",
+    ),
+    click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.json",
+        help="Write everything that was decided, mapped and measured.",
+    ),
+    click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
+)
+
+FACTS = (
+    click.option("--bn-eps", type=float, metavar="FLOAT", help="Epsilon of batch normalisation."),
+    click.option(
+        "--pool", type=click.Choice(["valid", "zero", "same"]), help="Padding of the max-pool."
+    ),
+    click.option("--stem", type=click.Choice(["pad", "same"]), help="Padding of the 7x7."),
+    click.option(
+        "--stride-on", type=click.Choice(["1x1", "3x3"]), help="Where bottlenecks stride."
+    ),
+    click.option(
+        "--theano-kernels/--no-theano-kernels",
+        default=None,
+        help="Whether kernels are flipped, as Theano's convolution needs them.",
+    ),
+    click.option(
+        "--running-std",
+        type=click.Choice(["variance", "std"]),
+        help="What `running_std` holds (a standard deviation before Keras 1.0.6).",
+    ),
+    click.option("--head-activation", metavar="NAME", help="Behind hidden Dense layers."),
+    click.option(
+        "--preprocess",
+        type=click.Choice(["caffe", "tf", "torch", "raw"]),
+        help="What the project did to its pictures; recorded, not part of the network.",
+    ),
+)
+"""What a file cannot say: each beats the evidence, and is shown as set by the user."""
+
+DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")
+
+
+def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Apply click options so that `--help` lists them in this order."""
+    return lambda command: functools.reduce(lambda c, option: option(c), options[::-1], command)
+
+
+def guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Turn refusals into messages and exit codes, and signals into 130 and 143."""
+
+    @functools.wraps(command)
+    def run(*args: Any, debug: bool, **kwargs: Any) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            sys.exit(command(*args, **kwargs))
+        except ConvertError as error:
+            if debug:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except MemoryError:
+            click.echo("Error: not enough memory", err=True)
+            sys.exit(4)
+
+    return run
+
+
+def _terminate(number: int, frame: Any) -> None:
+    """Leave through every `finally`, so that a draft is removed."""
+    sys.exit(128 + number)
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@with_options(*OPTIONS, *FACTS, DEBUG)
+@click.version_option(package_name="convert-weights")
+@guarded
+def convert_weights(
+    source: Path, target: Path | None, report: Path | None, dry_run: bool, **options: Any
+) -> int:
+    """Convert the Keras ResNet in SOURCE to PyTorch in TARGET, and prove that it is the same.
+
+    SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors. Nothing is
+    written unless the proof holds.
+
+    \b
+    Examples:
+        convert-weights resnet50_weights.h5 out.pth
+        convert-weights resnet50_weights.h5 --dry-run
+        convert-weights resnet50_weights.h5 out.safetensors --no-parity
+    """
+    from converter.conversion import convert
+    from converter.text import plan_lines, progress, summary
+
+    if target is None and not dry_run:
+        raise click.UsageError("Missing argument 'TARGET'.")
+    with progress() as tell:
+        done = convert(source, target, dry_run=dry_run, progress=tell, **options)
+    if report:
+        write_report(done, report)
+    if dry_run:
+        click.echo("\n".join(plan_lines(done)))
+    click.echo(summary(done), err=True)
+    return 0
+
+
+def write_report(report: Report, path: Path) -> None:
+    from converter.errors import TargetError
+
+    try:
+        path.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+    except OSError as error:
+        raise TargetError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
+@with_options(*FACTS, DEBUG)
+@click.version_option(package_name="convert-weights")
+@guarded
+def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
+    """Say what network is in the Keras FILE, and how each fact is known.
+
+    \b
+    Example:
+        inspect-weights resnet50_weights.h5
+    """
+    from converter.identify import identify
+    from converter.options import Options
+    from converter.report import finite, inspection
+    from converter.source import open_checkpoint
+    from converter.text import inspection_lines
+
+    with open_checkpoint(file) as checkpoint:
+        network = identify(checkpoint, Options(**options))
+    if as_json:
+        click.echo(json.dumps(finite(inspection(checkpoint, network)), indent=1))
+    else:
+        click.echo("\n".join(inspection_lines(checkpoint, network)))
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUTF8", "1")
+    convert_weights()

@@ -1,0 +1,170 @@
+"""The story: open, identify, plan, carry over, write a draft, prove it, publish."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from converter.checkpoint import Array, Checkpoint
+from converter.discover import modules
+from converter.errors import ParityError, SourceError, UsageError
+from converter.identify import Network, identify
+from converter.options import Options
+from converter.parity.prove import Parity, prove_logits, prove_tensors
+from converter.plan import make_plan
+from converter.publish import check_target, draft
+from converter.report import Report
+from converter.sanity import check_sanity
+from converter.source import digests, open_checkpoint, with_digests
+from resnet_pt.digest import digest
+
+FORMAT = 1
+"""Version of the description in a target: `resnet_pt.network.FORMAT`, named here without torch."""
+
+
+def convert(
+    source: str | Path,
+    target: str | Path | None,
+    *,
+    progress: Callable[[str], None] = lambda message: None,
+    **options: Any,
+) -> Report:
+    """Convert the Keras file `source` to `target` (.pth or .safetensors) and prove it equal.
+
+    The keywords are the fields of `converter.options.Options`; `progress` is told each stage in
+    words. Nothing is printed. Raises a subclass of `converter.errors.ConvertError`, and then
+    `target` is as it was before.
+    """
+    settings = Options(**options)
+    source, started = Path(source), time.perf_counter()
+    with open_checkpoint(source) as opened, ThreadPoolExecutor(1) as background:
+        hashing = background.submit(digests, source)
+        network = identify(opened, settings)
+        plan = make_plan(
+            opened,
+            network.structure,
+            network.layout,
+            squared=network.squared,
+            left_out=network.left_out,
+        )
+        if settings.dry_run or target is None:
+            return Report(
+                source, None, opened, network, plan, Parity("not compared", reason="dry run")
+            )
+        writer, target = writer_for(Path(target)), Path(target)
+        real = check_target(source, target, settings.force)
+        progress("reading and carrying over")
+        tensors = check_sanity(plan, plan.tensors(opened))
+        checkpoint = with_digests(opened, hashing.result())
+        check_expected(checkpoint, settings)
+        with draft(real, force=settings.force) as one:
+            progress("writing")
+            writer.write(one.file, tensors, describe(checkpoint, network, tensors))
+            one.finish()
+            progress("proving every tensor")
+            written, description = writer.read(one.path)
+            proven = prove_tensors(plan, checkpoint, written)
+            parity = prove(checkpoint, network, written, settings, progress)
+            sha256 = digests(one.path)[0]
+    return Report(
+        source,
+        target,
+        checkpoint,
+        network,
+        plan,
+        parity,
+        proven,
+        sha256,
+        time.perf_counter() - started,
+        versions(),
+    )
+
+
+def prove(
+    checkpoint: Checkpoint,
+    network: Network,
+    tensors: Mapping[str, Array],
+    settings: Options,
+    progress: Callable[[str], None],
+) -> Parity:
+    """The logits' proof, or the reason why there is none; ParityError if it fails."""
+    if not settings.parity and not settings.against:
+        return Parity("not compared", reason="--no-parity")
+    parity = prove_logits(checkpoint, network, tensors, settings, progress)
+    if parity.verdict == "not equal":
+        raise not_equal(parity)
+    if parity.verdict == "not compared" and settings.require_parity:
+        raise ParityError(
+            f"the logits were not compared: {parity.reason}",
+            hints=["without --require-parity the tensors alone are proven"],
+        )
+    return parity
+
+
+def not_equal(parity: Parity) -> ParityError:
+    """What differs, the first wrong layer by name, and what to try."""
+    worst = [one for one in parity.comparisons if not one.passes]
+    findings = [
+        f"{one.dtype} on {one.device}: {one.worst}, allowed {one.gate:.0e}" for one in worst[:4]
+    ]
+    if parity.first_wrong_layer:
+        found = next(one for one in parity.layers if one.name == parity.first_wrong_layer)
+        findings.insert(0, f"the first layer that differs is {found}")
+    error = ParityError(
+        f"the converted network does not give the logits of {parity.oracle}",
+        findings,
+        ["`inspect-weights SOURCE` shows the facts that rest on a default; options set them"],
+    )
+    error.parity = parity  # type: ignore[attr-defined]
+    return error
+
+
+def writer_for(target: Path) -> ModuleType:
+    """The writer of a target's suffix."""
+    writers = modules("converter.writers")
+    for writer in writers:
+        if target.suffix in writer.SUFFIXES:
+            return writer
+    known = ", ".join(suffix for writer in writers for suffix in writer.SUFFIXES)
+    raise UsageError(f"TARGET {target} needs a suffix that says its format: {known}")
+
+
+def describe(
+    checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Array]
+) -> dict[str, Any]:
+    """What travels with the tensors. No name of a file: the same input gives the same bytes."""
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "architecture": network.architecture.to_dict(),
+        "facts": [
+            {"name": f.name, "value": f.value, "evidence": str(f.evidence)} for f in network.facts
+        ],
+        "source_sha256": checkpoint.sha256,
+    }
+    return {**description, "sha256": digest(description, tensors.items())}
+
+
+def check_expected(checkpoint: Checkpoint, settings: Options) -> None:
+    expected = settings.expect_sha256
+    if expected and expected.lower() != checkpoint.sha256:
+        raise SourceError(
+            f"{checkpoint.path} is not the expected file",
+            [f"sha256 expected {expected.lower()}", f"sha256 found    {checkpoint.sha256}"],
+        )
+
+
+def versions() -> dict[str, str]:
+    """Of everything that had a part."""
+    found = {"python": platform.python_version()}
+    for name in ("convert-weights", "torch", "numpy", "h5py", "safetensors", "keras", "tensorflow"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,60 @@
+"""How far two arrays are apart, and what is near enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from converter.checkpoint import Array
+
+GATES = {"float64": 1e-12, "float32": 1e-5}
+"""The largest difference of logits, relative to the largest logit, that counts as equal."""
+
+LAYER_GATES = {"float64": 1e-10, "float32": 1e-3}
+"""The same for the samples of a layer: coarser, since a layer's largest value is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The worst element: `absolute`, and `relative` to the largest of the expected values."""
+
+    name: str
+    absolute: float
+    relative: float
+    cosine: float
+    where: tuple[int, ...]
+    actual: float
+    expected: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} at {list(self.where)}: {self.actual:.7g}, expected {self.expected:.7g} "
+            f"({self.relative:.1e} of the largest)"
+        )
+
+
+def difference(name: str, actual: Array, expected: Array) -> Difference:
+    """Compare element by element in float64; NaN anywhere, or other shapes, are infinitely far."""
+    if actual.shape != expected.shape:
+        return Difference(name, np.inf, np.inf, 0.0, (), np.nan, np.nan)
+    one, other = actual.astype(np.float64), expected.astype(np.float64)
+    apart = np.abs(one - other)
+    apart[~np.isfinite(apart)] = np.inf
+    where = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    largest = float(np.abs(other).max(initial=0.0))
+    absolute = float(apart[where])
+    return Difference(
+        name=name,
+        absolute=absolute,
+        relative=absolute / largest if largest else (np.inf if absolute else 0.0),
+        cosine=_cosine(one.ravel(), other.ravel()),
+        where=tuple(int(i) for i in where),
+        actual=float(one[where]),
+        expected=float(other[where]),
+    )
+
+
+def _cosine(one: Array, other: Array) -> float:
+    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / norm if norm else 1.0

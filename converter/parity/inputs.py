@@ -1,0 +1,58 @@
+"""Pictures to compare on: noise and smooth shapes, in the range that a network expects."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from resnet_pt.architecture import Architecture
+
+Input = npt.NDArray[np.float32]
+
+DEFAULT_SIZE = (224, 224)
+OTHER_SIZE = (256, 240)
+"""A second size, with an odd-sized map on the way (the 63x60 behind an unpadded pool); the last
+map is 8x8, which a 7x7 average pool still takes to one pixel."""
+SMALL_SIZE = (32, 32)
+
+
+def inputs(architecture: Architecture, fixed: tuple[int, int] | None) -> list[Input]:
+    """Batches of one picture, (1, H, W, C): noise, a smooth picture, the same in [-1, 1], and one
+    of another size if the network is not `fixed` to one."""
+    size = fixed or architecture.input_size or default_size(architecture)
+    channels = architecture.in_channels
+    generator = np.random.default_rng(2016)
+    noise = generator.uniform(-123, 132, (1, *size, channels))
+    smooth = smooth_picture(generator, size, channels)
+    found = [noise, smooth, smooth / 127.5]
+    if fixed is None and takes_any_size(architecture):
+        other = OTHER_SIZE if size != SMALL_SIZE else (40, 36)
+        found.append(smooth_picture(generator, other, channels))
+    return [picture.astype(np.float32) for picture in found]
+
+
+def default_size(architecture: Architecture) -> tuple[int, int]:
+    """224x224, or 32x32 for a network without a pool in its stem (CIFAR)."""
+    return DEFAULT_SIZE if architecture.stem.pool else SMALL_SIZE
+
+
+def takes_any_size(architecture: Architecture) -> bool:
+    """Whether no layer of the head is tied to the size of the map."""
+    kinds = [layer.kind for layer in architecture.head]
+    flattens = any(kind.startswith("flatten") for kind in kinds)
+    pooled = any(kind in ("global_avg_pool", "global_max_pool", "avg_pool") for kind in kinds)
+    return not flattens or pooled
+
+
+def smooth_picture(
+    generator: np.random.Generator, size: tuple[int, int], channels: int
+) -> npt.NDArray[np.float64]:
+    """Overlaid waves of a few cycles: neighbouring pixels agree, as in a photograph."""
+    rows = np.linspace(0, 1, size[0])[:, None, None]
+    columns = np.linspace(0, 1, size[1])[None, :, None]
+    picture = np.zeros((*size, channels))
+    for _ in range(6):
+        across, down = generator.uniform(-6, 6, (2, channels))
+        phase = generator.uniform(0, 2 * np.pi, channels)
+        picture += np.sin(2 * np.pi * (rows * down + columns * across) + phase)
+    return 20 * picture[None]

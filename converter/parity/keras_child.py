@@ -1,0 +1,153 @@
+"""The oracle's process: Keras runs a network and writes down what it computed.
+
+`python -m converter.parity.keras_child FOLDER` reads `job.json` and `input_<i>.npy` in FOLDER and
+writes `<dtype>.npz`, or `error.txt` if Keras cannot do the job. No torch is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.parity.sampling import sample_index
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def main(folder: Path) -> None:
+    job = json.loads((folder / "job.json").read_text())
+    pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
+    for dtype in job["dtypes"]:
+        model = load(job, dtype) if job["kind"] == "load" else build(job, dtype)
+        recorded = record(model, job, pictures, dtype)
+        np.savez(folder / f"{dtype}.npz", **recorded)
+
+
+def load(job: Mapping[str, Any], dtype: str) -> Any:
+    """The whole model in a file, by Keras itself; in float64 its layers are made anew."""
+    import keras
+
+    model = keras.models.load_model(job["source"], compile=False, safe_mode=True)
+    if dtype == "float32":
+        return model
+    text = json.dumps(model.get_config()).replace('"float32"', f'"{dtype}"')
+    wide = type(model).from_config(json.loads(text))
+    wide.set_weights(model.get_weights())
+    return wide
+
+
+def build(job: Mapping[str, Any], dtype: str) -> Any:
+    """The bundled definition of the network, filled with the arrays of the file."""
+    import keras
+
+    from converter.parity.keras_network import keras_network, safe_name
+    from converter.source import open_checkpoint
+    from resnet_pt.architecture import Architecture
+
+    keras.config.set_floatx(dtype)
+    architecture = Architecture.from_dict(job["architecture"])
+    model = keras_network(architecture, job["layers"])
+    with open_checkpoint(Path(job["source"])) as checkpoint:
+        arrays = {
+            (safe_name(weight.layer), weight.parameter): array
+            for weight, array in checkpoint.arrays(checkpoint.weights)
+        }
+    for layer in model.layers:
+        if layer.weights:
+            values = [arrays[layer.name, variable.name] for variable in layer.weights]
+            layer.set_weights([correlating(value, job["layout"]) for value in values])
+    return model
+
+
+def correlating(array: Any, layout: Mapping[str, Any]) -> Any:
+    """A kernel as Keras on TensorFlow wants it: (height, width, in, out), not flipped."""
+    if array.ndim != 4:
+        return array
+    array = array.transpose(2, 3, 1, 0) if layout["order"] == "oihw" else array
+    return array[::-1, ::-1] if layout["flipped"] else array
+
+
+def record(model: Any, job: Mapping[str, Any], pictures: list[Any], dtype: str) -> dict[str, Any]:
+    """Logits for every picture, and for the first one samples of every layer."""
+    leaves = list(leaf_layers(model))
+    found: dict[str, Any] = {}
+    for number, picture in enumerate(pictures):
+        with captured(leaves, job["outputs"]) as seen:
+            result = model(picture.astype(dtype), training=False)
+        results = result if isinstance(result, list | tuple) else [result]
+        for output, value in zip(job["outputs"], results, strict=True):
+            logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
+            found[f"{number}/logits/{output['name']}"] = logits
+        for layer, value in seen.items():
+            if number == 0 and not layer.startswith("logits:"):
+                index = sample_index(value.size)
+                found[f"0/index/{layer}"], found[f"0/value/{layer}"] = index, value.ravel()[index]
+    return found
+
+
+def leaf_layers(model: Any) -> Iterator[Any]:
+    """Every layer, those of nested models too."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from leaf_layers(layer)
+        else:
+            yield layer
+
+
+@contextmanager
+def captured(leaves: list[Any], outputs: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """While the context lasts, each layer's output is kept under its name, and the logits (the
+    tensor before the last activation) under `logits:<layer>`."""
+    seen: dict[str, Any] = {}
+    last = {output["layer"] for output in outputs if output["loads"]}
+    restore = []
+    for layer in leaves:
+        restore.append((layer, layer.call, getattr(layer, "activation", None)))
+        if layer.name in last and hasattr(layer, "units"):
+            layer.activation = lambda x: x
+        layer.call = watched(layer, layer.call, seen, layer.name in last)
+    try:
+        yield seen
+    finally:
+        for layer, call, activation in restore:
+            layer.call = call
+            if activation is not None:
+                layer.activation = activation
+
+
+def watched(layer: Any, call: Any, seen: dict[str, Any], is_last: bool) -> Any:
+    name = layer.name.replace("__slash__", "/")
+
+    def call_and_keep(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        if hasattr(result, "numpy"):
+            seen[name] = result.numpy()
+            if is_last:
+                source = args[0] if is_activation(layer) else result
+                seen[f"logits:{layer.name}"] = source.numpy()
+        return result
+
+    return call_and_keep
+
+
+def is_activation(layer: Any) -> bool:
+    return type(layer).__name__ in ("Activation", "Softmax", "ReLU")
+
+
+if __name__ == "__main__":
+    work = Path(sys.argv[1])
+    try:
+        main(work)
+    except Exception as error:
+        (work / "error.txt").write_text(f"{type(error).__name__}: {error}"[:2000])
+        raise SystemExit(3) from error

@@ -1,0 +1,172 @@
+"""The same network in Keras' own words, for files that Keras itself cannot load.
+
+Every layer has the name of the layer whose weights it takes. Runs in the oracle's process only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import layers
+
+from resnet_pt.architecture import (
+    Architecture,
+    Block,
+    Conv,
+    HeadLayer,
+    Norm,
+    Padding,
+    Pool,
+    Shortcut,
+)
+from resnet_pt.tensors import head_prefix
+
+
+def keras_network(architecture: Architecture, names: Mapping[str, str]) -> Any:
+    """A keras.Model whose outputs are the logits; `names` maps torch modules to Keras layers."""
+    return _Network(architecture, names).model()
+
+
+class _Network:
+    def __init__(self, architecture: Architecture, names: Mapping[str, str]) -> None:
+        self.architecture = architecture
+        self.names = names
+
+    def model(self) -> Any:
+        height, width = self.fixed_size()
+        inputs = x = keras.Input((height, width, self.architecture.in_channels))
+        stem = self.architecture.stem
+        if stem.rescaling:
+            x = layers.Rescaling(*stem.rescaling)(x)
+        x = self.norm(x, stem.data_norm, "bn_data")
+        x = self.conv(x, stem.conv, "conv1")
+        x = self.norm(x, stem.norm, "bn1")
+        x = self.act(x) if stem.activation else x
+        x = self.pool(x, stem.pool) if stem.pool else x
+        for number, stage in enumerate(self.architecture.stages, start=1):
+            for index, block in enumerate(stage):
+                make = self.preactivated if block.preactivation else self.postactivated
+                x = make(x, block, f"layer{number}.{index}")
+        if self.architecture.norm:
+            x = self.act(self.norm(x, self.architecture.norm, "norm"))
+        return keras.Model(inputs, self.head(x))
+
+    def fixed_size(self) -> tuple[int | None, int | None]:
+        """A Flatten of a map needs its size; nothing else does."""
+        flattens = any(layer.kind.startswith("flatten") for layer in self.architecture.head)
+        return self.architecture.input_size or (224, 224) if flattens else (None, None)
+
+    def postactivated(self, x: Any, block: Block, name: str) -> Any:
+        y = x
+        for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
+            y = self.norm(self.conv(y, conv, f"{name}.conv{number}"), norm, f"{name}.bn{number}")
+            y = self.act(y) if number < len(block.convs) else y
+        return self.act(layers.Add()([y, self.shortcut(x, block.shortcut, name)]))
+
+    def preactivated(self, x: Any, block: Block, name: str) -> Any:
+        first = y = self.act(self.norm(x, block.norms[0], f"{name}.bn1")) if block.norms[0] else x
+        for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
+            y = self.act(self.norm(y, norm, f"{name}.bn{number}")) if number > 1 else y
+            y = self.conv(y, conv, f"{name}.conv{number}")
+        shared = block.shortcut is not None and block.shortcut.source == "preactivation"
+        return layers.Add()([y, self.shortcut(first if shared else x, block.shortcut, name)])
+
+    def shortcut(self, x: Any, shortcut: Shortcut | None, name: str) -> Any:
+        if shortcut is None:
+            return x
+        x = self.pool(x, shortcut.pool) if shortcut.pool else x
+        x = self.conv(x, shortcut.conv, f"{name}.downsample.0") if shortcut.conv else x
+        return self.norm(x, shortcut.norm, f"{name}.downsample.1")
+
+    def conv(self, x: Any, conv: Conv, module: str) -> Any:
+        x, padding = self.padded(x, conv.padding)
+        return layers.Conv2D(
+            conv.out_channels,
+            conv.kernel,
+            strides=conv.stride,
+            padding=padding,
+            dilation_rate=conv.dilation,
+            groups=conv.groups,
+            use_bias=conv.bias,
+            name=self.name(module),
+        )(x)
+
+    def norm(self, x: Any, norm: Norm | None, module: str) -> Any:
+        if norm is None:
+            return x
+        x = layers.BatchNormalization(
+            epsilon=norm.eps, scale=norm.gamma, center=norm.beta, name=self.name(module)
+        )(x)
+        if norm.rescale:
+            x = Scale(name=self.name(f"{module}.scale"))(x)
+        return x
+
+    def act(self, x: Any) -> Any:
+        return layers.Activation(self.architecture.activation)(x)
+
+    def pool(self, x: Any, pool: Pool) -> Any:
+        """Zeros stand for -inf where the map is not negative: the architecture says -inf only
+        for such maps, or where nothing is padded."""
+        x, padding = self.padded(x, pool.padding)
+        make = layers.MaxPooling2D if pool.mode == "max" else layers.AveragePooling2D
+        return make(pool.kernel, pool.stride, padding=padding)(x)
+
+    def padded(self, x: Any, padding: Padding) -> tuple[Any, str]:
+        if padding == "same":
+            return x, "same"
+        if isinstance(padding, int):
+            return (layers.ZeroPadding2D(padding)(x) if padding else x), "valid"
+        left, right, top, bottom = padding
+        return layers.ZeroPadding2D(((top, bottom), (left, right)))(x), "valid"
+
+    def head(self, x: Any) -> Any:
+        values = {"": x}
+        for layer in self.architecture.head:
+            values[layer.name] = self.head_layer(values[layer.source], layer)
+        return [values[output.layer] for output in self.architecture.outputs]
+
+    def head_layer(self, x: Any, layer: HeadLayer) -> Any:
+        if layer.kind == "dense":
+            name = self.name(head_prefix(self.architecture, layer))
+            return layers.Dense(layer.out_features, use_bias=bool(layer.bias), name=name)(x)
+        if layer.kind == "norm":
+            return self.norm(x, layer.norm, head_prefix(self.architecture, layer))
+        if layer.kind in ("avg_pool", "max_pool"):
+            assert layer.pool is not None
+            return self.pool(x, layer.pool)
+        if layer.kind == "rescaling":
+            assert layer.rescaling is not None
+            return layers.Rescaling(*layer.rescaling)(x)
+        if layer.kind == "flatten_chw":
+            return layers.Flatten()(layers.Permute((3, 1, 2))(x) if len(x.shape) == 4 else x)
+        return HEAD[layer.kind](layer)(x)
+
+    def name(self, module: str) -> str:
+        """Keras 3 allows no slash in a layer's name."""
+        return safe_name(self.names[module])
+
+
+def safe_name(layer: str) -> str:
+    return layer.replace("/", "__slash__")
+
+
+HEAD: Mapping[str, Any] = {
+    "global_avg_pool": lambda layer: layers.GlobalAveragePooling2D(),
+    "global_max_pool": lambda layer: layers.GlobalMaxPooling2D(),
+    "flatten_hwc": lambda layer: layers.Flatten(),
+    "dropout": lambda layer: layers.Dropout(layer.rate or 0.0),
+    "activation": lambda layer: layers.Activation(layer.activation),
+}
+
+
+class Scale(layers.Layer):  # type: ignore[misc]
+    """gamma * x + beta for each channel (flyyufelix/cnn_finetune)."""
+
+    def build(self, shape: Any) -> None:
+        self.gamma = self.add_weight(shape=(shape[-1],), name="gamma")
+        self.beta = self.add_weight(shape=(shape[-1],), name="beta")
+
+    def call(self, x: Any) -> Any:
+        return x * self.gamma + self.beta

@@ -1,0 +1,181 @@
+"""Asking Keras: which oracle fits a file, and running it in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint
+from converter.graph import OPS
+from converter.identify import Network
+from converter.parity.recording import Pass, Recording, Sample
+
+TIME_LIMIT = 900
+"""Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
+
+CUSTOM = frozenset({"Scale", "BatchNorm"})
+"""Classes that graphs are read with, and that Keras does not have."""
+
+LOADED = (
+    frozenset(OPS) - CUSTOM
+    | frozenset(["Functional", "Model", "Sequential", "__keras_tensor__", "DTypePolicy", "Policy"])
+    | frozenset(
+        ["GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "VarianceScaling", "RandomNormal", "Zeros", "Ones", "RandomUniform", "TruncatedNormal", "Constant", "Orthogonal", "L1", "L2", "L1L2"]
+    )
+)
+"""Classes that Keras may make from a file's configuration; a file that names any other is not
+given to Keras."""
+
+
+class OracleError(Exception):
+    """Keras could not do the job; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """How to ask: 'load' (Keras loads the whole model) or 'build' (the bundled definition)."""
+
+    kind: str
+    reason: str
+
+    @property
+    def fixed_size(self) -> bool:
+        return self.kind == "load"
+
+
+def is_installed() -> bool:
+    """Whether Keras and TensorFlow are there (found, not imported)."""
+    return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
+
+
+def choose_oracle(checkpoint: Checkpoint, network: Network, was_set: bool) -> Oracle:
+    """The faithful oracle for a file.
+
+    Keras 3 loads Keras 2's Theano models without a word and computes something else, and cannot
+    load Keras 1's: those, weights without a model, and models with other classes than Keras' own
+    are given to the bundled definition of the network that was inferred.
+    """
+    version = checkpoint.version()
+    if checkpoint.config is None:
+        return Oracle("build", "the file holds weights only")
+    if version is None or version[0] < 2:
+        return Oracle("build", "Keras 3 cannot load a model of Keras 1")
+    if network.theano:
+        return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
+    if was_set:
+        return Oracle("build", "options change the network that the file describes")
+    foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
+    if foreign:
+        return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
+    return Oracle("load", "")
+
+
+def class_names(config: Any) -> set[str]:
+    """Every class that a configuration names, its registered package in front."""
+    found: set[str] = set()
+    if isinstance(config, dict):
+        name = config.get("class_name")
+        if isinstance(name, str):
+            package = config.get("registered_name")
+            module = config.get("module")
+            own = not module or str(module).split(".")[0] in ("keras", "tf_keras", "builtins")
+            found.add(name if own and package in (None, name) else f"{package or module}>{name}")
+        for value in config.values():
+            found |= class_names(value)
+    elif isinstance(config, list):
+        for value in config:
+            found |= class_names(value)
+    return found
+
+
+def ask(
+    oracle: Oracle,
+    checkpoint: Checkpoint,
+    network: Network,
+    pictures: Sequence[Array],
+    dtypes: Sequence[str] = ("float64", "float32"),
+) -> Recording:
+    """What Keras computes for each picture, in each dtype. Raises OracleError."""
+    with tempfile.TemporaryDirectory(prefix="convert-weights-") as name:
+        folder = Path(name)
+        (folder / "job.json").write_text(json.dumps(_job(oracle, checkpoint, network, dtypes)))
+        for number, picture in enumerate(pictures):
+            np.save(folder / f"input_{number:03}.npy", picture)
+        _run(folder)
+        passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+    what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
+    return Recording(tuple(passes), what, {"kind": "logits", "reason": oracle.reason})
+
+
+def _job(
+    oracle: Oracle, checkpoint: Checkpoint, network: Network, dtypes: Sequence[str]
+) -> dict[str, Any]:
+    architecture = network.architecture
+    single = len(architecture.outputs) == 1
+    loads = oracle.kind == "load"
+    return {
+        "kind": oracle.kind,
+        "source": str(checkpoint.path.resolve()),
+        "architecture": architecture.to_dict(),
+        "layers": dict(network.structure.layers),
+        "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
+        "dtypes": list(dtypes),
+        "outputs": [
+            {
+                "name": "" if single else output.name,
+                "layer": output.name,
+                "loads": loads and output.activation != "linear",
+            }
+            for output in architecture.outputs
+        ],
+    }
+
+
+def _run(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "converter.parity.keras_child", str(folder)]
+    try:
+        # In the folder of the job, so that nothing in the user's own folder is imported.
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
+    if done.returncode:
+        told = folder / "error.txt"
+        reason = told.read_text() if told.exists() else f"exit code {done.returncode}"
+        raise OracleError(reason.splitlines()[0][:300] if reason else "no reason given")
+
+
+def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:
+    with np.load(folder / f"{dtype}.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return [
+        Pass(picture, _named(arrays, f"{number}/logits/"), _layers(arrays, number), dtype)
+        for number, picture in enumerate(pictures)
+    ]
+
+
+def _named(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _layers(arrays: Mapping[str, Array], number: int) -> dict[str, Sample]:
+    values = _named(arrays, f"{number}/value/")
+    index = _named(arrays, f"{number}/index/")
+    return {layer: Sample(index[layer], value) for layer, value in values.items()}

@@ -1,0 +1,221 @@
+"""The proof of a conversion: every tensor bit for bit, then the logits against the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint, as_float32
+from converter.errors import ParityError
+from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
+from converter.parity.inputs import inputs
+from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
+from converter.parity.recording import Recording, read_record
+from converter.plan import Plan
+
+if TYPE_CHECKING:
+    from converter.identify import Network
+    from converter.options import Options
+
+Verdict = Literal["equal", "not equal", "not compared"]
+Progress = Callable[[str], None]
+
+NO_KERAS = "Keras is not installed; `pip install 'convert-weights[keras]'` brings it"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The logits of one input on one device in one dtype, against the original's."""
+
+    device: str
+    dtype: str
+    gate_dtype: str
+    shape: tuple[int, ...]
+    worst: Difference
+    top1: float
+    counts: bool = True
+    """False for what is only reported (TF32)."""
+
+    @property
+    def gate(self) -> float:
+        return GATES[self.gate_dtype]
+
+    @property
+    def passes(self) -> bool:
+        return self.worst.relative <= self.gate
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The outcome of a comparison with the original."""
+
+    verdict: Verdict
+    oracle: str = ""
+    reason: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+    layers: tuple[Difference, ...] = ()
+    first_wrong_layer: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]) -> int:
+    """Undo every step on what was read back from the draft and compare with SOURCE, read anew.
+
+    Returns the number of tensors proven. Raises ParityError for the least difference: every bit
+    of a float32 source, the bits of its one rounding for another dtype.
+    """
+    wrong: list[str] = []
+    expected = {step.target for step in plan.steps}
+    wrong += [f"{name} is in only one of plan and file" for name in expected ^ written.keys()]
+    steps = {step.source: step for step in plan.mapped}
+    for weight, array in checkpoint.arrays([w for w in checkpoint.weights if w in steps]):
+        step, tensor = steps[weight], written.get(steps[weight].target)
+        if tensor is None:
+            continue
+        if step.is_exact:
+            same = _same_bits(step.undo(tensor), as_float32(array))
+        else:
+            same = _same_bits(tensor, step.apply(array))
+        wrong += [] if same else [f"{step.target} is not {weight}"]
+    for step in plan.steps:
+        if step.source is None and step.target in written:
+            same = _same_bits(written[step.target], step.value())
+            wrong += [] if same else [f"{step.target} is not {step.constant}"]
+    if wrong:
+        raise ParityError("the written tensors are not the source's", wrong)
+    return len(plan.steps)
+
+
+def _same_bits(one: Array, other: Array) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
+
+
+def prove_logits(
+    checkpoint: Checkpoint,
+    network: Network,
+    tensors: Mapping[str, Array],
+    options: Options,
+    progress: Progress,
+) -> Parity:
+    """Run the original and the converted network on the same inputs, and compare."""
+    if options.against:
+        recording = read_record(options.against)
+    elif not is_installed():
+        return Parity("not compared", reason=NO_KERAS)
+    else:
+        try:
+            recording = ask_keras(checkpoint, network, progress)
+        except OracleError as error:
+            return Parity("not compared", reason=f"Keras could not run the original: {error}")
+    progress("running the converted network")
+    return compare(network, tensors, recording, devices(options.device))
+
+
+def ask_keras(checkpoint: Checkpoint, network: Network, progress: Progress) -> Recording:
+    """Keras' own answer; where it cannot load the file after all, the bundled definition's."""
+    was_set = any(str(fact.evidence) == "set by the user" for fact in network.facts)
+    oracle = choose_oracle(checkpoint, network, was_set)
+    size = network.architecture.input_size if oracle.fixed_size else None
+    progress("asking Keras for the original's logits")
+    try:
+        return ask(oracle, checkpoint, network, inputs(network.architecture, size))
+    except OracleError as error:
+        if oracle.kind != "load":
+            raise
+        progress("asking the bundled Keras definition")
+        build = type(oracle)("build", f"Keras could not load the model: {error}")
+        return ask(build, checkpoint, network, inputs(network.architecture, None))
+
+
+def devices(wanted: str) -> tuple[str, ...]:
+    """The CPU, and the accelerator that is asked for ('auto': any that is there)."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return ("cpu", *(name for name, is_there in there.items() if is_there))
+    if wanted != "cpu" and not there[wanted]:
+        from converter.errors import UsageError
+
+        raise UsageError(f"--device {wanted}: torch finds no such device here")
+    return ("cpu",) if wanted == "cpu" else ("cpu", wanted)
+
+
+def compare(
+    network: Network, tensors: Mapping[str, Array], recording: Recording, where: Sequence[str]
+) -> Parity:
+    """Every pass of a recording on every device; samples of layers from the first float64 pass
+    (or the first pass at all) on the CPU."""
+    from converter.parity import torch_run
+
+    model = torch_run.build(network.architecture, tensors)
+    comparisons: list[Comparison] = []
+    layers: tuple[Difference, ...] = ()
+    for device in where:
+        for number, one in enumerate(recording.passes):
+            dtypes = ("float64",) if one.dtype == "float64" else ("float32", "float64")
+            for dtype in dtypes:
+                if device == "mps" and dtype == "float64":
+                    continue  # Metal has no float64
+                if (
+                    recording.meta.get("kind") == "logits"
+                    and dtype == "float64"
+                    and "reason" in recording.meta
+                    and one.dtype == "float32"
+                ):
+                    continue  # Keras' own float64 pass says more
+                wanted = (
+                    one.layers if device == "cpu" and dtype == dtypes[-1] and not layers else {}
+                )
+                with (
+                    torch_run.exact_arithmetic(),
+                    torch_run.sampled(model, network.structure.outputs, wanted) as seen,
+                ):
+                    results = torch_run.run(model, one.input, dtype, device)
+                comparisons += _compared(
+                    results, one.logits, device, dtype, one.dtype, one.input.shape
+                )
+                if wanted:
+                    layers = tuple(
+                        difference(layer, value, wanted[layer].value)
+                        for layer, value in seen.items()
+                    )
+    return _judged(recording, comparisons, layers)
+
+
+def _compared(results, logits, device, dtype, source_dtype, shape):  # type: ignore[no-untyped-def]
+    found = []
+    gate = "float64" if dtype == source_dtype == "float64" else "float32"
+    for name, expected in logits.items():
+        actual = results.get(name, np.zeros(0))
+        worst = difference(name or "logits", actual, expected)
+        top1 = float("nan")
+        if actual.shape == expected.shape:
+            top1 = float(np.mean(actual.argmax(-1) == expected.argmax(-1)))
+        found.append(Comparison(device, dtype, gate, tuple(shape), worst, top1))
+    return found
+
+
+def _judged(
+    recording: Recording, comparisons: Sequence[Comparison], layers: tuple[Difference, ...]
+) -> Parity:
+    failed = [one for one in comparisons if one.counts and not one.passes]
+    first = next((one.name for one in layers if one.relative > _layer_gate(recording)), None)
+    verdict: Verdict = "not equal" if failed or not comparisons else "equal"
+    return Parity(
+        verdict=verdict,
+        oracle=recording.oracle,
+        reason=str(recording.meta.get("reason", "")),
+        comparisons=tuple(comparisons),
+        layers=layers,
+        first_wrong_layer=first if verdict == "not equal" else None,
+    )
+
+
+def _layer_gate(recording: Recording) -> float:
+    return LAYER_GATES[recording.passes[0].dtype]

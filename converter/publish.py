@@ -1,0 +1,99 @@
+"""A target that is whole or not there: a draft beside it, proven, then published in one step.
+
+Protocol: draft in the same directory → written, flushed, fsync → read back and proven by the
+caller → link (no target yet) or rename (`force`) → fsync of the directory. Killed at any moment,
+the old target or the complete new one is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from converter.errors import TargetError
+
+
+class Draft:
+    """An open file beside the target. `file` is written, `finish` makes it durable, and then
+    `path` can be read back."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self.file = file
+
+    def finish(self) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+
+def check_target(source: Path, target: Path, force: bool) -> Path:
+    """Where the target really goes (a symbolic link is followed), or TargetError why it cannot."""
+    real = Path(os.path.realpath(target))
+    if not real.parent.is_dir():
+        raise TargetError(f"{target} cannot be written: there is no directory {real.parent}")
+    if not os.path.lexists(real):
+        return real
+    if source.exists() and os.path.samefile(source, real):
+        raise TargetError(f"{target} is SOURCE itself")
+    if not stat.S_ISREG(real.stat().st_mode):
+        raise TargetError(f"{target} is there already, and is no plain file")
+    if not force:
+        raise TargetError(f"{target} is there already", hints=["replace it with --force"])
+    return real
+
+
+@contextmanager
+def draft(target: Path, *, force: bool) -> Iterator[Draft]:
+    """Yield a draft that becomes `target` if the block succeeds, and vanishes if it does not.
+
+    Raises TargetError for everything that the file system refuses.
+    """
+    path = target.with_name(f".{target.name[:200]}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        with open(handle, "wb") as file:
+            one = Draft(path, file)
+            yield one
+        _publish(path, target, force)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _publish(path: Path, target: Path, force: bool) -> None:
+    if force:
+        with suppress(FileNotFoundError):
+            path.chmod(stat.S_IMODE(target.stat().st_mode))
+        path.replace(target)
+    else:
+        os.link(path, target)  # unlike a rename, fails if another run was first
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    with suppress(OSError):  # not every file system can
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _cannot_write(target: Path, error: OSError) -> TargetError:
+    if error.errno == errno.EEXIST:
+        return TargetError(f"{target} is there already", hints=["replace it with --force"])
+    if error.errno == errno.ENOSPC:
+        return TargetError(f"{target} cannot be written: no space is left on the disk")
+    return TargetError(f"{target} cannot be written: {error.strerror or error}")

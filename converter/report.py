@@ -1,0 +1,123 @@
+"""What a conversion did, as one value: for people, for JSON, for a test."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converter.checkpoint import Checkpoint
+from converter.facts import Fact
+from converter.identify import Network
+from converter.parity.prove import Parity
+from converter.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A conversion, planned or done. `target` is None for a dry run."""
+
+    source: Path
+    target: Path | None
+    checkpoint: Checkpoint
+    network: Network
+    plan: Plan
+    parity: Parity
+    proven_tensors: int = 0
+    target_sha256: str = ""
+    seconds: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        return self.network.facts
+
+    @property
+    def verdict(self) -> str:
+        return self.parity.verdict
+
+    @property
+    def first_wrong_layer(self) -> str | None:
+        return self.parity.first_wrong_layer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; numbers that JSON lacks (infinity, NaN) are null."""
+        data = {
+            "verdict": self.verdict,
+            "first_wrong_layer": self.first_wrong_layer,
+            "source": {
+                "path": str(self.source),
+                "sha256": self.checkpoint.sha256,
+                "md5": self.checkpoint.md5,
+                **inspection(self.checkpoint, self.network),
+            },
+            "target": {"path": str(self.target or ""), "sha256": self.target_sha256},
+            "versions": self.versions,
+            "architecture": self.network.architecture.to_dict(),
+            "mapping": [
+                {
+                    "source": step.source.path if step.source else None,
+                    "source_shape": step.source.shape if step.source else None,
+                    "source_dtype": step.source.dtype if step.source else None,
+                    "target": step.target,
+                    "target_shape": step.shape,
+                    "transform": step.how,
+                }
+                for step in self.plan.steps
+            ],
+            "left_out": [weight.path for weight in self.plan.left_out],
+            "proven_tensors": self.proven_tensors,
+            "parity": {
+                "oracle": self.parity.oracle,
+                "reason": self.parity.reason,
+                "logits": [
+                    {**asdict(one), "gate": one.gate, "passes": one.passes}
+                    for one in self.parity.comparisons
+                ],
+                "layers": [asdict(one) for one in self.parity.layers],
+                "notes": self.parity.notes,
+            },
+            "seconds": round(self.seconds, 3),
+            "notes": self.notes,
+        }
+        return finite(data)  # type: ignore[no-any-return]
+
+
+def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
+    """What is in a file, before anything is converted: `inspect-weights --json`."""
+    architecture = network.architecture
+    return {
+        "container": checkpoint.container,
+        "keras_version": checkpoint.keras_version,
+        "backend": checkpoint.backend,
+        "dialect": network.dialect,
+        "depths": architecture.depths,
+        "widths": [stage[-1].out_channels for stage in architecture.stages],
+        "classes": architecture.classes,
+        "outputs": [asdict(output) for output in architecture.outputs],
+        "input_channels": architecture.in_channels,
+        "input_size": architecture.input_size,
+        "weights": len(checkpoint.weights),
+        "facts": [
+            {
+                "name": fact.name,
+                "value": fact.value,
+                "evidence": str(fact.evidence),
+                "reason": fact.reason,
+            }
+            for fact in network.facts
+        ],
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same with tuples as lists, and null for what JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

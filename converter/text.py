@@ -1,0 +1,143 @@
+"""Results in words, for a terminal; everything can be understood without colour."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from converter.facts import Fact
+
+if TYPE_CHECKING:
+    from converter.checkpoint import Checkpoint
+    from converter.identify import Network
+    from converter.parity.prove import Parity
+    from converter.report import Report
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A spinner with the stage at hand; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda message: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("opening") as status:
+        yield lambda message: status.update(message)
+
+
+def summary(report: Report) -> str:
+    """What was found, decided, mapped and proven."""
+    lines = inspection_lines(report.checkpoint, report.network)
+    lines += ["", *_tensor_lines(report)]
+    if report.target:
+        lines += ["", *parity_lines(report.parity)]
+        lines += ["", f"{report.target} is written ({report.seconds:.1f} s)"]
+    return "\n".join(lines)
+
+
+def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
+    """Container, network, and each fact with its evidence."""
+    architecture = network.architecture
+    widths = ", ".join(str(stage[-1].out_channels) for stage in architecture.stages)
+    depths = ", ".join(map(str, architecture.depths))
+    written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
+    lines = [
+        f"file      {checkpoint.path}",
+        f"container {checkpoint.container}",
+        f"Keras     {written}",
+        f"naming    {network.dialect}",
+        f"network   ResNet of {depths} blocks, {widths} channels, {classes(network)}",
+        "",
+        *table([("fact", "value", "evidence"), *map(_fact_row, network.facts)]),
+    ]
+    defaults = [fact.name for fact in network.facts if fact.is_default]
+    if defaults:
+        lines += ["", f"resting on a default: {', '.join(defaults)} (options set them)"]
+    return lines
+
+
+def classes(network: Network) -> str:
+    """`1000 classes`, `headless` or the outputs' names."""
+    architecture = network.architecture
+    if architecture.classes is not None:
+        return f"{architecture.classes} classes"
+    names = [output.name for output in architecture.outputs]
+    return "headless" if len(names) == 1 else f"outputs {', '.join(names)}"
+
+
+def _fact_row(fact: Fact) -> tuple[str, str, str]:
+    return fact.name, fact.value, f"{fact.evidence}: {fact.reason}"
+
+
+def _tensor_lines(report: Report) -> list[str]:
+    plan, weights = report.plan, report.checkpoint.weights
+    constants = len(plan.steps) - len(plan.mapped)
+    lines = [
+        f"mapped    {len(plan.mapped)} of {len(weights)} weights to "
+        f"{len(plan.steps)} tensors ({constants} constants)"
+    ]
+    if plan.left_out:
+        layers = sorted({weight.layer for weight in plan.left_out})
+        lines.append(f"left out  {', '.join(layers)}: no part of the network")
+    if report.proven_tensors:
+        lines.append(f"proven    {report.proven_tensors} tensors read back, bit for bit")
+    return lines
+
+
+def parity_lines(parity: Parity) -> list[str]:
+    """The comparison of logits, a line for each input, device and dtype."""
+    if parity.verdict == "not compared":
+        return [f"logits    not compared: {parity.reason}"]
+    reason = f" ({parity.reason})" if parity.reason else ""
+    rows = [("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1")]
+    for one in parity.comparisons:
+        shape = "x".join(map(str, one.shape))
+        rows.append(
+            (
+                one.device,
+                one.dtype,
+                shape,
+                f"{one.worst.absolute:.1e}",
+                f"{one.worst.relative:.1e}",
+                f"{one.gate:.0e}" if one.counts else "reported",
+                f"{one.top1:.0%}",
+            )
+        )
+    layers = f", {len(parity.layers)} layers sampled" if parity.layers else ""
+    return [
+        f"logits    {parity.verdict} to {parity.oracle}{reason}{layers}",
+        *table(rows),
+    ]
+
+
+def plan_lines(report: Report) -> list[str]:
+    """Every tensor: where it comes from, how, and what it becomes."""
+    rows = [("source", "shape", "transform", "target", "shape")]
+    for step in report.plan.steps:
+        source = step.source
+        rows.append(
+            (
+                str(source) if source else "-",
+                _shape(source.shape) if source else "",
+                step.how,
+                step.target,
+                _shape(step.shape),
+            )
+        )
+    return table(rows)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell; the last one is not padded."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
