@@ -68,7 +68,7 @@ def convert(
             writer.write(one.file, tensors, describe(checkpoint, network, tensors))
             one.finish()
             progress("proving every tensor")
-            written, description = writer.read(one.path)
+            written, _ = writer.read(one.path)
             proven = prove_tensors(plan, checkpoint, written)
             parity = prove(checkpoint, network, written, settings, progress)
             sha256 = digests(one.path)[0]
@@ -159,12 +159,20 @@ def check_expected(checkpoint: Checkpoint, settings: Options) -> None:
         )
 
 
+PACKAGES = (
+    "convert-weights",
+    "torch",
+    "numpy",
+    "h5py",
+    "safetensors",
+    "keras",
+    "tensorflow",
+    "tensorflow_cpu",
+)
+
+
 def versions() -> dict[str, str]:
     """Of everything that had a part."""
-    found = {"python": platform.python_version()}
-    for name in ("convert-weights", "torch", "numpy", "h5py", "safetensors", "keras", "tensorflow"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {one.name: one.version for one in importlib.metadata.distributions()}
+    found = {name: installed[name] for name in PACKAGES if name in installed}
+    return {"python": platform.python_version(), **found}

@@ -67,7 +67,7 @@ def with_stem(architecture: Architecture, how: str) -> Architecture:
 
 
 def with_pool(architecture: Architecture, how: str) -> Architecture:
-    """The max-pool unpadded ('valid'), padded with zeros ('zero') or as TensorFlow does ('same')."""
+    """The pool unpadded ('valid'), with zeros around it ('zero') or as in TensorFlow ('same')."""
     pool = architecture.stem.pool or Pool()
     return replace(
         architecture, stem=replace(architecture.stem, pool=padded_pool(pool, how, architecture))

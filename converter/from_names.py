@@ -99,7 +99,7 @@ def _split_head(
 
 def _missing(modules: Mapping[str, str], table: Mapping[str, str]) -> list[str]:
     """Names that a whole network of this size would have, and the file does not."""
-    spelled = {module: name for name, module in reversed(table.items())}
+    spelled = {module: name for name, module in reversed(list(table.items()))}
     expected: set[str] = {"conv1"} if "conv1" in spelled else set()
     blocks: dict[tuple[int, int], set[str]] = {}
     for module in modules:
@@ -107,10 +107,10 @@ def _missing(modules: Mapping[str, str], table: Mapping[str, str]) -> list[str]:
             stage, index, part = module.removeprefix("layer").split(".", 2)
             blocks.setdefault((int(stage), int(index)), set()).add(part)
     common = {part for found in blocks.values() for part in found if "downsample" not in part}
-    for stage in range(1, max((stage for stage, _ in blocks), default=0) + 1):
-        depth = max((index for s, index in blocks if s == stage), default=0) + 1
-        for index in range(depth):
-            expected |= {f"layer{stage}.{index}.{part}" for part in common}
+    for number in range(1, max((stage for stage, _ in blocks), default=0) + 1):
+        depth = max((block for stage, block in blocks if stage == number), default=0) + 1
+        for block in range(depth):
+            expected |= {f"layer{number}.{block}.{part}" for part in common}
     return sorted(spelled.get(module, module) for module in expected - modules.keys())
 
 
@@ -159,9 +159,14 @@ def looks_like(checkpoint: Checkpoint) -> str:
     return f"a network of {convs} convolutions and {len(kernels) - convs} Dense layers"
 
 
-def structure_from_names(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> Structure:
-    """The network that a matched file holds, with the dialect's defaults where nothing is said."""
-    builder = _Builder(match.dialect.defaults, match.modules, shapes)
+def structure_from_names(
+    checkpoint: Checkpoint, match: Match, shapes: Shapes, theano: bool = False
+) -> Structure:
+    """The network that a matched file holds, with the dialect's defaults where nothing is said.
+
+    `theano` says that 'same' padding was Theano's, which is even.
+    """
+    builder = _Builder(match.dialect.defaults, match.modules, shapes, theano)
     stages = builder.stages()
     features = stages[-1][-1].out_channels
     head, outputs = head_from_names(checkpoint, match, shapes, features)
@@ -185,6 +190,7 @@ class _Builder:
     defaults: Defaults
     modules: Mapping[str, str]
     shapes: Shapes
+    theano: bool
 
     def stem(self) -> Stem:
         conv = self.conv("conv1", stride=2, padding=self.defaults.stem)
@@ -249,7 +255,8 @@ class _Builder:
         """'same' is a plain number for an odd window that moves by one."""
         if height != width or not height % 2:
             return "same"
-        return "same" if padding == "same" and stride > 1 and height > 1 else height // 2
+        uneven = padding == "same" and stride > 1 and height > 1 and not self.theano
+        return "same" if uneven else height // 2
 
     def norm(self, module: str) -> Norm | None:
         layer = self.modules.get(module)

@@ -198,7 +198,7 @@ def is_model(config: Config) -> bool:
 def model_layers(config: Config) -> Sequence[Config]:
     """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
     inner = config["config"]
-    return inner if isinstance(inner, list) else inner["layers"]  # type: ignore[no-any-return]
+    return inner if isinstance(inner, list) else inner["layers"]
 
 
 def layer_name(config: Config) -> str:

@@ -81,9 +81,11 @@ def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:
 def _trailing(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
     """The layers behind the last one of the network's body, nested models opened up."""
     groups = {weight.layer: weight.group for weight in checkpoint.weights}
-    body = {groups[layer] for layer in match.modules.values()} | {groups[l] for l in match.left_out}
+    body = {groups[layer] for layer in match.modules.values()} | {
+        groups[layer] for layer in match.left_out
+    }
     last = max(checkpoint.layers.index(group) for group in body)
-    later = [one for one in checkpoint.layers[last + 1 :]]
+    later = list(checkpoint.layers[last + 1 :])
     missing = [layer for layer in match.head if layer not in later]
     return [*later, *missing]
 
@@ -116,7 +118,7 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
     pool = None
     if kind in ("avg_pool", "max_pool"):
         pool = Pool((7, 7), (7, 7), 0, mode="avg" if kind == "avg_pool" else "max")
-    return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else None)
+    return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else 0.0)
 
 
 def _implied_pool(
@@ -138,7 +140,6 @@ def _implied_pool(
 
 def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:
     if layer.kind == "dense":
-        assert layer.in_features is not None and layer.out_features is not None
         flat = any(one.kind.startswith("flatten") for one in chain)
         first = not any(one.kind == "dense" for one in chain)
         fits = layer.in_features == width or (flat and first and not layer.in_features % features)

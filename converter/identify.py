@@ -86,8 +86,8 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     else:
         match = match_dialect(checkpoint, dialects)
         dialect = match.dialect.name
-        structure = structure_from_names(checkpoint, match, shapes)
-        structure, facts = _decide(checkpoint, match, structure)
+        structure = structure_from_names(checkpoint, match, shapes, theano)
+        structure, facts = _decide(checkpoint, match, structure, theano)
         left_out = tuple(w for w in checkpoint.weights if w.layer in match.left_out)
     structure, facts = _set_by_user(structure, facts, options)
     squared, running = _running_std(checkpoint, options)
@@ -146,13 +146,15 @@ def describe_head(head: Sequence[HeadLayer]) -> str:
 
 
 def _decide(
-    checkpoint: Checkpoint, match: Match, structure: Structure
+    checkpoint: Checkpoint, match: Match, structure: Structure, theano: bool
 ) -> tuple[Structure, tuple[Fact, ...]]:
     around = _Surroundings.of(checkpoint, match)
     architecture = structure.architecture
     eps, eps_fact = _epsilon(checkpoint, match)
     architecture = f.with_eps(architecture, eps)
     stem, stem_evidence, stem_reason = _stem(checkpoint, match, around)
+    if stem == "same" and theano:
+        stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
     architecture = f.with_stem(architecture, stem)
     pool_fact: tuple[Fact, ...] = ()
     if architecture.stem.pool:

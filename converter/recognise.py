@@ -82,6 +82,7 @@ class _Recogniser:
     layers: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     placed: set[str] = field(default_factory=set)
+    activations: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
@@ -322,10 +323,6 @@ class _Recogniser:
             for module in [key for key, one in self.outputs.items() if one == activation.layer]:
                 del self.outputs[module]
 
-    @property
-    def activations(self) -> dict[str, Node]:
-        return self.__dict__.setdefault("_activations", {})
-
     def network_activation(self) -> str:
         names = list(self.activations)
         if len(names) > 1:
@@ -482,7 +479,7 @@ class _Recogniser:
         layer = by_name[name]
         if layer.kind == "activation" and any(one.kind == "dense" for one in head):
             del self.outputs[f"head:{name}"]
-            return Output(node.layer, layer.source, str(layer.activation))
+            return Output(node.layer, layer.source, layer.activation)
         return Output(node.layer, name)
 
     def named(self, architecture: Architecture) -> dict[str, str]:
@@ -521,9 +518,12 @@ class Split:
 
 
 KNOWN_ACTIVATIONS = frozenset(
-    ["linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish", "sigmoid", "tanh", "softplus", "softsign", "softmax"]
+    [
+        *("linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish"),
+        *("sigmoid", "tanh", "softplus", "softsign", "softmax"),
+    ]
 )
-
+"""Activations that torch computes exactly as Keras does."""
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})
 

@@ -29,9 +29,9 @@ def _findings(step: Step, tensor: Array) -> Iterator[str]:
         return
     finite = np.isfinite(tensor)
     if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        where = [int(i) for i in np.argwhere(~finite)[0]]
         count = tensor.size - int(finite.sum())
-        yield f"{step.source} is not finite in {count} places; the first, in {step.target}, is {where}"
+        yield f"{step.source} is not finite in {count} places, first at {where} of {step.target}"
     elif step.target.endswith("running_var") and (tensor < 0).any():
-        where = int(np.argwhere(tensor < 0)[0][0])
-        yield f"{step.source} is a variance and is negative at {where}: {tensor[where]:g}"
+        first = int(np.argmin(tensor))
+        yield f"{step.source} is a variance, and {tensor[first]:g} at {first}"

@@ -24,7 +24,7 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """Output axis i is input axis `axes[i]`, as in numpy; `label` says it in the field's letters."""
+    """Output axis i is input axis `axes[i]`, as in numpy; `label` says it in letters."""
 
     axes: tuple[int, ...]
     label: str = ""

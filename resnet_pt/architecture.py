@@ -138,18 +138,18 @@ HeadKind = Literal[
 @dataclass(frozen=True, slots=True)
 class HeadLayer:
     """One layer after the last block. `name` is the Keras layer's; `source` names the layer
-    whose output it reads ('' for the features). Fields that its kind has no use for stay None."""
+    whose output it reads ('' for the features). Fields that its kind has no use for stay empty."""
 
     name: str
     kind: HeadKind
     source: str = ""
-    in_features: int | None = None
-    out_features: int | None = None
-    bias: bool | None = None
+    in_features: int = 0
+    out_features: int = 0
+    bias: bool = False
     norm: Norm | None = None
     pool: Pool | None = None
-    rate: float | None = None
-    activation: str | None = None
+    rate: float = 0.0
+    activation: str = ""
     rescaling: tuple[float, float] | None = None
 
 
@@ -215,7 +215,7 @@ class Architecture:
             return False
         flat = [kind for kind in kinds[1:] if not kind.startswith("flatten")]
         dropped = any(layer.kind == "dropout" for layer in self.head)
-        one_pixel = not self.head[-1].in_features or self.head[-1].in_features == self.features
+        one_pixel = self.head[-1].in_features == self.features
         return flat == ["dense"] and one_pixel and not dropped and self.is_chain
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from resnet_pt.architecture import (
@@ -36,42 +37,49 @@ def resnet(
     keras.applications.
     """
 
-    def norm(channels: int) -> Norm:
-        return Norm(channels, eps=eps, momentum=momentum)
-
+    make = _Blocks(stride_on, bias, eps, momentum)
     stages = []
     channels = width
     for stage, depth in enumerate(depths):
         blocks = []
         for index in range(depth):
-            middle = width * 2**stage
             stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(_bottleneck(channels, middle, stride, stride_on, bias, norm))
-            channels = 4 * middle
+            blocks.append(make.bottleneck(channels, width * 2**stage, stride))
+            channels = blocks[-1].out_channels
         stages.append(tuple(blocks))
     pool = HeadLayer("avgpool", "global_avg_pool")
     dense = HeadLayer("fc", "dense", "avgpool", channels, classes, bias=True)
     return Architecture(
-        stem=Stem(Conv(in_channels, width, (7, 7), (2, 2), 3, bias=bias), norm(width)),
+        stem=Stem(Conv(in_channels, width, (7, 7), (2, 2), 3, bias=bias), make.norm(width)),
         stages=tuple(stages),
         head=(pool, dense),
         outputs=(Output("fc", "fc", "softmax"),),
     )
 
 
-def _bottleneck(channels, middle, stride, stride_on, bias, norm):  # type: ignore[no-untyped-def]
-    first, second = ((stride, 1), (1, stride))[stride_on == "3x3"]
-    out = 4 * middle
-    shortcut = None
-    if stride != 1 or channels != out:
-        conv = Conv(channels, out, (1, 1), (stride, stride), bias=bias)
-        shortcut = Shortcut(conv, norm(out))
-    return Block(
-        convs=(
-            Conv(channels, middle, (1, 1), (first, first), bias=bias),
-            Conv(middle, middle, (3, 3), (second, second), 1, bias=bias),
-            Conv(middle, out, (1, 1), bias=bias),
-        ),
-        norms=(norm(middle), norm(middle), norm(out)),
-        shortcut=shortcut,
-    )
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    stride_on: StrideOn
+    bias: bool
+    eps: float
+    momentum: float
+
+    def norm(self, channels: int) -> Norm:
+        return Norm(channels, eps=self.eps, momentum=self.momentum)
+
+    def bottleneck(self, channels: int, middle: int, stride: int) -> Block:
+        out = 4 * middle
+        first, second = (1, stride) if self.stride_on == "3x3" else (stride, 1)
+        shortcut = None
+        if stride != 1 or channels != out:
+            conv = Conv(channels, out, (1, 1), (stride, stride), bias=self.bias)
+            shortcut = Shortcut(conv, self.norm(out))
+        return Block(
+            convs=(
+                Conv(channels, middle, (1, 1), (first, first), bias=self.bias),
+                Conv(middle, middle, (3, 3), (second, second), 1, bias=self.bias),
+                Conv(middle, out, (1, 1), bias=self.bias),
+            ),
+            norms=(self.norm(middle), self.norm(middle), self.norm(out)),
+            shortcut=shortcut,
+        )

@@ -62,7 +62,7 @@ class PaddedConv2d(nn.Conv2d):
         return super().forward(F.pad(x, pads(self.pads, x, *self.window)))
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, pads={self.pads}"
+        return f"{super().extra_repr()}, pads={self.pads}"  # type: ignore[no-untyped-call]
 
 
 class PaddedMaxPool2d(nn.MaxPool2d):
@@ -76,7 +76,8 @@ class PaddedMaxPool2d(nn.MaxPool2d):
         self.window = (pool.kernel, pool.stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, pads(self.pads, x, *self.window), value=self.fill))
+        padded = F.pad(x, pads(self.pads, x, *self.window), value=self.fill)
+        return super().forward(padded)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, pads={self.pads}, fill={self.fill}"
@@ -93,7 +94,8 @@ class PaddedAvgPool2d(nn.AvgPool2d):
     def forward(self, x: Tensor) -> Tensor:
         amount = pads(self.pads, x, *self.window)
         present = F.pad(torch.ones_like(x[:1, :1]), amount)
-        return super().forward(F.pad(x, amount)) / super().forward(present)
+        total, count = super().forward(F.pad(x, amount)), super().forward(present)
+        return total / count
 
 
 class Scale(nn.Module):

@@ -124,8 +124,7 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
         assert layer.pool is not None
         return layers.pooling(layer.pool)
     if layer.kind == "dense":
-        assert layer.in_features is not None and layer.out_features is not None
-        return nn.Linear(layer.in_features, layer.out_features, bias=bool(layer.bias))
+        return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
     if layer.kind == "norm":
         assert layer.norm is not None
         return layers.normalisation(layer.norm, flat)
@@ -133,10 +132,9 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
         assert layer.rescaling is not None
         return layers.Rescaling(*layer.rescaling)
     if layer.kind == "activation":
-        assert layer.activation is not None
         return layers.activation(layer.activation)
     if layer.kind == "dropout":
-        return nn.Dropout(layer.rate or 0.0)
+        return nn.Dropout(layer.rate)
     return layers.FlattenHWC() if layer.kind == "flatten_hwc" else nn.Flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""The tensors of a network, from its `Architecture` alone: names, shapes, and what Keras calls them.
+"""The tensors of a network, from its `Architecture` alone: names, shapes, and their Keras names.
 
 The names are torchvision's. A test holds this list against the `state_dict` that
 `resnet_pt.ResNet` really has; it exists apart so that planning a conversion needs no torch.
@@ -107,7 +107,6 @@ def _norm(module: str, norm: Norm) -> Iterator[Part]:
 
 def _head(module: str, layer: HeadLayer) -> Iterator[Part]:
     if layer.kind == "dense":
-        assert layer.out_features is not None and layer.in_features is not None
         weight = Tensor("weight", (layer.out_features, layer.in_features), "kernel")
         bias = (Tensor("bias", (layer.out_features,), "bias"),) if layer.bias else ()
         yield Part(module, "dense", (weight, *bias))

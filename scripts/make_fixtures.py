@@ -265,7 +265,7 @@ def keras1_resnet50(ordering):
 
 
 @fixture("keras-1.0.7-theano", "keras-1.0.7", "epsilon 1e-6, outside the root; layers of one depth in order of name",
-         backend="theano")
+         backend="theano", options="--inputs 1 --layers blocks --samples 32 --data-format channels_last")
 def keras1_ties_by_name():
     the_keras().backend.set_image_dim_ordering("tf")
     return published_resnet50(the_keras(), joint("res{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}"))

@@ -507,8 +507,13 @@ def describe(keras, model, path, data_format, names, options):
         "data_format": data_format,
         "layers": names,
         "input_names": list(getattr(model, "input_names", [])),
-        "options": dict((key, value) for key, value in vars(options).items() if key not in ("model", "record")),
+        "options": dict((key, without_folders(value)) for key, value in vars(options).items() if key not in ("model", "record")),
     }
+
+
+def without_folders(value):
+    """An option without the folders of this machine."""
+    return os.path.basename(value) if isinstance(value, str) else value
 
 
 def sha256(path):

@@ -35,8 +35,7 @@ class _Network:
         self.names = names
 
     def model(self) -> Any:
-        height, width = self.fixed_size()
-        inputs = x = keras.Input((height, width, self.architecture.in_channels))
+        inputs = x = keras.Input((None, None, self.architecture.in_channels))
         stem = self.architecture.stem
         if stem.rescaling:
             x = layers.Rescaling(*stem.rescaling)(x)
@@ -52,11 +51,6 @@ class _Network:
         if self.architecture.norm:
             x = self.act(self.norm(x, self.architecture.norm, "norm"))
         return keras.Model(inputs, self.head(x))
-
-    def fixed_size(self) -> tuple[int | None, int | None]:
-        """A Flatten of a map needs its size; nothing else does."""
-        flattens = any(layer.kind.startswith("flatten") for layer in self.architecture.head)
-        return self.architecture.input_size or (224, 224) if flattens else (None, None)
 
     def postactivated(self, x: Any, block: Block, name: str) -> Any:
         y = x
@@ -130,7 +124,7 @@ class _Network:
     def head_layer(self, x: Any, layer: HeadLayer) -> Any:
         if layer.kind == "dense":
             name = self.name(head_prefix(self.architecture, layer))
-            return layers.Dense(layer.out_features, use_bias=bool(layer.bias), name=name)(x)
+            return layers.Dense(layer.out_features, use_bias=layer.bias, name=name)(x)
         if layer.kind == "norm":
             return self.norm(x, layer.norm, head_prefix(self.architecture, layer))
         if layer.kind in ("avg_pool", "max_pool"):
@@ -139,9 +133,19 @@ class _Network:
         if layer.kind == "rescaling":
             assert layer.rescaling is not None
             return layers.Rescaling(*layer.rescaling)(x)
-        if layer.kind == "flatten_chw":
-            return layers.Flatten()(layers.Permute((3, 1, 2))(x) if len(x.shape) == 4 else x)
+        if layer.kind.startswith("flatten"):
+            return self.flatten(x, layer)
         return HEAD[layer.kind](layer)(x)
+
+    def flatten(self, x: Any, layer: HeadLayer) -> Any:
+        """A Reshape to the width that is read next: maps of any size have no static one."""
+        if layer.kind == "flatten_chw" and len(x.shape) == 4:
+            x = layers.Permute((3, 1, 2))(x)
+        readers = {one.source: one for one in self.architecture.head}
+        while layer.kind not in ("dense", "norm"):
+            layer = readers[layer.name]
+        width = layer.in_features if layer.norm is None else layer.norm.channels
+        return layers.Reshape((width,))(x)
 
     def name(self, module: str) -> str:
         """Keras 3 allows no slash in a layer's name."""
@@ -155,8 +159,7 @@ def safe_name(layer: str) -> str:
 HEAD: Mapping[str, Any] = {
     "global_avg_pool": lambda layer: layers.GlobalAveragePooling2D(),
     "global_max_pool": lambda layer: layers.GlobalMaxPooling2D(),
-    "flatten_hwc": lambda layer: layers.Flatten(),
-    "dropout": lambda layer: layers.Dropout(layer.rate or 0.0),
+    "dropout": lambda layer: layers.Dropout(layer.rate),
     "activation": lambda layer: layers.Activation(layer.activation),
 }
 

@@ -26,13 +26,17 @@ TIME_LIMIT = 900
 CUSTOM = frozenset({"Scale", "BatchNorm"})
 """Classes that graphs are read with, and that Keras does not have."""
 
-LOADED = (
-    frozenset(OPS) - CUSTOM
-    | frozenset(["Functional", "Model", "Sequential", "__keras_tensor__", "DTypePolicy", "Policy"])
-    | frozenset(
-        ["GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "VarianceScaling", "RandomNormal", "Zeros", "Ones", "RandomUniform", "TruncatedNormal", "Constant", "Orthogonal", "L1", "L2", "L1L2"]
-    )
+MADE_WITH = frozenset(
+    [
+        *("Functional", "Model", "Sequential", "__keras_tensor__", "DTypePolicy", "Policy"),
+        *("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "VarianceScaling"),
+        *("RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal"),
+        *("Zeros", "Ones", "Constant", "L1", "L2", "L1L2"),
+    ]
 )
+"""Models, initialisers and regularisers: what layers are made with."""
+
+LOADED = (frozenset(OPS) - CUSTOM) | MADE_WITH
 """Classes that Keras may make from a file's configuration; a file that names any other is not
 given to Keras."""
 

@@ -13,7 +13,7 @@ from converter.errors import ParityError
 from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
-from converter.parity.recording import Recording, read_record
+from converter.parity.recording import Pass, Recording, read_record
 from converter.plan import Plan
 
 if TYPE_CHECKING:
@@ -157,47 +157,39 @@ def compare(
     comparisons: list[Comparison] = []
     layers: tuple[Difference, ...] = ()
     for device in where:
-        for number, one in enumerate(recording.passes):
-            dtypes = ("float64",) if one.dtype == "float64" else ("float32", "float64")
-            for dtype in dtypes:
-                if device == "mps" and dtype == "float64":
-                    continue  # Metal has no float64
-                if (
-                    recording.meta.get("kind") == "logits"
-                    and dtype == "float64"
-                    and "reason" in recording.meta
-                    and one.dtype == "float32"
-                ):
-                    continue  # Keras' own float64 pass says more
-                wanted = (
-                    one.layers if device == "cpu" and dtype == dtypes[-1] and not layers else {}
-                )
-                with (
-                    torch_run.exact_arithmetic(),
-                    torch_run.sampled(model, network.structure.outputs, wanted) as seen,
-                ):
-                    results = torch_run.run(model, one.input, dtype, device)
-                comparisons += _compared(
-                    results, one.logits, device, dtype, one.dtype, one.input.shape
-                )
-                if wanted:
-                    layers = tuple(
-                        difference(layer, value, wanted[layer].value)
-                        for layer, value in seen.items()
-                    )
+        for one, dtype in runs(recording, device):
+            wanted = one.layers if not layers else {}
+            with (
+                torch_run.exact_arithmetic(),
+                torch_run.sampled(model, network.structure.outputs, wanted) as seen,
+            ):
+                results = torch_run.run(model, one.input, dtype, device)
+            comparisons += _compared(results, one, device, dtype)
+            layers = layers or tuple(
+                difference(layer, value, wanted[layer].value) for layer, value in seen.items()
+            )
     return _judged(recording, comparisons, layers)
 
 
-def _compared(results, logits, device, dtype, source_dtype, shape):  # type: ignore[no-untyped-def]
+def runs(recording: Recording, device: str) -> list[tuple[Pass, str]]:
+    """(pass, dtype to run in): each pass in its own dtype; a float32 record in float64 too, where
+    the converted network adds no rounding of its own."""
+    found = [(one, one.dtype) for one in recording.passes]
+    if all(one.dtype == "float32" for one in recording.passes):
+        found = [(one, dtype) for one in recording.passes for dtype in ("float64", "float32")]
+    return [(one, dtype) for one, dtype in found if (device, dtype) != ("mps", "float64")]
+
+
+def _compared(results: Mapping[str, Array], one: Pass, device: str, dtype: str) -> list[Comparison]:
+    gate = "float64" if dtype == one.dtype == "float64" else "float32"
     found = []
-    gate = "float64" if dtype == source_dtype == "float64" else "float32"
-    for name, expected in logits.items():
+    for name, expected in one.logits.items():
         actual = results.get(name, np.zeros(0))
-        worst = difference(name or "logits", actual, expected)
         top1 = float("nan")
         if actual.shape == expected.shape:
             top1 = float(np.mean(actual.argmax(-1) == expected.argmax(-1)))
-        found.append(Comparison(device, dtype, gate, tuple(shape), worst, top1))
+        worst = difference(name or "logits", actual, expected)
+        found.append(Comparison(device, dtype, gate, tuple(one.input.shape), worst, top1))
     return found
 
 

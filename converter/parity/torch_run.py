@@ -37,7 +37,7 @@ def exact_arithmetic() -> Iterator[None]:
 
 
 def run(model: nn.Module, picture: Array, dtype: str, device: str) -> dict[str, Array]:
-    """Logits by output name ('' for the only one) for a batch (N, H, W, C), maps as (N, H, W, C)."""
+    """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
     model = model.to(device, getattr(torch, dtype))
     x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
     with torch.inference_mode():

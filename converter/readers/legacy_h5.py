@@ -118,11 +118,11 @@ def _owners(layer: str, names: Sequence[str]) -> list[str]:
 def _scope(name: str) -> str:
     """`conv1/kernel:0` → `conv1`; Keras 1's `conv1_W:0` → `conv1`."""
     scope, slash, last = name.rpartition("/")
-    return (
-        scope
-        if slash
-        else last.partition(":")[0].removesuffix("_1").removesuffix(f"_{_spelling(name)}")
-    )
+    if slash:
+        return scope
+    spelling = _spelling(name)
+    last = last.partition(":")[0].removesuffix("_1")
+    return "" if last == spelling else last.removesuffix(f"_{spelling}")
 
 
 def _without_clashes(weights: Sequence[Weight]) -> tuple[Weight, ...]:
