@@ -17,6 +17,8 @@ from converter.errors import ParityError, SourceError, UsageError
 from converter.identify import Network, identify
 from converter.options import Options
 from converter.parity.prove import Parity, prove_logits, prove_tensors
+from converter.parity.recording import read_record
+from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
 from converter.publish import check_target, draft
 from converter.report import Report
@@ -43,22 +45,22 @@ def convert(
     """
     settings = Options(**options)
     source, started = Path(source), time.perf_counter()
+    trials: tuple[Trial, ...] = ()
     with open_checkpoint(source) as opened, ThreadPoolExecutor(1) as background:
         hashing = background.submit(digests, source)
         network = identify(opened, settings)
-        plan = make_plan(
-            opened,
-            network.structure,
-            network.layout,
-            squared=network.squared,
-            left_out=network.left_out,
-        )
+        plan = make_plan(opened, network)
         if settings.dry_run or target is None:
             return Report(
                 source, None, opened, network, plan, Parity("not compared", reason="dry run")
             )
         writer, target = writer_for(Path(target)), Path(target)
         real = check_target(source, target, settings.force)
+        if settings.against:
+            progress("trying the networks that the file allows")
+            record = read_record(settings.against)
+            network, trials = settle(opened, network, record, settings)
+            plan = make_plan(opened, network)
         progress("reading and carrying over")
         tensors = check_sanity(plan, plan.tensors(opened))
         checkpoint = with_digests(opened, hashing.result())
@@ -83,6 +85,7 @@ def convert(
         sha256,
         time.perf_counter() - started,
         versions(),
+        trials,
     )
 
 

@@ -14,8 +14,10 @@ Tables are unrolled and looked up: a name either is in the table, letter by lett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Literal
 
 MAX_STAGES = 5
@@ -70,15 +72,20 @@ class Dialect:
     left_out: tuple[str, ...] = ()
     """Layers that are no part of the network, by exact name (a detector's other parts)."""
 
-    def modules(self) -> dict[str, str]:
+    def modules(self) -> Mapping[str, str]:
         """`{layer name: module}` with every hole filled in every way."""
-        table: dict[str, str] = {}
-        for row in self.rows:
-            for values in _fillings(row, self.blocks):
-                name, module = row.name.format(**values), row.module.format(**values)
-                if table.setdefault(name, module) != module:
-                    raise ValueError(f"dialect {self.name}: {name!r} means two modules")
-        return table
+        return _unrolled(self)
+
+
+@cache
+def _unrolled(dialect: Dialect) -> Mapping[str, str]:
+    table: dict[str, str] = {}
+    for row in dialect.rows:
+        for values in _fillings(row, dialect.blocks):
+            name, module = row.name.format(**values), row.module.format(**values)
+            if table.setdefault(name, module) != module:
+                raise ValueError(f"dialect {dialect.name}: {name!r} means two modules")
+    return MappingProxyType(table)
 
 
 def _fillings(row: Row, blocks: Sequence[Sequence[str]]) -> list[dict[str, object]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, Shape, Weight, as_float32
 from converter.errors import MismatchError
-from converter.structure import KernelLayout, Structure
+from converter.structure import KernelLayout
 from converter.transforms import (
     FLIP_HWIO,
     FLIP_OIHW,
@@ -23,6 +24,9 @@ from converter.transforms import (
     Transform,
 )
 from resnet_pt.tensors import Part, Tensor, parts
+
+if TYPE_CHECKING:
+    from converter.identify import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +93,13 @@ class Plan:
                 yield step.target, step.value()
 
 
-def make_plan(
-    checkpoint: Checkpoint,
-    structure: Structure,
-    layout: KernelLayout,
-    *,
-    squared: bool = False,
-    left_out: tuple[Weight, ...] = (),
-) -> Plan:
-    """Pair every weight with a tensor, or raise one MismatchError that lists all that do not fit.
-
-    `squared` says that the file holds standard deviations where torch wants variances.
-    """
+def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
+    """Pair every weight with a tensor, or raise one MismatchError that lists all misfits."""
+    structure, layout, squared = network.structure, network.layout, network.squared
     weights = checkpoint.of_layer()
     misfits: list[str] = []
     steps: list[Step] = []
-    used: set[Weight] = set(left_out)
+    used: set[Weight] = set(network.left_out)
     for part in parts(structure.architecture):
         layer = structure.layers.get(part.module)
         found = dict(weights.get(layer, {})) if layer else {}
@@ -123,7 +118,7 @@ def make_plan(
         raise MismatchError(
             f"{len(misfits)} weights of {checkpoint.path} do not fit the network", misfits
         )
-    return Plan(tuple(steps), left_out)
+    return Plan(tuple(steps), network.left_out)
 
 
 def _step(

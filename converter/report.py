@@ -11,6 +11,7 @@ from converter.checkpoint import Checkpoint
 from converter.facts import Fact
 from converter.identify import Network
 from converter.parity.prove import Parity
+from converter.parity.settle import Trial
 from converter.plan import Plan
 
 
@@ -28,7 +29,7 @@ class Report:
     target_sha256: str = ""
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -80,7 +81,10 @@ class Report:
                 "notes": self.parity.notes,
             },
             "seconds": round(self.seconds, 3),
-            "notes": self.notes,
+            "candidates": [
+                {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
+                for one in self.trials
+            ],
         }
         return finite(data)  # type: ignore[no-any-return]
 

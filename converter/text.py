@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
     from converter.identify import Network
     from converter.parity.prove import Parity
+    from converter.parity.settle import Trial
     from converter.report import Report
 
 
@@ -33,7 +34,7 @@ def summary(report: Report) -> str:
     lines = inspection_lines(report.checkpoint, report.network)
     lines += ["", *_tensor_lines(report)]
     if report.target:
-        lines += ["", *parity_lines(report.parity)]
+        lines += ["", *trial_lines(report.trials), *parity_lines(report.parity)]
         lines += ["", f"{report.target} is written ({report.seconds:.1f} s)"]
     return "\n".join(lines)
 
@@ -111,6 +112,19 @@ def parity_lines(parity: Parity) -> list[str]:
         f"logits    {parity.verdict} to {parity.oracle}{reason}{layers}",
         *table(rows),
     ]
+
+
+def trial_lines(trials: Sequence[Trial]) -> list[str]:
+    """What the record decided, and which other networks it cannot tell from the chosen one."""
+    if len(trials) < 2:
+        return []
+    chosen, *others = trials
+    ties = [str(one) for one in others if one.fits]
+    nearest = next((one for one in others if not one.fits), None)
+    lines = [f"record    {len(trials)} networks tried; chosen: {chosen}"]
+    lines += [f"          the record cannot tell it from: {tie}" for tie in ties]
+    lines += [f"          nearest that does not fit: {nearest}"] if nearest else []
+    return lines
 
 
 def plan_lines(report: Report) -> list[str]:

@@ -44,9 +44,6 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
         model = ResNet(architecture)
     state[EXTRA_STATE] = model.get_extra_state()
     model.load_state_dict(state, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    freeze_absent(model)
     return model.to(device).eval()
 
 
@@ -118,14 +115,3 @@ def _check_digest(path: Path, state: dict[str, Any], description: dict[str, Any]
     found = digest(description, ((name, tensor.numpy()) for name, tensor in state.items()))
     if found != written:
         raise FileError(f"{path} is damaged: its tensors are not those that were written")
-
-
-def freeze_absent(model: ResNet) -> None:
-    """Freeze the gammas and betas that the Keras network did not have."""
-    from resnet_pt.tensors import parts
-
-    for part in parts(model.architecture):
-        module = model.get_submodule(part.module)
-        for target in part.targets:
-            if target.parameter and not target.required:
-                getattr(module, target.name).requires_grad_(False)

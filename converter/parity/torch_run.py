@@ -19,9 +19,11 @@ from resnet_pt.network import ResNet
 
 def build(architecture: Architecture, tensors: Mapping[str, Array]) -> ResNet:
     """The network with these tensors, in eval mode, in float32 on the CPU."""
-    model = ResNet(architecture)
+    with torch.device("meta"):
+        model = ResNet(architecture)
     state: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    model.load_state_dict({**state, "_extra_state": model.get_extra_state()})
+    state["_extra_state"] = model.get_extra_state()
+    model.load_state_dict(state, assign=True)
     return model.eval()
 
 

@@ -1,0 +1,145 @@
+"""Facts that a file leaves open, decided by what the original computed.
+
+Every network that the file allows is run on the record's first input. The one that reproduces it
+is chosen; where several do, within the record's precision, the one that contradicts the least
+evidence, and the others are shown as ties.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint
+from converter.facts import Evidence, Fact
+from converter.identify import Network, identify
+from converter.parity.compare import GATES, difference
+from converter.parity.recording import Recording
+from converter.plan import make_plan
+
+if TYPE_CHECKING:
+    from converter.options import Options
+
+ALTERNATIVES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+    "epsilon": ("bn_eps", (1e-3, 1e-5, 1.001e-5, 1e-6)),
+    "stem": ("stem", ("pad", "same")),
+    "pool": ("pool", ("valid", "zero", "same")),
+    "stride": ("stride_on", ("1x1", "3x3")),
+    "flipped": ("theano_kernels", (False, True)),
+    "running_std": ("running_std", ("variance", "std")),
+}
+"""`{fact: (the option that sets it, what it can be)}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate: what it changes (nothing: the network as inferred), how far its logits are
+    from the record's, and how much evidence it contradicts."""
+
+    changes: Mapping[str, str]
+    error: float
+    cost: int
+    network: Network
+
+    @property
+    def fits(self) -> bool:
+        return self.error <= GATES["float32"]
+
+    def __str__(self) -> str:
+        changes = ", ".join(f"{name} {value}" for name, value in self.changes.items())
+        return f"{changes or 'as inferred'}: {self.error:.1e}"
+
+
+def settle(
+    checkpoint: Checkpoint, network: Network, recording: Recording, options: Options
+) -> tuple[Network, tuple[Trial, ...]]:
+    """(the network that the record decides for, every trial, best first).
+
+    Where no candidate fits, the network stays as inferred, for the proof to refuse.
+    """
+    court = _Court(checkpoint, network, recording)
+    court.hear(network)
+    alone = court.trials[0].fits  # then ties differ in one fact: no need to try them all together
+    for changes in _combinations(network):
+        if len(changes) <= 1 or not alone:
+            court.hear(identify(checkpoint, _with(options, changes)))
+    ranked = sorted(court.trials, key=_rank)
+    best = ranked[0]
+    if not best.fits or not best.changes:
+        return network, tuple(ranked)
+    facts = tuple(_from_record(fact, best) for fact in best.network.facts)
+    return replace(best.network, facts=facts), tuple(ranked)
+
+
+def _rank(trial: Trial) -> tuple[bool, int, float]:
+    """Those that fit, by the evidence they contradict; the others by their error."""
+    return (not trial.fits, trial.cost if trial.fits else 0, trial.error)
+
+
+def _combinations(network: Network) -> Iterator[Mapping[str, Any]]:
+    """Every combination of options for what is open."""
+    facts = [fact.name for fact in network.facts if is_open(fact)]
+    choices = [[None, *ALTERNATIVES[name][1]] for name in facts]
+    for values in itertools.product(*choices):
+        yield {name: v for name, v in zip(facts, values, strict=True) if v is not None}
+
+
+def is_open(fact: Fact) -> bool:
+    """Whether a record may decide otherwise: nothing that the user or a model_config states."""
+    return fact.name in ALTERNATIVES and fact.evidence < Evidence.MODEL_CONFIG
+
+
+def _with(options: Options, changes: Mapping[str, Any]) -> Options:
+    return replace(options, **{ALTERNATIVES[name][0]: value for name, value in changes.items()})
+
+
+def _from_record(fact: Fact, best: Trial) -> Fact:
+    if fact.name not in best.changes:
+        return fact
+    return replace(fact, evidence=Evidence.RECORD, reason="the network that reproduces the record")
+
+
+class _Court:
+    """Runs each candidate once; arrays are carried over once for each kernel layout."""
+
+    def __init__(self, checkpoint: Checkpoint, network: Network, recording: Recording) -> None:
+        self.checkpoint, self.network, self.recording = checkpoint, network, recording
+        self.trials: list[Trial] = []
+        self.tensors: dict[Any, dict[str, Array]] = {}
+        self.heard: set[Any] = set()
+
+    def hear(self, candidate: Network) -> None:
+        layout = (candidate.layout, candidate.squared)
+        if (candidate.architecture, layout) in self.heard:
+            return
+        self.heard.add((candidate.architecture, layout))
+        if layout not in self.tensors:
+            plan = make_plan(self.checkpoint, candidate)
+            self.tensors[layout] = dict(plan.tensors(self.checkpoint))
+        values = {fact.name: fact.value for fact in candidate.facts}
+        changed = [f for f in self.network.facts if is_open(f) and values[f.name] != f.value]
+        self.trials.append(
+            Trial(
+                changes={fact.name: values[fact.name] for fact in changed},
+                error=self.error(candidate, self.tensors[layout]),
+                cost=sum(1 + fact.evidence for fact in changed),
+                network=candidate,
+            )
+        )
+
+    def error(self, candidate: Network, tensors: Mapping[str, Array]) -> float:
+        """How far the candidate's logits are from the record's, on its first input."""
+        from converter.parity import torch_run
+
+        model = torch_run.build(candidate.architecture, tensors)
+        one = self.recording.passes[0]
+        results = torch_run.run(model, one.input[:1], "float32", "cpu")
+        nothing = np.zeros(0)
+        return max(
+            difference(name, results.get(name, nothing), expected[:1]).relative
+            for name, expected in one.logits.items()
+        )
