@@ -7,8 +7,8 @@ default. What rests on a default is said so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from converter import facts as f
 from converter.checkpoint import Checkpoint, Weight
@@ -22,6 +22,7 @@ from converter.head_names import auto_name
 from converter.options import Options
 from converter.recognise import recognise
 from converter.structure import KernelLayout, Shapes, Structure
+from converter.transforms import OutsideRoot, Square, Transform
 from resnet_pt.architecture import Architecture, HeadLayer
 
 KNOWN_FILES: dict[str, str] = {
@@ -62,10 +63,9 @@ class Network:
     facts: tuple[Fact, ...]
     dialect: str
     theano: bool = False
-    squared: bool = False
+    variance: tuple[Transform, ...] = ()
     left_out: tuple[Weight, ...] = ()
     is_whole_model: bool = False
-    open_facts: tuple[str, ...] = field(default=())
 
     @property
     def architecture(self) -> Architecture:
@@ -90,7 +90,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         structure, facts = _decide(checkpoint, match, structure, theano)
         left_out = tuple(w for w in checkpoint.weights if w.layer in match.left_out)
     structure, facts = _set_by_user(structure, facts, options)
-    squared, running = _running_std(checkpoint, options)
+    structure, variance, running = _variance(checkpoint, structure, options)
     return Network(
         structure=structure,
         layout=layout,
@@ -103,7 +103,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         ),
         dialect=dialect,
         theano=theano,
-        squared=squared,
+        variance=variance,
         left_out=left_out,
         is_whole_model=checkpoint.config is not None,
     )
@@ -343,19 +343,42 @@ def _kernel_layout(
     )
 
 
-def _running_std(checkpoint: Checkpoint, options: Options) -> tuple[bool, tuple[Fact, ...]]:
-    keras_1 = any("running_std" in weight.spelling for weight in checkpoint.weights)
+def _variance(
+    checkpoint: Checkpoint, structure: Structure, options: Options
+) -> tuple[Structure, tuple[Transform, ...], tuple[Fact, ...]]:
+    """What has to be done to `running_std`, and to the epsilon beside it.
+
+    Keras up to 1.0.5 kept a standard deviation there, and up to 1.0.7 added epsilon outside the
+    root: (x - mean) / (sqrt(variance) + eps). Source: keras 1.0.5, 1.0.6, 1.0.7
+    `layers/normalization.py`.
+    """
+    if not any("running_std" in weight.spelling for weight in checkpoint.weights):
+        return structure, (), ()
+    version = checkpoint.version()
+    kind, fact = _running_std(version, options)
+    transforms: tuple[Transform, ...] = (Square(),) if kind == "std" else ()
+    if version is None or version >= (1, 0, 8):
+        return structure, transforms, (fact,)
+    eps = f.norms(structure.architecture)[0].eps
+    reason = f"Keras {checkpoint.keras_version} adds epsilon to the root, not under it"
+    outside = Fact("epsilon placement", "outside the root", Evidence.ATTRIBUTES, reason)
+    architecture = f.with_eps(structure.architecture, 0.0)
+    structure = replace(structure, architecture=architecture)
+    return structure, (*transforms, OutsideRoot(eps)), (fact, outside)
+
+
+def _running_std(version: tuple[int, ...] | None, options: Options) -> tuple[str, Fact]:
     if options.running_std is not None:
-        squared = options.running_std == "std"
-        value = "a standard deviation, squared" if squared else "the variance"
-        return squared, (Fact("running_std", value, Evidence.USER, "--running-std"),)
-    if not keras_1:
-        return False, ()
-    reason = "in every Keras since 1.0.7, and on TensorFlow since 1.0.6, whatever its name says"
-    return False, (Fact("running_std", "the variance", Evidence.DEFAULT, reason),)
-
-
-Setter = Callable[[Architecture, str], Architecture]
+        kind, evidence, reason = options.running_std, Evidence.USER, "--running-std"
+    elif version is not None and version < (1, 0, 6):
+        kind, evidence, reason = "std", Evidence.ATTRIBUTES, "as Keras before 1.0.6 kept it"
+    elif version is not None and version >= (1, 0, 7):
+        kind, evidence, reason = "variance", Evidence.ATTRIBUTES, "as Keras since 1.0.7 keeps it"
+    else:
+        reason = "in every Keras since 1.0.7, and on TensorFlow since 1.0.6, whatever its name says"
+        kind, evidence = "variance", Evidence.DEFAULT
+    value = "the variance" if kind == "variance" else "a standard deviation, squared"
+    return kind, Fact("running_std", value, evidence, reason)
 
 
 def _set_by_user(

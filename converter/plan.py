@@ -16,11 +16,11 @@ from converter.checkpoint import Array, Checkpoint, Shape, Weight, as_float32
 from converter.errors import MismatchError
 from converter.structure import KernelLayout
 from converter.transforms import (
+    COMPUTED,
     FLIP_HWIO,
     FLIP_OIHW,
     HWIO_TO_OIHW,
     IO_TO_OI,
-    Square,
     Transform,
 )
 from resnet_pt.tensors import Part, Tensor, parts
@@ -55,7 +55,7 @@ class Step:
     @property
     def is_exact(self) -> bool:
         """Whether `undo` gives back the very bits that `apply` was given."""
-        return not any(isinstance(transform, Square) for transform in self.transforms)
+        return not any(isinstance(transform, COMPUTED) for transform in self.transforms)
 
     def value(self) -> Array:
         """The tensor of a step without a source."""
@@ -95,7 +95,7 @@ class Plan:
 
 def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     """Pair every weight with a tensor, or raise one MismatchError that lists all misfits."""
-    structure, layout, squared = network.structure, network.layout, network.squared
+    structure = network.structure
     weights = checkpoint.of_layer()
     misfits: list[str] = []
     steps: list[Step] = []
@@ -104,7 +104,7 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
         layer = structure.layers.get(part.module)
         found = dict(weights.get(layer, {})) if layer else {}
         for target in part.targets:
-            step = _step(part, target, found, layout, squared)
+            step = _step(part, target, found, network)
             steps.append(step)
             if step.source:
                 used.add(step.source)
@@ -121,29 +121,23 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     return Plan(tuple(steps), network.left_out)
 
 
-def _step(
-    part: Part, target: Tensor, found: Mapping[str, Weight], layout: KernelLayout, squared: bool
-) -> Step:
+def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:
     source = found.get(target.parameter) if target.required else None
     return Step(
         target=f"{part.module}.{target.name}",
         shape=target.shape,
         source=source,
-        transforms=_transforms(part.kind, target.parameter, layout, squared) if source else (),
+        transforms=_transforms(part, target.parameter, network) if source else (),
         constant=target.constant,
     )
 
 
-def _transforms(
-    kind: str, parameter: str, layout: KernelLayout, squared: bool
-) -> tuple[Transform, ...]:
-    if parameter == "moving_variance" and squared:
-        return (Square(),)
+def _transforms(part: Part, parameter: str, network: Network) -> tuple[Transform, ...]:
+    if parameter == "moving_variance":
+        return network.variance
     if parameter != "kernel":
         return ()
-    if kind == "dense":
-        return (IO_TO_OI,)
-    return CONVOLUTION[layout]
+    return (IO_TO_OI,) if part.kind == "dense" else CONVOLUTION[network.layout]
 
 
 CONVOLUTION: Mapping[KernelLayout, tuple[Transform, ...]] = {

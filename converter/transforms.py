@@ -1,6 +1,6 @@
 """What happens to an array on its way: small frozen steps, each with its inverse.
 
-A transform moves numbers and never changes one, so undoing it gives the source bit for bit.
+Transforms of kernels only move numbers, so undoing them gives the source bit for bit.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Flip:
 class Square:
     """A standard deviation (`running_std` before Keras 1.0.6) → the variance that torch keeps.
 
-    The one transform that computes: the square is taken in float64 and rounded once.
+    The square is taken in float64 and rounded once.
     """
 
     def shape(self, shape: Shape) -> Shape:
@@ -80,6 +80,30 @@ class Square:
     def __str__(self) -> str:
         return "square"
 
+
+@dataclass(frozen=True, slots=True)
+class OutsideRoot:
+    """A variance as Keras before 1.0.8 used it, (x - mean) / (sqrt(variance) + eps) → the variance
+    that gives the same without any epsilon. Computed in float64 and rounded once."""
+
+    eps: float
+
+    def shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def apply(self, array: Array) -> Array:
+        wide = np.square(np.sqrt(array.astype(np.float64)) + self.eps)
+        return wide.astype(array.dtype)
+
+    def inverse(self) -> Transform:
+        raise NotImplementedError("a rounded square has no exact inverse: compare forwards")
+
+    def __str__(self) -> str:
+        return f"(sqrt + {self.eps:g})²"
+
+
+COMPUTED = (Square, OutsideRoot)
+"""The transforms that round: they are compared forwards."""
 
 HWIO_TO_OIHW = Transpose((3, 2, 0, 1), "HWIO → OIHW")
 IO_TO_OI = Transpose((1, 0), "IO → OI")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from resnet_pt.architecture import Architecture
 from resnet_pt.digest import digest
-from resnet_pt.network import FORMAT, ResNet
+from resnet_pt.network import FORMAT, ResNet, described
 from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"
@@ -73,13 +72,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise FileError(f"{path} is not a safetensors file: {error}") from error
-    state.pop(EXTRA_STATE, None)
     try:
-        description = json.loads(metadata["resnet_pt"])
+        description = described(state.pop(EXTRA_STATE))
     except (KeyError, ValueError):
         raise FileError(
             f"{path} does not describe its network: convert-weights did not write it"

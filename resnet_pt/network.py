@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import Any
 
@@ -205,10 +206,19 @@ class ResNet(nn.Module):
         """What describes the tensors, kept beside them as `_extra_state`."""
         return {"format": FORMAT, "architecture": self.architecture.to_dict()}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
         """Refuse weights that were made for another architecture."""
-        if state.get("architecture") != self.architecture.to_dict():
+        if described(state).get("architecture") != self.architecture.to_dict():
             raise ValueError(
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
             )
+
+
+def described(state: dict[str, Any] | Tensor) -> dict[str, Any]:
+    """The description in an `_extra_state`: a dict, or, from safetensors, the bytes of its JSON."""
+    if isinstance(state, Tensor):
+        state = json.loads(state.cpu().numpy().tobytes())
+    if not isinstance(state, dict):
+        raise ValueError("_extra_state holds no description of a network")
+    return state

@@ -1,13 +1,14 @@
-"""Make the fixtures: small files written by real Keras versions, and what those Kerases computed from them.
+"""Make the fixtures: small files written by real Keras versions, and what those computed from them.
 
-    python scripts/make_fixtures.py list                      every fixture and the environment it is made in
-    python scripts/make_fixtures.py NAME OUTDIR               make one, inside that environment
-    python scripts/make_fixtures.py museum MUSEUM OUTDIR      take over files made earlier, in the record format
-    python scripts/make_fixtures.py readme OUTDIR             write OUTDIR/README.md from the files and the records
+    python scripts/make_fixtures.py list                  every fixture and its environment
+    python scripts/make_fixtures.py NAME OUTDIR           make one, inside that environment
+    python scripts/make_fixtures.py museum MUSEUM OUTDIR  take over files made earlier
+    python scripts/make_fixtures.py readme OUTDIR         write OUTDIR/README.md
 
-scripts/make_fixture_envs.sh makes the environments. The networks are the packages' own code, or published code, with
-every filter count divided (`narrow`); the weights are random, with BatchNorm statistics fitted to the activations, but
-never trivial (`fill`). The records are made by scripts/record_keras.py in a process of its own.
+scripts/make_fixture_envs.sh makes the environments. The networks are the packages' own code, or
+published code, with every filter count divided (`narrow`); the weights are random, with BatchNorm
+statistics fitted to the activations, but never trivial (`fill`). The records are made by
+scripts/record_keras.py in a process of its own.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -29,25 +30,32 @@ sys.path.insert(0, HERE)
 TINY = 3e-5  # the variance of one channel in twenty: beside it every epsilon shows
 DIVIDE = 32
 
-Fixture = collections.namedtuple("Fixture", "env build saves what options backend again")
+Fixture = collections.namedtuple("Fixture", "env build saves what options backend again wrap")
 FIXTURES = collections.OrderedDict()
 
 
-def fixture(name, env, what, saves=(".h5",), options="--inputs 1 --layers blocks --samples 32", backend="tensorflow", again=False):
+WEIGHTS = ("weights:.h5",)
+LARGE = "--inputs 1 --layers blocks --samples 32"
+SMALL = "--inputs 2 --layers blocks --samples 32"
+
+
+def fixture(name, env, what, saves=(".h5",), options=LARGE, **more):
     """Register the function that builds the fixture's model.
 
-    `saves` are the suffixes of the files to write (`weights:` before one: weights only; the first is what is recorded),
-    `options` those of record_keras.py; `again` loads and saves a second time in the same session.
+    `saves` are the suffixes of the files to write (`weights:` before one: weights only; the first
+    is what is recorded), `options` those of record_keras.py; `again` loads and saves a second time
+    in the same session; `wrap` makes another model of the filled one.
     """
+    backend, again, wrap = more.get("backend", "tensorflow"), more.get("again"), more.get("wrap")
 
     def register(build):
-        FIXTURES[name] = Fixture(env, build, saves, what, options.split(), backend, again)
-        return build
+        FIXTURES[name] = Fixture(env, build, saves, what, options.split(), backend, again, wrap)
+        return (lambda: wrap(build())) if wrap else build
 
     return register
 
 
-# ---------------------------------------------------------------- narrow networks, non-trivial weights
+# ---------------------------------------------------------------- narrow networks, random weights
 
 
 def recorder():
@@ -60,10 +68,10 @@ def the_keras(name=None):
 
 @contextlib.contextmanager
 def narrow(module, *names, **more):
-    """Within it the convolutions of `module` have fewer filters, but for those whose name ends in `keep`."""
+    """Within it the convolutions of `module` have fewer filters, but those named `...keep`."""
     divide, keep = more.get("divide", DIVIDE), more.get("keep")
     names = names or [name for name in ("Conv2D", "Convolution2D") if hasattr(module, name)]
-    real = dict((name, getattr(module, name)) for name in names)
+    real = {name: getattr(module, name) for name in names}
 
     def thinner(layer):
         def make(*args, **kwargs):
@@ -114,8 +122,7 @@ def random_weight(weight, random):
     """A kernel that keeps the size of what passes (behind a ReLU), or a bias that shows."""
     if weight.ndim == 1:
         return random.uniform(-0.3, 0.3, weight.shape)
-    axes = (1, 2, 3) if weight.ndim == 4 and weight.shape[-1] == weight.shape[-2] and weight.shape[0] > 16 else tuple(range(weight.ndim - 1))
-    fan_in = np.prod([weight.shape[axis] for axis in axes])
+    fan_in = np.prod(weight.shape[:-1])
     gain = 2.0 if weight.ndim == 4 else 1.0
     return random.normal(0, np.sqrt(gain / fan_in), weight.shape)
 
@@ -126,7 +133,7 @@ def scale(layer, factor):
 
 
 def fit_batch_norms(values_of, norms, pictures, random):
-    """Set every BatchNorm's statistics near those of the data; each pass settles at least one more layer."""
+    """Set BatchNorm statistics near those of the data; each pass settles one more layer."""
     draws = [norm_draw(layer, random) for layer, _ in norms]
     for _ in range(len(norms) + 1):
         values, worst = values_of([pictures]), 0.0
@@ -143,18 +150,22 @@ def norm_draw(layer, random):
     """One layer's random part: gamma, beta, shifts of mean and variance, and its tiny channels."""
     size = layer.get_weights()[0].shape[0]
     tiny = random.uniform(0, 1, size) < 0.05
-    return (random.uniform(0.5, 1.5, size), random.uniform(-0.4, 0.4, size), random.uniform(-0.3, 0.3, size),
-            random.uniform(0.6, 1.6, size), tiny)
+    # Small gammas keep the residual branches from multiplying the rounding of float32.
+    ranges = ((0.2, 0.6), (-0.15, 0.25), (-0.3, 0.3), (0.6, 1.6))
+    return [random.uniform(low, high, size) for low, high in ranges] + [tiny]
 
 
 def norm_weights(layer, draw, value):
     """The weights of a BatchNorm fed with `value`."""
     gamma, beta, shift, stretch, tiny = draw
-    axis = (1 if value.shape[1] == len(gamma) and value.shape[-1] != len(gamma) else value.ndim - 1) if value.ndim > 2 else 1
+    axis = value.ndim - 1 if value.shape[-1] == len(gamma) else 1
     others = tuple(k for k in range(value.ndim) if k != axis)
-    deviation = np.sqrt(np.maximum(value.var(axis=others, dtype="float64"), 1e-2))
-    mean = value.mean(axis=others, dtype="float64") + shift * deviation
-    variance = stretch * deviation ** 2
+    mean = value.mean(axis=others, dtype="float64")
+    # A map that hardly varies around a large mean would multiply the rounding of float32.
+    least = np.maximum(1e-2, 0.1 * mean**2)
+    deviation = np.sqrt(np.maximum(value.var(axis=others, dtype="float64"), least))
+    mean = mean + shift * deviation
+    variance = stretch * deviation**2
     count = len(layer.get_weights())
     if count == 4:
         gamma = np.where(tiny, gamma * np.sqrt(TINY + float(layer.epsilon)) / deviation, gamma)
@@ -173,6 +184,7 @@ def make(name, outdir):
     keras = the_keras(recorder().parse(["-", "-"] + entry.options).keras)
     model = entry.build()
     fill(keras, model, pictures_for(keras, model, entry), seed=len(name))
+    model = entry.wrap(model) if entry.wrap else model
     for save in entry.saves:
         weights, _, suffix = save.rpartition(":")
         save_as(model, os.path.join(outdir, name + suffix), weights)
@@ -204,7 +216,8 @@ def pictures_for(keras, model, entry):
 def make_record(name, outdir, path, weights):
     """Run record_keras.py on the saved file, as a user would."""
     entry = FIXTURES[name]
-    command = [sys.executable, os.path.join(HERE, "record_keras.py"), path, os.path.join(outdir, name + ".npz")] + entry.options
+    script, record = os.path.join(HERE, "record_keras.py"), os.path.join(outdir, name + ".npz")
+    command = [sys.executable, script, path, record] + entry.options
     if weights:
         command += ["--build", os.path.abspath(__file__) + ":" + entry.build.__name__]
     subprocess.check_call(command)
@@ -214,14 +227,20 @@ def make_record(name, outdir, path, weights):
 
 
 def applications_resnet50(**more):
-    """keras.applications' ResNet50 of Keras 1 to 2.1, narrowed; the head is its Dense with few classes."""
+    """keras.applications' ResNet50 of Keras 2.0 and 2.1, narrowed."""
     module = importlib.import_module("keras.applications.resnet50")
     with narrow(module):
         return module.ResNet50(weights=None, **more)
 
 
-@fixture("keras-2.0.9-theano", "keras-2.0.9", "the Theano backend, channels last: kernels stored flipped, 'same' is symmetric",
-         saves=("weights:.h5",), backend="theano", options="--inputs 1 --layers all --samples 32")
+@fixture(
+    "keras-2.0.9-theano",
+    "keras-2.0.9",
+    "the Theano backend, channels last: kernels stored flipped, 'same' is symmetric",
+    saves=WEIGHTS,
+    backend="theano",
+    options="--inputs 1 --layers all --samples 32",
+)
 def theano_resnet50():
     return applications_resnet50(classes=10)
 
@@ -231,27 +250,43 @@ def first_keras2_resnet50():
     return applications_resnet50(classes=10)
 
 
-@fixture("keras-2.1.6-notop", "keras-2.1.6", "no top, weights only; avg_pool stays, 7x7", saves=("weights:.h5",))
+@fixture(
+    "keras-2.1.6-notop", "keras-2.1.6", "no top, weights only; avg_pool stays, 7x7", saves=WEIGHTS
+)
 def notop_with_avg_pool():
     return applications_resnet50(include_top=False, input_shape=(224, 224, 3))
 
 
-@fixture("keras-2.2.4-notop", "keras-2.2.4", "no top, weights only: the output is a map", saves=("weights:.h5",),
-         options="--inputs 2 --layers blocks --samples 32 --size 96x112")
+@fixture(
+    "keras-2.2.4-notop",
+    "keras-2.2.4",
+    "no top, weights only: the output is a map",
+    saves=WEIGHTS,
+    options=SMALL + " --size 96x112",
+)
 def notop_map():
     keras = the_keras()
     with narrow(keras.layers):
-        return keras.applications.resnet50.ResNet50(weights=None, include_top=False, input_shape=(None, None, 3))
+        network = keras.applications.resnet50.ResNet50
+        return network(weights=None, include_top=False, input_shape=(None, None, 3))
 
 
-@fixture("keras-1.1.2-theano-tf", "keras-1.1.2", "Keras 1 on Theano, dim ordering tf: flipped kernels, epsilon 1e-5",
-         backend="theano")
+@fixture(
+    "keras-1.1.2-theano-tf",
+    "keras-1.1.2",
+    "Keras 1 on Theano, dim ordering tf: flipped kernels, epsilon 1e-5",
+    backend="theano",
+)
 def keras1_theano_tf():
     return keras1_resnet50("tf")
 
 
-@fixture("keras-1.2.2-tensorflow-th", "keras-1.2.2", "TensorFlow with dim ordering th: (out, in, h, w), not flipped",
-         saves=("weights:.h5",))
+@fixture(
+    "keras-1.2.2-tensorflow-th",
+    "keras-1.2.2",
+    "TensorFlow with dim ordering th: (out, in, h, w), not flipped",
+    saves=WEIGHTS,
+)
 def keras1_tensorflow_th():
     return keras1_resnet50("th")
 
@@ -264,23 +299,30 @@ def keras1_resnet50(ordering):
         return module.ResNet50(weights=None)
 
 
-@fixture("keras-1.0.7-theano", "keras-1.0.7", "epsilon 1e-6, outside the root; layers of one depth in order of name",
-         backend="theano", options="--inputs 1 --layers blocks --samples 32 --data-format channels_last")
+@fixture(
+    "keras-1.0.7-theano",
+    "keras-1.0.7",
+    "epsilon 1e-6, outside the root; layers of one depth in order of name",
+    backend="theano",
+    options=LARGE,
+)
 def keras1_ties_by_name():
     the_keras().backend.set_image_dim_ordering("tf")
-    return published_resnet50(the_keras(), joint("res{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}"))
+    return published_resnet50(
+        the_keras(), joint("res{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}")
+    )
 
 
 # ---------------------------------------------------------------- published code with other names
 
 
 def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
-    """The ResNet50 of keras.applications.resnet50 line by line; `conv_name(stage, block, part)` names its layers.
+    """The ResNet50 of keras.applications.resnet50 line by line, under other names.
 
-    part is "2a", "2b", "2c" or, of the shortcut, "1".
+    `conv_name(stage, block, part)` names its layers; part is "2a", "2b", "2c" or "1", the shortcut.
     """
     layers, old = keras.layers, keras.__version__.startswith("1.")
-    axis = 1 if recorder_format(keras) == "channels_first" else 3
+    axis = 1 if recorder().default_data_format(keras) == "channels_first" else 3
 
     def named(name):
         return {"name": name} if names else {}
@@ -288,8 +330,10 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
     def conv(filters, size, name, strides=1, padding="valid"):
         filters = max(2, filters // DIVIDE)
         if old:
-            return layers.Convolution2D(filters, size, size, subsample=(strides, strides), border_mode=padding, **named(name))
-        return layers.Conv2D(filters, (size, size), strides=(strides, strides), padding=padding, **named(name))
+            settings = dict(named(name), subsample=(strides, strides), border_mode=padding)
+            return layers.Convolution2D(filters, size, size, **settings)
+        settings = dict(named(name), strides=(strides, strides), padding=padding)
+        return layers.Conv2D(filters, (size, size), **settings)
 
     def norm(name):
         return layers.BatchNormalization(axis=axis, **named(name))
@@ -302,7 +346,8 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
     def block(x, filters, stage, letter, strides, projection):
         shortcut = x
         for part, count, size in (("2a", filters, 1), ("2b", filters, 3), ("2c", 4 * filters, 1)):
-            x = conv(count, size, conv_name(stage, letter, part), strides if part == "2a" else 1, "same" if size == 3 else "valid")(x)
+            stride, padding = strides if part == "2a" else 1, "same" if size == 3 else "valid"
+            x = conv(count, size, conv_name(stage, letter, part), stride, padding)(x)
             x = norm(bn_name(stage, letter, part))(x)
             x = layers.Activation("relu")(x) if part != "2c" else x
         if projection:
@@ -314,18 +359,19 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
     x = conv(64, 7, "conv1", 2)(layers.ZeroPadding2D((3, 3))(image))
     x = layers.Activation("relu")(norm("bn_conv1")(x))
     x = layers.MaxPooling2D((3, 3), strides=(2, 2))(x)
-    for stage, filters, letters in ((2, 64, "abc"), (3, 128, "abcd"), (4, 256, "abcdef"), (5, 512, "abc")):
+    for stage, filters, letters in (
+        (2, 64, "abc"),
+        (3, 128, "abcd"),
+        (4, 256, "abcdef"),
+        (5, 512, "abc"),
+    ):
         for letter in letters:
-            x = block(x, filters, stage, letter, 2 if letter == "a" and stage > 2 else 1, letter == "a")
+            x = block(
+                x, filters, stage, letter, 2 if letter == "a" and stage > 2 else 1, letter == "a"
+            )
     x = layers.Flatten()(layers.AveragePooling2D((7, 7), **named("avg_pool"))(x))
     x = layers.Dense(classes, activation="softmax", **named("fc1000"))(x)
     return recorder().new_model(keras, [image], x)
-
-
-def recorder_format(keras):
-    backend = keras.backend
-    value = backend.image_data_format() if hasattr(backend, "image_data_format") else backend.image_dim_ordering()
-    return {"th": "channels_first", "tf": "channels_last"}.get(value, value)
 
 
 def joint(form):
@@ -333,23 +379,37 @@ def joint(form):
     return lambda stage, block, part: form.format(stage=stage, block=block, part=part)
 
 
-@fixture("keras-2.3.1-noprefix", "keras-2.3.1", "convolutions named `2a_branch2a`, their norms `bn2a_branch2a`")
+@fixture(
+    "keras-2.3.1-noprefix",
+    "keras-2.3.1",
+    "convolutions named `2a_branch2a`, their norms `bn2a_branch2a`",
+)
 def noprefix():
-    return published_resnet50(the_keras(), joint("{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}"))
+    return published_resnet50(
+        the_keras(), joint("{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}")
+    )
 
 
-@fixture("keras-2.3.1-noprefix-bn", "keras-2.3.1", "convolutions named `2a_branch2a`, their norms `2a_branch2a_bn`")
+@fixture(
+    "keras-2.3.1-noprefix-bn",
+    "keras-2.3.1",
+    "convolutions named `2a_branch2a`, their norms `2a_branch2a_bn`",
+)
 def noprefix_bn():
-    return published_resnet50(the_keras(), joint("{stage}{block}_branch{part}"), joint("{stage}{block}_branch{part}_bn"))
+    return published_resnet50(
+        the_keras(), joint("{stage}{block}_branch{part}"), joint("{stage}{block}_branch{part}_bn")
+    )
 
 
-@fixture("keras-2.3.1-auto-named", "keras-2.3.1", "no layer has a name of its own (`conv2d_1`, ...)")
+@fixture(
+    "keras-2.3.1-auto-named", "keras-2.3.1", "no layer has a name of its own (`conv2d_1`, ...)"
+)
 def auto_named():
     return published_resnet50(the_keras(), joint(""), joint(""), names=False)
 
 
 def tutorial(first, other, shortcut="res_"):
-    """Naming functions for the tutorials' ResNet50: block kinds, then conv1..3 and bn1..3, `shortcut` for the fourth."""
+    """Naming functions for a tutorial's ResNet50: the block's kind, then conv1..3 and bn1..3."""
     numbers = {"2a": "1", "2b": "2", "2c": "3", "1": ""}
 
     def name(kind):
@@ -362,19 +422,31 @@ def tutorial(first, other, shortcut="res_"):
     return name("conv"), name("bn")
 
 
-@fixture("keras-2.10-tutorial-double", "keras-2.10", "a tutorial's names: `2a__conv_block_conv1`, `2a__conv_block_res_conv`, `2b__identity_block_bn2`")
+@fixture(
+    "keras-2.10-tutorial-double",
+    "keras-2.10",
+    "a tutorial's names: `2a__conv_block_conv1`, `2a__conv_block_res_conv`",
+)
 def tutorial_double():
-    return published_resnet50(the_keras(), *tutorial("__conv_block_", "__identity_block_"), classes=4)
+    return published_resnet50(
+        the_keras(), *tutorial("__conv_block_", "__identity_block_"), classes=4
+    )
 
 
-@fixture("keras-2.10-tutorial-stage", "keras-2.10", "a tutorial's names: `stage_1_cov_block_1__conv_4` (the shortcut), its norm `stage_1_cov_block_1__bn_4`")
+@fixture(
+    "keras-2.10-tutorial-stage",
+    "keras-2.10",
+    "a tutorial's names: `stage_1_cov_block_1__conv_4` (shortcut), its norm `..._bn_4`",
+)
 def tutorial_stage():
     numbers = {"2a": 1, "2b": 2, "2c": 3, "1": 4}
 
     def name(kind):
         def one(stage, block, part):
             where = "cov" if block == "a" else "identity"
-            return "stage_{}_{}_block_{}__{}_{}".format(stage - 1, where, "abcdef".index(block) + 1, kind, numbers[part])
+            return "stage_{}_{}_block_{}__{}_{}".format(
+                stage - 1, where, "abcdef".index(block) + 1, kind, numbers[part]
+            )
 
         return one
 
@@ -384,31 +456,52 @@ def tutorial_stage():
 # ---------------------------------------------------------------- sessions and wrappers of Keras 2
 
 
-@fixture("keras-2.0.5-rescoped", "keras-2.0.5", "saved again after loading in the same session: parameters named `conv1_1/kernel:0`", again=True)
+@fixture(
+    "keras-2.0.5-rescoped",
+    "keras-2.0.5",
+    "loaded and saved again in one session: parameters named `conv1_1/kernel:0`",
+    again=True,
+)
 def rescoped():
     return applications_resnet50(classes=10)
 
 
-@fixture("keras-2.2.4-multigpu", "keras-2.2.4", "multi_gpu_model around the network, for two devices: one nested layer",
-         saves=("weights:.h5",), options="--inputs 2 --layers blocks --samples 32")
-def multigpu():
-    keras = the_keras()
-    with narrow(keras.layers):
-        model = keras.applications.resnet50.ResNet50(weights=None, classes=10)
+def for_two_devices(model):
+    """multi_gpu_model, which looks for the devices first."""
     utils = importlib.import_module("keras.utils.multi_gpu_utils")
     utils._get_available_devices = lambda: ["/cpu:0", "/gpu:0", "/gpu:1"]
     return utils.multi_gpu_model(model, gpus=2)
 
 
+@fixture(
+    "keras-2.2.4-multigpu",
+    "keras-2.2.4",
+    "multi_gpu_model around the network, for two devices: one nested layer",
+    saves=WEIGHTS,
+    options=SMALL,
+    wrap=for_two_devices,
+)
+def multigpu():
+    keras = the_keras()
+    with narrow(keras.layers):
+        return keras.applications.resnet50.ResNet50(weights=None, classes=10)
+
+
 # ---------------------------------------------------------------- keras/examples/cifar10_resnet.py
 
 
-def resnet_layer(inputs, num_filters=16, kernel_size=3, strides=1, activation="relu", batch_normalization=True, conv_first=True):
+def resnet_layer(x, filters, size=3, strides=1, activation="relu", norm=True, conv_first=True):
     keras = the_keras()
-    conv = keras.layers.Conv2D(num_filters, kernel_size=kernel_size, strides=strides, padding="same",
-                               kernel_initializer="he_normal", kernel_regularizer=keras.regularizers.l2(1e-4))
-    x = conv(inputs) if conv_first else inputs
-    if batch_normalization:
+    conv = keras.layers.Conv2D(
+        filters,
+        kernel_size=size,
+        strides=strides,
+        padding="same",
+        kernel_initializer="he_normal",
+        kernel_regularizer=keras.regularizers.l2(1e-4),
+    )
+    x = conv(x) if conv_first else x
+    if norm:
         x = keras.layers.BatchNormalization()(x)
     if activation is not None:
         x = keras.layers.Activation(activation)(x)
@@ -418,14 +511,19 @@ def resnet_layer(inputs, num_filters=16, kernel_size=3, strides=1, activation="r
 def cifar_head(inputs, x):
     keras = the_keras()
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(pool_size=8)(x))
-    outputs = keras.layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x)
-    return keras.models.Model(inputs=inputs, outputs=outputs)
+    head = keras.layers.Dense(10, activation="softmax", kernel_initializer="he_normal")
+    return keras.models.Model(inputs=inputs, outputs=head(x))
 
 
 CIFAR = "--inputs 2 --layers all --samples 32"
 
 
-@fixture("keras-2.3.1-cifar-v1", "keras-2.3.1", "Keras' example cifar10_resnet.py, version 1, depth 14; no names", options=CIFAR)
+@fixture(
+    "keras-2.3.1-cifar-v1",
+    "keras-2.3.1",
+    "Keras' example cifar10_resnet.py, version 1, depth 14; no names",
+    options=CIFAR,
+)
 def cifar_v1(blocks=2, num_filters=4):
     keras = the_keras()
     inputs = keras.layers.Input(shape=(32, 32, 3))
@@ -436,13 +534,18 @@ def cifar_v1(blocks=2, num_filters=4):
             y = resnet_layer(x, num_filters, strides=strides)
             y = resnet_layer(y, num_filters, activation=None)
             if stack > 0 and block == 0:
-                x = resnet_layer(x, num_filters, 1, strides, activation=None, batch_normalization=False)
+                x = resnet_layer(x, num_filters, 1, strides, activation=None, norm=False)
             x = keras.layers.Activation("relu")(keras.layers.add([x, y]))
         num_filters *= 2
     return cifar_head(inputs, x)
 
 
-@fixture("keras-2.3.1-cifar-v2", "keras-2.3.1", "Keras' example cifar10_resnet.py, version 2, depth 20; no names", options=CIFAR)
+@fixture(
+    "keras-2.3.1-cifar-v2",
+    "keras-2.3.1",
+    "Keras' example cifar10_resnet.py, version 2, depth 20; no names",
+    options=CIFAR,
+)
 def cifar_v2(blocks=2, filters_in=4):
     keras = the_keras()
     inputs = keras.layers.Input(shape=(32, 32, 3))
@@ -452,20 +555,19 @@ def cifar_v2(blocks=2, filters_in=4):
         for block in range(blocks):
             very_first = stage == 0 and block == 0
             strides = 2 if stage > 0 and block == 0 else 1
-            y = resnet_layer(x, filters_in, 1, strides, None if very_first else "relu", not very_first, conv_first=False)
+            activation = None if very_first else "relu"
+            y = resnet_layer(x, filters_in, 1, strides, activation, not very_first, False)
             y = resnet_layer(y, filters_in, conv_first=False)
             y = resnet_layer(y, filters_out, 1, conv_first=False)
             if block == 0:
-                x = resnet_layer(x, filters_out, 1, strides, activation=None, batch_normalization=False)
+                x = resnet_layer(x, filters_out, 1, strides, activation=None, norm=False)
             x = keras.layers.add([x, y])
         filters_in = filters_out
     x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
     return cifar_head(inputs, x)
 
 
-# ---------------------------------------------------------------- keras.applications of tf.keras and Keras 3
-
-SMALL = "--inputs 2 --layers blocks --samples 32"
+# ---------------------------------------------------------------- tf.keras and Keras 3
 
 
 def conv_block_resnet50(divide=DIVIDE, **more):
@@ -485,23 +587,46 @@ def small_conv_block():
     return conv_block_resnet50(classes=6, input_shape=(64, 96, 3))
 
 
-@fixture("keras-3.0.5-conv_block", "keras-3.0.5", "before 3.3: bare names in the .h5, no layer names in the .weights.h5",
-         saves=(".h5", "weights:.weights.h5"), options=SMALL)
+@fixture(
+    "keras-3.0.5-conv_block",
+    "keras-3.0.5",
+    "before 3.3: bare names in the .h5, no layer names in the .weights.h5",
+    saves=(".h5", "weights:.weights.h5"),
+    options=SMALL,
+)
 def keras305():
     return small_conv_block()
 
 
-@fixture("keras-2.13-conv_block", "keras-2.13", "`_layer_checkpoint_dependencies` in the .weights.h5", saves=("weights:.weights.h5",), options=SMALL)
+@fixture(
+    "keras-2.13-conv_block",
+    "keras-2.13",
+    "`_layer_checkpoint_dependencies` in the .weights.h5",
+    saves=("weights:.weights.h5",),
+    options=SMALL,
+)
 def keras213():
     return small_conv_block()
 
 
-@fixture("keras-2.15-conv_block", "keras-2.15", "the .weights.h5 and .keras of Keras 2.15", saves=(".keras", "weights:.weights.h5"), options=SMALL)
+@fixture(
+    "keras-2.15-conv_block",
+    "keras-2.15",
+    "the .weights.h5 and .keras of Keras 2.15",
+    saves=(".keras", "weights:.weights.h5"),
+    options=SMALL,
+)
 def keras215():
     return small_conv_block()
 
 
-@fixture("keras-3.15-sharded", "keras-3.15", "weights in several files, `.weights.json`", saves=("weights:.weights.json",), options=SMALL)
+@fixture(
+    "keras-3.15-sharded",
+    "keras-3.15",
+    "weights in several files, `.weights.json`",
+    saves=("weights:.weights.json",),
+    options=SMALL,
+)
 def keras315_sharded():
     return small_conv_block()
 
@@ -509,20 +634,36 @@ def keras315_sharded():
 # ---------------------------------------------------------------- other packages
 
 
-@fixture("keras-resnet-0.2.0-18", "keras-2.3.1", "keras-resnet 0.2.0, ResNet18; a whole model under its plain Model",
-         options=SMALL + " --custom keras_resnet.layers:BatchNormalization")
+@fixture(
+    "keras-resnet-0.2.0-18",
+    "keras-2.3.1",
+    "keras-resnet 0.2.0, ResNet18; a whole model under its plain Model",
+    options=SMALL + " --custom keras_resnet.layers:BatchNormalization",
+)
 def keras_resnet18():
     keras = the_keras()
     model = keras_resnet("ResNet18")
     return keras.models.Model(inputs=model.inputs, outputs=model.outputs)
 
 
-@fixture("keras-resnet-0.2.0-50", "keras-2.3.1", "keras-resnet 0.2.0, ResNet50", saves=("weights:.h5",), options=SMALL)
+@fixture(
+    "keras-resnet-0.2.0-50",
+    "keras-2.3.1",
+    "keras-resnet 0.2.0, ResNet50",
+    saves=WEIGHTS,
+    options=SMALL,
+)
 def keras_resnet50():
     return keras_resnet("ResNet50")
 
 
-@fixture("keras-resnet-0.1.0-50", "keras-2.2.4", "keras-resnet 0.1.0, ResNet50: the stem padded by 3", saves=("weights:.h5",), options=SMALL)
+@fixture(
+    "keras-resnet-0.1.0-50",
+    "keras-2.2.4",
+    "keras-resnet 0.1.0, ResNet50: the stem padded by 3",
+    saves=WEIGHTS,
+    options=SMALL,
+)
 def keras_resnet_old50():
     return keras_resnet("ResNet50")
 
@@ -534,7 +675,12 @@ def keras_resnet(name):
         return getattr(models, name)(keras.layers.Input((80, 96, 3)), classes=7)
 
 
-@fixture("keras-vggface-0.6", "keras-2.2.4", "keras-vggface 0.6, RESNET50: slashes in the layers' names", saves=("weights:.h5",))
+@fixture(
+    "keras-vggface-0.6",
+    "keras-2.2.4",
+    "keras-vggface 0.6, RESNET50: slashes in the layers' names",
+    saves=WEIGHTS,
+)
 def vggface():
     the_keras()
     module = importlib.import_module("keras_vggface.models")
@@ -550,32 +696,54 @@ def qubvel50():
         return network(input_shape=(80, 96, 3), weights=None, classes=9)
 
 
-@fixture("keras-2.3.1-resnext50", "keras-2.3.1", "keras-applications 1.0.8, ResNeXt50 with 8 groups: grouped convolutions as depthwise ones",
-         saves=("weights:.h5",), options=SMALL)
+@fixture(
+    "keras-2.3.1-resnext50",
+    "keras-2.3.1",
+    "keras-applications 1.0.8, ResNeXt50 with 8 groups, as depthwise convolutions",
+    saves=WEIGHTS,
+    options=SMALL,
+)
 def resnext50():
     keras = the_keras()
     common = importlib.import_module("keras_applications.resnet_common")
 
     def stack(x):
-        for stage, (filters, blocks) in enumerate(((8, 3), (16, 4), (32, 6), (64, 3)), 2):
-            x = common.stack3(x, filters, blocks, stride1=1 if stage == 2 else 2, groups=8, name="conv{}".format(stage))
+        stages = ((8, 3), (16, 4), (32, 6), (64, 3))
+        for stage, (filters, blocks) in enumerate(stages, 2):
+            stride, name = 1 if stage == 2 else 2, "conv{}".format(stage)
+            x = common.stack3(x, filters, blocks, stride1=stride, groups=8, name=name)
         return x
 
-    parts = dict(backend=keras.backend, layers=keras.layers, models=keras.models, utils=keras.utils)
+    parts = {name: getattr(keras, name) for name in ("backend", "layers", "models", "utils")}
+    settings = dict(parts, weights=None, input_shape=(80, 96, 3), classes=6)
     with narrow(keras.layers, divide=4, keep="_1_conv"):
-        return common.ResNet(stack, False, False, "resnext50", True, None, None, (80, 96, 3), None, 6, **parts)
+        return common.ResNet(stack, False, False, "resnext50", **settings)
 
 
-@fixture("kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet50", options=SMALL)
+@fixture(
+    "kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet50", options=SMALL
+)
 def kecam():
     the_keras()
     aotnet = importlib.import_module("keras_cv_attention_models.aotnet")
-    return aotnet.AotNet(num_blocks=[3, 4, 6, 3], out_channels=[8, 16, 32, 64], stem_width=4, input_shape=(80, 96, 3),
-                         num_classes=5, model_name="aotnet50", pretrained=None)
+    return aotnet.AotNet(
+        num_blocks=[3, 4, 6, 3],
+        out_channels=[8, 16, 32, 64],
+        stem_width=4,
+        input_shape=(80, 96, 3),
+        num_classes=5,
+        model_name="aotnet50",
+        pretrained=None,
+    )
 
 
-@fixture("imageai-2.0.2", "keras-2.3.1", "ImageAI 2.0.2's ResNet50 on tf.keras 1.15: no names, shortcut made first",
-         saves=("weights:.h5",), options=SMALL + " --keras tf.keras")
+@fixture(
+    "imageai-2.0.2",
+    "keras-2.3.1",
+    "ImageAI 2.0.2's ResNet50 on tf.keras 1.15: no names, shortcut made first",
+    saves=WEIGHTS,
+    options=SMALL + " --keras tf.keras",
+)
 def imageai():
     from tensorflow.python.keras import layers
 
@@ -588,11 +756,18 @@ def imageai():
 
 
 def keras_hub(**more):
-    hub = importlib.import_module("keras_hub")
-    settings = dict(input_conv_filters=[4], input_conv_kernel_sizes=[7], stackwise_num_filters=[4, 8, 16, 32],
-                    stackwise_num_blocks=[2, 2, 2, 2], stackwise_num_strides=[1, 2, 2, 2], image_shape=(80, 96, 3))
+    keras, hub = the_keras(), importlib.import_module("keras_hub")
+    settings = {
+        "input_conv_filters": [64],
+        "input_conv_kernel_sizes": [7],
+        "stackwise_num_filters": [64, 128, 256, 512],
+        "stackwise_num_blocks": [2, 2, 2, 2],
+        "stackwise_num_strides": [1, 2, 2, 2],
+        "image_shape": (80, 96, 3),
+    }
     settings.update(more)
-    backbone = hub.models.ResNetBackbone(**settings)
+    with narrow(keras.layers, divide=16):
+        backbone = hub.models.ResNetBackbone(**settings)
     return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=5)
 
 
@@ -600,24 +775,49 @@ HUB = SMALL + " --custom keras_hub.models:ResNetImageClassifier"
 HUB_SAVES = ("weights:.weights.h5", ".keras")
 
 
-@fixture("keras-hub-0.32-18", "keras-3.15", "keras-hub 0.32, ResNet18: basic blocks, no projection in the first stage", HUB_SAVES, HUB)
+@fixture(
+    "keras-hub-0.32-18",
+    "keras-3.15",
+    "keras-hub 0.32, ResNet18: basic blocks, no projection in the first stage",
+    HUB_SAVES,
+    HUB,
+)
 def hub18():
     return keras_hub(block_type="basic_block")
 
 
-@fixture("keras-hub-0.32-26", "keras-3.15", "keras-hub 0.32, bottlenecks 2-2-2-2, stride on the 3x3", ("weights:.weights.h5",), HUB)
+@fixture(
+    "keras-hub-0.32-26",
+    "keras-3.15",
+    "keras-hub 0.32, bottlenecks 2-2-2-2, stride on the 3x3",
+    ("weights:.weights.h5",),
+    HUB,
+)
 def hub26():
     return keras_hub(block_type="bottleneck_block")
 
 
-@fixture("keras-hub-0.32-v2-26", "keras-3.15", "keras-hub 0.32, the same pre-activated", ("weights:.weights.h5",), HUB)
+@fixture(
+    "keras-hub-0.32-v2-26",
+    "keras-3.15",
+    "keras-hub 0.32, the same pre-activated",
+    ("weights:.weights.h5",),
+    HUB,
+)
 def hub_v2():
     return keras_hub(block_type="bottleneck_block", use_pre_activation=True)
 
 
-@fixture("keras-hub-0.32-vd-26", "keras-3.15", "keras-hub 0.32, vd: three convolutions in the stem, pooled shortcuts", ("weights:.weights.h5",), HUB)
+@fixture(
+    "keras-hub-0.32-vd-26",
+    "keras-3.15",
+    "keras-hub 0.32, vd: three convolutions in the stem, pooled shortcuts",
+    ("weights:.weights.h5",),
+    HUB,
+)
 def hub_vd():
-    return keras_hub(block_type="bottleneck_block_vd", input_conv_filters=[4, 4, 8], input_conv_kernel_sizes=[3, 3, 3])
+    stem = {"input_conv_filters": [32, 32, 64], "input_conv_kernel_sizes": [3, 3, 3]}
+    return keras_hub(block_type="bottleneck_block_vd", **stem)
 
 
 # ---------------------------------------------------------------- heads, on Keras 2.10
@@ -631,40 +831,71 @@ def sequential(*layers):
     return the_keras().models.Sequential(list(layers))
 
 
-@fixture("keras-2.10-head-flatten", "keras-2.10", "the 7x7 map flattened (height, width, channel), two Dense layers")
+@fixture(
+    "keras-2.10-head-flatten",
+    "keras-2.10",
+    "the 7x7 map flattened (height, width, channel), two Dense layers",
+)
 def head_flatten():
     layers, bottom = the_keras().layers, base((224, 224, 3))
     x = layers.Dense(8, activation="relu")(layers.Flatten()(bottom.output))
     return the_keras().models.Model(bottom.input, layers.Dense(5, activation="softmax")(x))
 
 
-@fixture("keras-2.10-head-max-sigmoid", "keras-2.10", "global maximum, several labels at once (sigmoid)", options=SMALL)
+@fixture(
+    "keras-2.10-head-max-sigmoid",
+    "keras-2.10",
+    "global maximum, several labels at once (sigmoid)",
+    options=SMALL,
+)
 def head_max_sigmoid():
     layers, bottom = the_keras().layers, base()
     x = layers.GlobalMaxPooling2D()(bottom.output)
     return the_keras().models.Model(bottom.input, layers.Dense(6, activation="sigmoid")(x))
 
 
-@fixture("keras-2.10-nested-frozen", "keras-2.10", "a nested base, frozen: its weights in order of layers", options=SMALL)
+@fixture(
+    "keras-2.10-nested-frozen",
+    "keras-2.10",
+    "a nested base, frozen: its weights in order of layers",
+    options=SMALL,
+)
 def nested_frozen():
     layers, bottom = the_keras().layers, base()
     bottom.trainable = False
-    return sequential(bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax"))
+    return sequential(
+        bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax")
+    )
 
 
-@fixture("keras-2.10-nested-partly-frozen", "keras-2.10", "a nested base, its first 100 layers frozen", options=SMALL)
+@fixture(
+    "keras-2.10-nested-partly-frozen",
+    "keras-2.10",
+    "a nested base, its first 100 layers frozen",
+    options=SMALL,
+)
 def nested_partly_frozen():
     layers, bottom = the_keras().layers, base()
     for layer in bottom.layers[:100]:
         layer.trainable = False
-    return sequential(bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax"))
+    return sequential(
+        bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax")
+    )
 
 
-@fixture("keras-2.10-two-outputs", "keras-2.10", "two outputs: `kind` (softmax) and `age` (linear)", options=SMALL)
+@fixture(
+    "keras-2.10-two-outputs",
+    "keras-2.10",
+    "two outputs: `kind` (softmax) and `age` (linear)",
+    options=SMALL,
+)
 def two_outputs():
     layers, bottom = the_keras().layers, base()
     x = layers.GlobalAveragePooling2D()(bottom.output)
-    outputs = [layers.Dense(4, activation="softmax", name="kind")(x), layers.Dense(1, name="age")(x)]
+    outputs = [
+        layers.Dense(4, activation="softmax", name="kind")(x),
+        layers.Dense(1, name="age")(x),
+    ]
     return the_keras().models.Model(bottom.input, outputs)
 
 
@@ -680,36 +911,52 @@ def four_channels():
 
 # ---------------------------------------------------------------- fixtures/README.md
 
-MUSEUM = collections.OrderedDict([
-    ("keras-1.2.2-tensorflow", "`res2a_branch2a`, parameters `_W:0`, unpadded pool"),
-    ("keras-1.2.2-theano-th", "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`"),
-    ("keras-2.0.9-tensorflow", "stem convolution 'same'"),
-    ("keras-2.1.6-tensorflow", "`conv1_pad`, unpadded pool"),
-    ("keras-2.2.4-tensorflow", "keras-applications 1.0.8: `pool1_pad`"),
-    ("keras-2.3.1-conv_block-50", "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5"),
-    ("keras-2.3.1-v2-50", "keras-applications 1.0.8: ResNet50V2"),
-    ("keras-2.3.1-qubvel-18", "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma"),
-    ("keras-2.10-tutorial", "a tutorial's names: `2a_conv_block_conv1`"),
-    ("keras-2.10-nested-head", "Sequential around a nested headless ResNet50, compiled"),
-    ("keras-2.10-functional-head", "ResNet50 without top and two Dense layers, compiled"),
-    ("keras-2.10-scale-101", "depth 101 with custom Scale layers, epsilon 1.1e-5, no biases"),
-    ("keras-3.15-conv_block-50", "keras.applications' ResNet50 in three containers"),
-    ("keras-3.15-nested-head", "Sequential around a nested headless ResNet50 in three containers"),
-])
+MUSEUM = collections.OrderedDict(
+    [
+        ("keras-1.2.2-tensorflow", "`res2a_branch2a`, parameters `_W:0`, unpadded pool"),
+        (
+            "keras-1.2.2-theano-th",
+            "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`",
+        ),
+        ("keras-2.0.9-tensorflow", "stem convolution 'same'"),
+        ("keras-2.1.6-tensorflow", "`conv1_pad`, unpadded pool"),
+        ("keras-2.2.4-tensorflow", "keras-applications 1.0.8: `pool1_pad`"),
+        (
+            "keras-2.3.1-conv_block-50",
+            "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5",
+        ),
+        ("keras-2.3.1-v2-50", "keras-applications 1.0.8: ResNet50V2"),
+        (
+            "keras-2.3.1-qubvel-18",
+            "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma",
+        ),
+        ("keras-2.10-tutorial", "a tutorial's names: `2a_conv_block_conv1`"),
+        ("keras-2.10-nested-head", "Sequential around a nested headless ResNet50, compiled"),
+        ("keras-2.10-functional-head", "ResNet50 without top and two Dense layers, compiled"),
+        ("keras-2.10-scale-101", "depth 101 with custom Scale layers, epsilon 1.1e-5, no biases"),
+        ("keras-3.15-conv_block-50", "keras.applications' ResNet50 in three containers"),
+        (
+            "keras-3.15-nested-head",
+            "Sequential around a nested headless ResNet50 in three containers",
+        ),
+    ]
+)
 
 README = """# Fixtures: small files written by real Keras versions
 
-Each `.h5`, `.keras`, `.weights.h5` or `.weights.json` was saved by the Keras named beside it; the `.npz` of the same
-name is what that Keras computed (the record format of `scripts/record_keras.py`). The networks are the packages' own
-or published code with every filter count divided; the weights are random, and about one channel in twenty has a
-variance of 3e-5, so that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the environments of
+Each `.h5`, `.keras`, `.weights.h5` or `.weights.json` was saved by the Keras named beside it; the
+`.npz` of the same name is what that Keras computed (the record format of
+`scripts/record_keras.py`). The networks are the packages' own or published code with every filter
+count divided; the weights are random, and about one channel in twenty has a variance of 3e-5, so
+that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the environments of
 `scripts/make_fixture_envs.sh`:
 
     scripts/make_fixture_envs.sh ENVS keras-2.0.0
     ENVS/keras-2.0.0/bin/python scripts/make_fixtures.py keras-2.0.0-tensorflow fixtures
 
-The files under "Taken over" were made earlier, in the same way (their inputs are 224x224; filters divided by 16), and
-put in the record format by `scripts/make_fixtures.py museum`. This file is written by `scripts/make_fixtures.py readme fixtures`.
+The files under "Taken over" were made earlier, in the same way (inputs of 224x224, filters divided
+by 16), and put in the record format by `scripts/make_fixtures.py museum`. This file is written by
+`scripts/make_fixtures.py readme fixtures`.
 """
 
 
@@ -718,7 +965,9 @@ def readme(outdir):
     names = sorted(name[:-4] for name in os.listdir(outdir) if name.endswith(".npz"))
     made = [name for name in FIXTURES if name in names]
     lines = [README, "## Made by make_fixtures.py", ""] + writer_table(outdir, made)
-    lines += ["", "## Taken over", ""] + writer_table(outdir, [name for name in MUSEUM if name in names])
+    lines += ["", "## Taken over", ""] + writer_table(
+        outdir, [name for name in MUSEUM if name in names]
+    )
     lines += ["", "## sha256", "", "| file | bytes | sha256 |", "| --- | --- | --- |"]
     for file in sorted(os.listdir(outdir)):
         if file != "README.md":
@@ -729,25 +978,35 @@ def readme(outdir):
 
 
 def writer_table(outdir, names):
-    lines = ["| name | writer | environment | holds | what it is |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| name | writer | environment | holds | what it is |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name in names:
         entry = FIXTURES.get(name)
         what, env = (entry.what, entry.env) if entry else (MUSEUM[name], "")
-        lines.append("| {} | {} | {} | {} | {} |".format(name, writer(outdir, name), env, holds(entry), what))
+        lines.append(
+            "| {} | {} | {} | {} | {} |".format(name, writer(outdir, name), env, holds(entry), what)
+        )
     return lines
 
 
 def holds(entry):
-    return ", ".join(("weights " if ":" in save else "model ") + save.split(":")[-1] for save in entry.saves) if entry else "model"
+    if not entry:
+        return "model"
+    kinds = [
+        ("weights " if ":" in save else "model ") + save.split(":")[-1] for save in entry.saves
+    ]
+    return ", ".join("{} `{}`".format(*kind.split(" ")) for kind in kinds)
 
 
 def writer(outdir, name):
     """The versions that a record names."""
     with np.load(os.path.join(outdir, name + ".npz"), allow_pickle=False) as record:
         meta = json.loads(str(record["meta"]))
-    versions = [("Keras", meta["keras"]), ("TensorFlow", meta.get("tensorflow")), ("Theano", meta.get("theano")), ("Python", meta.get("python"))]
-    named = ", ".join("{} {}".format(label, version) for label, version in versions if version)
-    return named if meta.get("python") else named + ", " + meta["backend"]
+    labels = ("Keras", "TensorFlow", "Theano", "Python")
+    versions = [label + " " + meta[label.lower()] for label in labels if meta.get(label.lower())]
+    return ", ".join(versions if meta.get("python") else versions + [meta["backend"]])
 
 
 # ---------------------------------------------------------------- the museum
@@ -756,13 +1015,19 @@ def writer(outdir, name):
 def museum(folder, outdir):
     """Copy the museum's files and put its arrays in the record format."""
     for name in sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".npz")):
-        for suffix, target in (("_full.h5", ".h5"), (".keras", ".keras"), (".weights.h5", ".weights.h5")):
+        for suffix, target in (
+            ("_full.h5", ".h5"),
+            (".keras", ".keras"),
+            (".weights.h5", ".weights.h5"),
+        ):
             source = os.path.join(folder, name + suffix)
             if os.path.exists(source):
                 path = os.path.join(outdir, name + target)
                 shutil.copyfile(source, path)
                 os.chmod(path, 0o644)
-        record = museum_record(os.path.join(folder, name + ".npz"), os.path.join(outdir, name + ".h5"))
+        record = museum_record(
+            os.path.join(folder, name + ".npz"), os.path.join(outdir, name + ".h5")
+        )
         np.savez_compressed(os.path.join(outdir, name + ".npz"), **record)
         print(name)
 
@@ -770,7 +1035,11 @@ def museum(folder, outdir):
 def museum_record(path, model_path):
     """One museum `.npz` in the record format: {key: array}."""
     with np.load(path, allow_pickle=False) as old:
-        record = {"input": old["x"].astype("float32"), "output": old["probs"], "logits": old["logits"]}
+        record = {
+            "input": old["x"].astype("float32"),
+            "output": old["probs"],
+            "logits": old["logits"],
+        }
         layers = [str(name) for name in old["layers"]]
         for layer in layers:
             record.update(museum_layer(layer, old["act/" + layer], tuple(old["shape/" + layer])))
@@ -792,7 +1061,10 @@ def museum_layer(name, values, shape):
     index, first = np.unique((np.arange(len(values)) * 7919) % size, return_index=True)
     if len(index) == size:
         return {"layer/" + name: values[first].reshape(shape)}
-    return {"layer/" + name + "/index": index.astype("int64"), "layer/" + name + "/value": values[first]}
+    return {
+        "layer/" + name + "/index": index.astype("int64"),
+        "layer/" + name + "/value": values[first],
+    }
 
 
 def sha256(path):

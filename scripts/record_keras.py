@@ -1,21 +1,23 @@
 """Record what Keras computes from a model file, so that a conversion can be proven equal to it.
 
-    python record_keras.py model.h5 record.npz                                  a whole model
-    python record_keras.py weights.h5 record.npz --build mypackage.resnet:ResNet50   weights only
+    python record_keras.py model.h5 record.npz                              a whole model
+    python record_keras.py weights.h5 record.npz --build package.module:ResNet50   weights only
     python record_keras.py weights.h5 record.npz --build path/file.py:function --images photos/
 
-One file that needs Keras and numpy only: copy it to the machine where the old model still runs. Python 2.7 to 3.13;
-Keras 1, 2 and 3, `keras` or `tf.keras`, on any backend.
+One file that needs Keras and numpy only: copy it to the machine where the old model still runs.
+Python 2.7 to 3.13; Keras 1, 2 and 3, `keras` or `tf.keras`, on any backend.
 
 The record is an `.npz` without pickles:
 
-    input                 float32 (N, H, W, C), exactly what the network received (channels-first: its transpose)
+    input                 float32 (N, H, W, C), exactly what the network received, or the
+                          transpose of it if that was channels-first
     output                what the model returned; `output/<layer>` for each of several outputs
-    logits                the last tensor before the final activation, where there is one; or `logits/<layer>`
-    layer/<name>          that layer's activation, (N, H, W, C); or, of a large one, a sample of its elements:
-    layer/<name>/index    int64, where they lie in the flattened activation
+    logits                the last tensor before the final activation, where there is one;
+                          `logits/<layer>` for each of several outputs
+    layer/<name>          that layer's activation, (N, H, W, C); or, of a large one, a sample:
+    layer/<name>/index    int64, where the elements lie in the flattened activation
     layer/<name>/value    and their values
-    meta                  JSON: versions, layer names in order, sha256 of the model file, options of this run
+    meta                  JSON: versions, layer names in order, sha256 of the model file, options
 """
 
 from __future__ import absolute_import, division, print_function
@@ -35,7 +37,7 @@ MERGES = ("Add", "Merge", "Concatenate", "Average", "Maximum", "Multiply", "Subt
 SPREAD = 7919  # a prime: multiples of it land all over an activation
 
 
-class Problem(Exception):
+class RecordError(Exception):
     """Something that the user can mend; shown without a traceback."""
 
 
@@ -53,7 +55,7 @@ def import_keras(name):
                 return module
         except ImportError as error:
             problem = error
-    raise Problem("cannot import {}: {}".format(name or "keras or tensorflow.keras", problem))
+    raise RecordError("cannot import {}: {}".format(name or "keras or tensorflow.keras", problem))
 
 
 def major(keras):
@@ -61,29 +63,36 @@ def major(keras):
 
 
 def backend_name(keras):
-    backend = keras.backend
-    return backend.backend() if hasattr(backend, "backend") else getattr(backend, "_BACKEND", "tensorflow")
+    return keras.backend.backend()
 
 
 def data_format_of(keras, model):
-    """'channels_first' or 'channels_last': what the model's own layers say, before Keras' default."""
+    """'channels_first' or 'channels_last': what the model's layers say, or Keras' default."""
     for layer in all_layers(model):
         order = getattr(layer, "data_format", None) or getattr(layer, "dim_ordering", None)
         if order in ("th", "channels_first"):
             return "channels_first"
         if order in ("tf", "channels_last"):
             return "channels_last"
+    return default_data_format(keras)
+
+
+def default_data_format(keras):
+    """'channels_first' or 'channels_last': what layers that do not say otherwise use."""
     backend = keras.backend
-    default = backend.image_data_format() if hasattr(backend, "image_data_format") else backend.image_dim_ordering()
-    return {"th": "channels_first", "tf": "channels_last"}.get(default, default)
+    if hasattr(backend, "image_data_format"):
+        return backend.image_data_format()
+    return {"th": "channels_first", "tf": "channels_last"}[backend.image_dim_ordering()]
 
 
 def set_data_format(keras, data_format):
-    """What layers that do not say otherwise use."""
+    """Set what layers that do not say otherwise use."""
     if hasattr(keras.backend, "set_image_data_format"):
         keras.backend.set_image_data_format(data_format)
     else:
-        keras.backend.set_image_dim_ordering({"channels_first": "th", "channels_last": "tf"}[data_format])
+        keras.backend.set_image_dim_ordering(
+            {"channels_first": "th", "channels_last": "tf"}[data_format]
+        )
 
 
 def new_model(keras, inputs, outputs):
@@ -95,9 +104,9 @@ def new_model(keras, inputs, outputs):
 
 
 def evaluator(keras, inputs, tensors):
-    """A function from the inputs' arrays to {id of tensor: value}, in inference mode, the batch in one piece."""
-    known = set(id(tensor) for tensor in inputs)
-    wanted = list(dict((id(tensor), tensor) for tensor in tensors if id(tensor) not in known).values())
+    """A function from the inputs' arrays to {id of tensor: value}, in inference mode."""
+    known = {id(tensor) for tensor in inputs}
+    wanted = list({id(tensor): tensor for tensor in tensors if id(tensor) not in known}.values())
     model = new_model(keras, inputs, wanted) if wanted else None
 
     def values(arrays):
@@ -110,10 +119,12 @@ def evaluator(keras, inputs, tensors):
 
 
 def call(keras, model, arrays):
-    """The outputs of a model as numpy arrays."""
+    """The outputs of a model for one whole batch, as numpy arrays."""
     arrays = arrays if len(arrays) > 1 else arrays[0]
     if major(keras) >= 3:
-        return [keras.ops.convert_to_numpy(value) for value in as_list(model(arrays, training=False))]
+        return [
+            keras.ops.convert_to_numpy(value) for value in as_list(model(arrays, training=False))
+        ]
     return [np.asarray(value) for value in as_list(model.predict_on_batch(arrays))]
 
 
@@ -124,14 +135,14 @@ def resolve(reference):
     """The object that `module:name` or `path/file.py:name` names."""
     where, _, name = reference.rpartition(":")
     if not where:
-        raise Problem("{}: expected module:name or path/file.py:name".format(reference))
+        raise RecordError("{}: expected module:name or path/file.py:name".format(reference))
     if where.endswith(".py"):
         names = runpy.run_path(where)
     else:
         sys.path.insert(0, os.getcwd())
         names = vars(importlib.import_module(where))
     if name not in names:
-        raise Problem("{} has no {}".format(where, name))
+        raise RecordError("{} has no {}".format(where, name))
     return names[name]
 
 
@@ -151,20 +162,30 @@ def load_whole_model(keras, path, custom):
     try:
         return keras.models.load_model(path, custom_objects=custom, compile=False)
     except ValueError as error:
-        raise Problem("{}: {}\n{}".format(path, error, hint(str(error))))
+        raise RecordError("{}: {}\n{}".format(path, error, hint(str(error))))
     except TypeError as error:  # an early Keras that always compiles: build from the config instead
         if "compile" not in str(error):
             raise
-    import h5py
+    text = model_config(path)
+    for order, name in (("th", "channels_first"), ("tf", "channels_last")):
+        if (
+            '"dim_ordering": "{}"'.format(order) in text
+        ):  # Keras 1's ZeroPadding2D does not record it
+            set_data_format(keras, name)
+    model = keras.models.model_from_json(text, custom_objects=custom)
+    model.load_weights(path)
+    return model
+
+
+def model_config(path):
+    """The text of an HDF5 file's model_config."""
+    import h5py  # every Keras that saved HDF5 came with it
 
     with h5py.File(path, "r") as file:
         config = file.attrs.get("model_config")
     if config is None:
-        raise Problem("{} holds weights only: name a function that builds the model with --build".format(path))
-    text = config if isinstance(config, str) else config.decode("utf8")
-    model = keras.models.model_from_json(text, custom_objects=custom)
-    model.load_weights(path)
-    return model
+        raise RecordError("{}: {}".format(path, hint("")))
+    return config if isinstance(config, str) else config.decode("utf8")
 
 
 def hint(message):
@@ -223,8 +244,10 @@ def calls_of(model):
     """Every call in the model, {layer name: [Call...]}, in the order of `model.layers`."""
     by_depth = getattr(model, "_nodes_by_depth", None) or getattr(model, "nodes_by_depth", None)
     if not by_depth:
-        raise Problem("{}: a subclassed model has no graph to record; use --layers none".format(model.name))
-    calls = dict((layer.name, []) for layer in model.layers)
+        raise RecordError(
+            "{}: a subclassed model has no graph to record; use --layers none".format(model.name)
+        )
+    calls = {layer.name: [] for layer in model.layers}
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
             call = call_of(node)
@@ -235,9 +258,8 @@ def calls_of(model):
 
 def call_of(node):
     layer = first_attribute(node, "operation", "outbound_layer", "layer")
-    return Call(
-        layer, first_attribute(node, "input_tensors", "keras_inputs"), first_attribute(node, "output_tensors", "outputs")
-    )
+    inputs = first_attribute(node, "input_tensors", "keras_inputs")
+    return Call(layer, inputs, first_attribute(node, "output_tensors", "outputs"))
 
 
 def first_attribute(thing, *names):
@@ -245,7 +267,9 @@ def first_attribute(thing, *names):
         value = getattr(thing, name, None)
         if value is not None:
             return value
-    raise Problem("this Keras is unknown: {} has none of {}".format(type(thing).__name__, ", ".join(names)))
+    raise RecordError(
+        "this Keras is unknown: {} has none of {}".format(type(thing).__name__, ", ".join(names))
+    )
 
 
 # ---------------------------------------------------------------- running
@@ -269,20 +293,24 @@ def run(keras, model, arrays):
     wanted = [tensor for _, some in calls for call in some for tensor in call.inputs + call.outputs]
     values = evaluator(keras, as_list(model.inputs), wanted)(arrays)
     trace, inner_logits = Trace(), {}
-    taken = set(layer.name for layer, _ in calls if not is_model(layer))
+    taken = {layer.name for layer, _ in calls if not is_model(layer)}
     for layer, some in calls:
         if is_model(layer):
-            inputs = [joined([values[id(call.inputs[k])] for call in some]) for k in range(len(some[0].inputs))]
+            inputs = [
+                joined([values[id(tensor)] for tensor in part]) for part in zip(*inputs_of(some))
+            ]
             inner, inner_logits[layer.name] = run(keras, layer, inputs)
             add_nested(trace, inner, layer.name, taken)
         else:
             trace.add(layer.name, joined([values[id(call.outputs[0])] for call in some]))
     trace.blocks |= block_layers(model, calls)
-    return trace, [logits_of(tensor, calls, values, inner_logits) for tensor in as_list(model.outputs)]
+    return trace, [
+        logits_of(tensor, calls, values, inner_logits) for tensor in as_list(model.outputs)
+    ]
 
 
 def add_nested(trace, inner, prefix, taken):
-    """Take in a nested model's activations; a name that is taken gets the model's name before it."""
+    """Take in a nested model's activations; a taken name gets the model's name before it."""
     for name in inner.names:
         mine = prefix + "/" + name if name in taken or name in trace.values else name
         trace.add(mine, inner.values[name])
@@ -290,14 +318,18 @@ def add_nested(trace, inner, prefix, taken):
             trace.blocks.add(mine)
 
 
+def inputs_of(calls):
+    return [call.inputs for call in calls]
+
+
 def joined(values):
-    """A layer called once gives its value; one called on parts of the batch (multi-GPU) the whole batch."""
+    """The one value of a layer called once; the whole batch of one called on parts (multi-GPU)."""
     return values[0] if len(values) == 1 else np.concatenate(values, axis=0)
 
 
 def block_layers(model, calls):
-    """The names of merge layers, of the layers right after them, and of those that make the outputs."""
-    merged, names = set(id(tensor) for tensor in as_list(model.outputs)), set()
+    """The names of merge layers, of the layers right after them, and of the last layers."""
+    merged, names = {id(tensor) for tensor in as_list(model.outputs)}, set()
     for layer, some in calls:
         after = any(id(tensor) in merged for call in some for tensor in call.inputs)
         final = any(id(tensor) in merged for call in some for tensor in call.outputs)
@@ -327,7 +359,9 @@ def logits_of(tensor, calls, values, inner_logits):
         return values[id(call.inputs[0])]
     if kind == "Dense":
         linear = activation_name(layer) == "linear"
-        return values[id(tensor)] if linear else before_activation(layer, values[id(call.inputs[0])])
+        return (
+            values[id(tensor)] if linear else before_activation(layer, values[id(call.inputs[0])])
+        )
     return None
 
 
@@ -341,11 +375,14 @@ def maker(tensor, calls):
 
 
 def whole_batch_of(layer, call, calls):
-    """The nested model whose outputs this layer joins along the batch (as multi-GPU models do), or None."""
-    if type(layer).__name__ not in ("Concatenate", "Merge") or 0 not in (getattr(layer, n, None) for n in ("axis", "concat_axis")):
+    """The nested model whose outputs this layer joins along the batch (multi-GPU), or None."""
+    if type(layer).__name__ not in ("Concatenate", "Merge"):
         return None
-    sources = [maker(tensor, calls)[0] for tensor in call.inputs]
-    return sources[0] if sources[0] is not None and is_model(sources[0]) and len(set(map(id, sources))) == 1 else None
+    if 0 not in (getattr(layer, "axis", None), getattr(layer, "concat_axis", None)):
+        return None
+    source = maker(call.inputs[0], calls)[0]
+    same = all(maker(tensor, calls)[0] is source for tensor in call.inputs)
+    return source if same and source is not None and is_model(source) else None
 
 
 def activation_name(layer):
@@ -370,10 +407,16 @@ def generated(count, height, width, channels):
     pictures = []
     for k in range(count):
         if k % 2 == 0:
-            picture = 24 * random.randint(-5, 6, (height, width, channels))  # in coarse steps: compresses well
+            picture = 24 * random.randint(
+                -5, 6, (height, width, channels)
+            )  # in coarse steps: compresses well
         else:
             waves = [
-                np.sin(rows * random.uniform(0.02, 0.2) + columns * random.uniform(-0.2, 0.2) + random.uniform(0, 6))
+                np.sin(
+                    rows * random.uniform(0.02, 0.2)
+                    + columns * random.uniform(-0.2, 0.2)
+                    + random.uniform(0, 6)
+                )
                 for _ in range(channels)
             ]
             picture = 110 * np.stack(waves, axis=-1)
@@ -384,11 +427,16 @@ def generated(count, height, width, channels):
 def photos(keras, folder, height, width, mode):
     """The pictures of a folder, in the order of their names, loaded by Keras itself."""
     load_img = load_img_of(keras)
-    names = sorted(n for n in os.listdir(folder) if n.lower().endswith((".jpg", ".jpeg", ".png", ".bmp")))
+    names = sorted(
+        n for n in os.listdir(folder) if n.lower().endswith((".jpg", ".jpeg", ".png", ".bmp"))
+    )
     if not names:
-        raise Problem("{} holds no pictures".format(folder))
+        raise RecordError("{} holds no pictures".format(folder))
     pictures = [load_img(os.path.join(folder, name), target_size=(height, width)) for name in names]
-    return preprocess(np.stack([np.asarray(picture.convert("RGB"), dtype="float32") for picture in pictures]), mode)
+    return preprocess(
+        np.stack([np.asarray(picture.convert("RGB"), dtype="float32") for picture in pictures]),
+        mode,
+    )
 
 
 def load_img_of(keras):
@@ -416,11 +464,13 @@ def make_input(keras, model, data_format, options):
         with np.load(options.input) as other:
             return other["input"]
     shape = input_shape(model)
-    channels, height, width = shape[1:] if data_format == "channels_first" else (shape[3], shape[1], shape[2])
+    channels, height, width = (
+        shape[1:] if data_format == "channels_first" else (shape[3], shape[1], shape[2])
+    )
     if options.size:
         height, width = height or options.size[0], width or options.size[1]
     if not height or not width:
-        raise Problem("the model takes pictures of any size: give one with --size HxW")
+        raise RecordError("the model takes pictures of any size: give one with --size HxW")
     if options.images:
         return photos(keras, options.images, height, width, options.preprocess)
     return generated(options.inputs, height, width, channels or 3)
@@ -429,12 +479,17 @@ def make_input(keras, model, data_format, options):
 def input_shape(model):
     """(N, H, W, C) or (N, C, H, W), None where free."""
     if len(as_list(model.inputs)) != 1:
-        raise Problem("the model has {} inputs; only one is supported".format(len(as_list(model.inputs))))
+        raise RecordError(
+            "the model has {} inputs; only one is supported".format(len(as_list(model.inputs)))
+        )
     tensor = as_list(model.inputs)[0]
     shape = getattr(tensor, "_keras_shape", None) or tuple(tensor.shape)
-    shape = tuple(size if size is None or isinstance(size, int) else getattr(size, "value", size) for size in shape)
+    shape = tuple(
+        size if size is None or isinstance(size, int) else getattr(size, "value", size)
+        for size in shape
+    )
     if len(shape) != 4:
-        raise Problem("the model's input is {}, not pictures".format(shape))
+        raise RecordError("the model's input is {}, not pictures".format(shape))
     return shape
 
 
@@ -507,7 +562,11 @@ def describe(keras, model, path, data_format, names, options):
         "data_format": data_format,
         "layers": names,
         "input_names": list(getattr(model, "input_names", [])),
-        "options": dict((key, without_folders(value)) for key, value in vars(options).items() if key not in ("model", "record")),
+        "options": {
+            key: without_folders(value)
+            for key, value in vars(options).items()
+            if key not in ("model", "record")
+        },
     }
 
 
@@ -533,21 +592,75 @@ def size(text):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="a Keras file: .h5, .hdf5, .keras or .weights.h5")
     parser.add_argument("record", help="the .npz to write")
-    parser.add_argument("--build", metavar="MODULE:FUNCTION", help="what builds the model, for a file of weights only")
-    parser.add_argument("--custom", metavar="MODULE:CLASS", action="append", default=[], help="a layer class of your own; repeatable")
-    parser.add_argument("--keras", choices=["keras", "tf.keras", "tf_keras"], help="which Keras (default: the one installed)")
-    parser.add_argument("--input", metavar="RECORD.npz", help="run the input of another record instead of generated pictures")
-    parser.add_argument("--images", metavar="DIR", help="pictures to run (needs Pillow); otherwise they are generated")
-    parser.add_argument("--preprocess", choices=["raw", "caffe", "tf", "torch"], default="raw", help="what is done to --images (default: nothing)")
-    parser.add_argument("--inputs", type=int, default=2, metavar="N", help="how many pictures to generate (default 2)")
-    parser.add_argument("--size", type=size, metavar="HxW", help="their size, where the model leaves it open")
-    parser.add_argument("--layers", choices=["all", "blocks", "none"], default="all", help="which activations to keep (default all)")
-    parser.add_argument("--samples", type=int, default=64, metavar="N", help="elements kept of each activation (default 64)")
-    parser.add_argument("--data-format", choices=["channels_first", "channels_last"], help="Keras' default while the model is built")
-    parser.add_argument("--float64", action="store_true", help="compute in float64, where this Keras can")
+    parser.add_argument(
+        "--build",
+        metavar="MODULE:FUNCTION",
+        help="what builds the model, for a file of weights only",
+    )
+    parser.add_argument(
+        "--custom",
+        metavar="MODULE:CLASS",
+        action="append",
+        default=[],
+        help="a layer class of your own; repeatable",
+    )
+    parser.add_argument(
+        "--keras",
+        choices=["keras", "tf.keras", "tf_keras"],
+        help="which Keras (default: the one installed)",
+    )
+    parser.add_argument(
+        "--input",
+        metavar="RECORD.npz",
+        help="run another record's input instead of generated pictures",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="pictures to run (needs Pillow); otherwise they are generated",
+    )
+    parser.add_argument(
+        "--preprocess",
+        choices=["raw", "caffe", "tf", "torch"],
+        default="raw",
+        help="what is done to --images (default raw: nothing)",
+    )
+    parser.add_argument(
+        "--inputs",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many pictures to generate (default 2)",
+    )
+    parser.add_argument(
+        "--size", type=size, metavar="HxW", help="their size, where the model leaves it open"
+    )
+    parser.add_argument(
+        "--layers",
+        choices=["all", "blocks", "none"],
+        default="all",
+        help="which activations to keep (default all)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=64,
+        metavar="N",
+        help="elements kept of each activation (default 64)",
+    )
+    parser.add_argument(
+        "--data-format",
+        choices=["channels_first", "channels_last"],
+        help="Keras' default while the model is built",
+    )
+    parser.add_argument(
+        "--float64", action="store_true", help="compute in float64, where this Keras can"
+    )
     return parser.parse_args(arguments)
 
 
@@ -555,11 +668,12 @@ def guarded(make, keras, options):
     """make_record, with a word on why float64 failed if it did: not every Keras can."""
     try:
         return make(keras, options.model, options)
-    except Problem:
+    except RecordError:
         raise
     except Exception as error:
         if options.float64:
-            raise Problem("Keras {} failed in float64; try without --float64\n{}".format(keras.__version__, error))
+            advice = "Keras {} failed in float64; try without --float64\n{}"
+            raise RecordError(advice.format(keras.__version__, error))
         raise
 
 
@@ -567,7 +681,7 @@ def main(arguments=None):
     options = parse(arguments)
     try:
         if not os.path.exists(options.model):
-            raise Problem("{}: no such file".format(options.model))
+            raise RecordError("{}: no such file".format(options.model))
         keras = import_keras(options.keras)
         if options.data_format:
             set_data_format(keras, options.data_format)
@@ -575,11 +689,11 @@ def main(arguments=None):
             keras.backend.set_floatx("float64")
         record = guarded(make_record, keras, options)
         np.savez_compressed(options.record, **record)
-    except Problem as problem:
+    except RecordError as problem:
         print("record_keras: {}".format(problem), file=sys.stderr)
         return 2
-    layers = len(set(key.split("/value")[0].split("/index")[0] for key in record if key.startswith("layer/")))
-    print("{}: {} pictures, {} layers".format(options.record, len(record["input"]), layers), file=sys.stderr)
+    done = "{}: {} pictures, {} arrays"
+    print(done.format(options.record, len(record["input"]), len(record)), file=sys.stderr)
     return 0
 
 

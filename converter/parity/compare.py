@@ -42,8 +42,8 @@ def difference(name: str, actual: Array, expected: Array) -> Difference:
     apart = np.abs(one - other)
     apart[~np.isfinite(apart)] = np.inf
     where = np.unravel_index(int(np.argmax(apart)), apart.shape)
-    largest = float(np.abs(other).max(initial=0.0))
     absolute = float(apart[where])
+    largest = float(np.abs(other).max(initial=0.0)) if np.isfinite(absolute) else 0.0
     return Difference(
         name=name,
         absolute=absolute,

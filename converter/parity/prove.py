@@ -25,6 +25,10 @@ Progress = Callable[[str], None]
 
 NO_KERAS = "Keras is not installed; `pip install 'convert-weights[keras]'` brings it"
 
+OLD_VARIANCE = (
+    "no Keras that runs today normalises as this one did; compare with a record of it (--against)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -105,6 +109,8 @@ def prove_logits(
     """Run the original and the converted network on the same inputs, and compare."""
     if options.against:
         recording = read_record(options.against)
+    elif network.variance:
+        return Parity("not compared", reason=OLD_VARIANCE)
     elif not is_installed():
         return Parity("not compared", reason=NO_KERAS)
     else:

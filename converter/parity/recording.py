@@ -49,9 +49,9 @@ def read_record(path: Path) -> Recording:
     Raises SourceError for a file that is none.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
         raise SourceError(f"{path} is not a record: {error}") from error
     if "input" not in arrays or not ({"logits", "output"} & _roots(arrays)):
         raise SourceError(

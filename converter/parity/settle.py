@@ -113,7 +113,7 @@ class _Court:
         self.heard: set[Any] = set()
 
     def hear(self, candidate: Network) -> None:
-        layout = (candidate.layout, candidate.squared)
+        layout = (candidate.layout, candidate.variance)
         if (candidate.architecture, layout) in self.heard:
             return
         self.heard.add((candidate.architecture, layout))

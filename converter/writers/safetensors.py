@@ -1,7 +1,7 @@
-"""safetensors, without torch: the description is JSON in the file's own metadata.
+"""safetensors, without torch: the description is JSON, as the bytes of a tensor `_extra_state`.
 
-`_extra_state` is there as a tensor too (the checksum's bytes), so that a strict load into a
-network that this file does not describe fails, as it does with a `.pth`.
+A tensor rather than the header's metadata, because a strict load into a network that the file
+does not describe then fails, as it does with a `.pth`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,12 @@ SUFFIXES = (".safetensors",)
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
-    guard = np.frombuffer(bytes.fromhex(description["sha256"]), np.uint8).copy()
-    metadata = {"format": "pt", "resnet_pt": json.dumps(description, sort_keys=True)}
-    file.write(save({**tensors, "_extra_state": guard}, metadata))
+    text = json.dumps(description, sort_keys=True).encode()
+    file.write(save({**tensors, "_extra_state": np.frombuffer(text, np.uint8)}))
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """(tensors, description)."""
     with safe_open(path, framework="np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        description = json.loads(file.metadata()["resnet_pt"])
-    tensors.pop("_extra_state")
-    return tensors, description
+    return tensors, json.loads(tensors.pop("_extra_state").tobytes())

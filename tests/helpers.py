@@ -1,0 +1,87 @@
+"""What several tests need: fixtures by name, and files derived from them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from converter.checkpoint import Checkpoint
+from converter.identify import Network, identify
+from converter.options import Options
+from converter.plan import make_plan
+from converter.source import open_checkpoint
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+RECORDED = sorted(path for path in FIXTURES.glob("*.h5") if path.with_suffix(".npz").exists())
+"""Every HDF5 fixture with what its own Keras computed."""
+
+
+def fixture(name: str) -> Path:
+    return FIXTURES / f"{name}.h5"
+
+
+def record(path: Path) -> Path:
+    return path.with_suffix(".npz")
+
+
+def is_whole_model(path: Path) -> bool:
+    with h5py.File(path) as file:
+        return "model_weights" in file
+
+
+def weights_only(path: Path, folder: Path) -> Path:
+    """The weights-only file of a whole model: what `save_weights` writes is the content of
+    `model_weights`."""
+    target = folder / f"{path.stem}_weights.h5"
+    with h5py.File(path) as source, h5py.File(target, "w") as file:
+        for name in source["model_weights"]:
+            source.copy(f"model_weights/{name}", file)
+        for name, value in source["model_weights"].attrs.items():
+            file.attrs[name] = value
+    return target
+
+
+def copy(path: Path, folder: Path, name: str = "source.h5") -> Path:
+    target = folder / name
+    shutil.copyfile(path, target)
+    target.chmod(0o644)
+    return target
+
+
+def weightless_removed(path: Path) -> None:
+    """Make a file list only the layers that have weights."""
+    with h5py.File(path, "a") as file:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [n for n in names if len(file[n].attrs["weight_names"])]
+
+
+def as_text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def set_weight(path: Path, weight: str, values: object) -> None:
+    """Overwrite one array of a whole model's file."""
+    with h5py.File(path, "a") as file:
+        file[f"model_weights/{weight}"][...] = values
+
+
+@contextmanager
+def opened(path: Path, **options: object) -> Iterator[tuple[Checkpoint, Network]]:
+    with open_checkpoint(path) as checkpoint:
+        yield checkpoint, identify(checkpoint, Options(**options))  # type: ignore[arg-type]
+
+
+def converted(path: Path, **options: object) -> tuple[Network, dict[str, np.ndarray]]:
+    """(network, tensors) of a file, without writing anything."""
+    with opened(path, **options) as (checkpoint, network):
+        return network, dict(make_plan(checkpoint, network).tensors(checkpoint))
+
+
+def facts(network: Network) -> dict[str, tuple[str, str]]:
+    """`{fact: (value, evidence)}`."""
+    return {fact.name: (fact.value, str(fact.evidence)) for fact in network.facts}
