@@ -1,0 +1,155 @@
+"""Real Keras as the oracle, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+from helpers import copy, fixture, opened, weights_only
+
+from converter.conversion import convert
+from converter.errors import ParityError
+from converter.parity.oracle import LOADED, OracleError, choose_oracle, class_names
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+keras = pytest.mark.keras
+
+
+@pytest.fixture(scope="module")
+def made_by_keras(tmp_path_factory):
+    """The legacy network, narrow, built and saved by real Keras in this very run."""
+    path = tmp_path_factory.mktemp("keras") / "resnet50.h5"
+    code = f"""
+import sys; sys.path.insert(0, {str(SCRIPTS)!r})
+from legacy_resnet50 import fill, resnet50
+model = resnet50(width=4, classes=7); fill(model); model.save({str(path)!r})
+"""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
+    return path
+
+
+def worst(report, dtype):
+    return max(one.worst.relative for one in report.parity.comparisons if one.dtype == dtype)
+
+
+@keras
+def test_a_model_that_keras_makes_here_gives_the_same_to_the_last_digits(made_by_keras, tmp_path):
+    report = convert(made_by_keras, tmp_path / "out.pth", device="cpu", require_parity=True)
+
+    assert report.verdict == "equal"
+    assert report.parity.oracle == "Keras itself"
+    assert worst(report, "float64") < 1e-12
+    assert worst(report, "float32") < 1e-5
+    assert len(report.parity.layers) > 100
+
+
+@keras
+def test_its_weights_alone_are_compared_with_the_bundled_definition(made_by_keras, tmp_path):
+    alone = weights_only(made_by_keras, tmp_path)
+
+    report = convert(alone, tmp_path / "out.pth", device="cpu", require_parity=True)
+
+    assert report.parity.oracle == "the bundled Keras definition"
+    assert report.parity.reason == "the file holds weights only"
+    assert worst(report, "float64") < 1e-12
+    assert {one.shape[1:3] for one in report.parity.comparisons} == {(224, 224), (256, 240)}
+
+
+@keras
+@pytest.mark.parametrize("name", ["keras-1.2.2-theano-th", "keras-2.10-scale-101"])
+def test_what_keras_cannot_load_is_compared_with_the_bundled_definition(name, tmp_path):
+    report = convert(fixture(name), tmp_path / "out.pth", device="cpu", require_parity=True)
+
+    assert report.parity.oracle == "the bundled Keras definition"
+    assert worst(report, "float64") < 1e-12
+
+
+@keras
+def test_keras_notices_a_wrong_epsilon_in_one_norm(made_by_keras, tmp_path, monkeypatch):
+    """The anti-test: everything right but one norm's epsilon, by a millionth of the default."""
+    from converter.parity import torch_run
+
+    build = torch_run.build
+
+    def build_wrong(architecture, tensors):
+        model = build(architecture, tensors)
+        model.layer3[2].bn2.eps *= 1 + 1e-6
+        return model
+
+    monkeypatch.setattr(torch_run, "build", build_wrong)
+
+    with pytest.raises(ParityError, match="the first layer that differs is bn4c_branch2b"):
+        convert(made_by_keras, tmp_path / "out.pth", device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def chosen(path, was_set=False):
+    with opened(path) as (checkpoint, network):
+        return choose_oracle(checkpoint, network, was_set)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("keras-2.2.4-tensorflow", "load", ""),
+        ("keras-3.15-nested-head", "load", ""),
+        ("keras-1.2.2-tensorflow", "build", "Keras 3 cannot load a model of Keras 1"),
+        ("keras-2.10-scale-101", "build", "classes that Keras does not have: Scale"),
+    ],
+)
+def test_the_oracle_is_the_faithful_one(name, kind, reason):
+    oracle = chosen(fixture(name))
+
+    assert (oracle.kind, oracle.reason) == (kind, reason)
+
+
+def test_a_theano_model_is_not_given_to_keras(tmp_path):
+    path = copy(fixture("keras-2.2.4-tensorflow"), tmp_path)
+    with h5py.File(path, "a") as file:
+        file["model_weights"].attrs["backend"] = b"theano"
+
+    assert chosen(path).reason == "Keras 3 computes something else for a model saved on Theano"
+
+
+def test_options_that_change_the_network_are_not_held_against_the_file():
+    assert chosen(fixture("keras-2.2.4-tensorflow"), was_set=True).kind == "build"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "Lambda", "config": {}},
+        {"class_name": "Dense", "module": "os", "registered_name": "system"},
+        {"class_name": "Dense", "module": "keras.layers", "registered_name": "evil>Dense"},
+        {"config": {"layers": [{"config": {"kernel_initializer": {"class_name": "Custom"}}}]}},
+    ],
+)
+def test_a_class_that_is_not_keras_own_is_never_given_to_keras(config):
+    assert class_names(config) - LOADED
+
+
+def test_what_the_fixtures_name_is_known():
+    with opened(fixture("keras-3.15-conv_block-50")) as (checkpoint, _):
+        assert class_names(json.loads(json.dumps(checkpoint.config))) <= LOADED
+
+
+def test_an_oracle_that_fails_means_not_compared(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OracleError("no such layer")
+
+    monkeypatch.setattr("converter.parity.prove.is_installed", lambda: True)
+    monkeypatch.setattr("converter.parity.prove.ask", fail)
+    path = fixture("keras-2.2.4-tensorflow")
+
+    report = convert(path, tmp_path / "out.pth")
+
+    assert report.verdict == "not compared"
+    assert report.parity.reason == "Keras could not run the original: no such layer"
+    with pytest.raises(ParityError, match="the logits were not compared"):
+        convert(path, tmp_path / "other.pth", require_parity=True)

@@ -1,0 +1,65 @@
+"""Transforms can be undone, and every tensor on both sides is accounted for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import RECORDED, opened
+
+from converter.plan import CONVOLUTION, make_plan
+from converter.transforms import IO_TO_OI, OutsideRoot, Square
+
+random = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("transforms", [*CONVOLUTION.values(), (IO_TO_OI,)], ids=str)
+def test_moving_numbers_is_undone_bit_for_bit(transforms):
+    shape = (3, 5) if IO_TO_OI in transforms else (3, 3, 4, 5)
+    array = random.normal(size=shape).astype(np.float32)
+    moved = array
+    for transform in transforms:
+        assert transform.shape(moved.shape) == transform.apply(moved).shape
+        moved = transform.apply(moved)
+    for transform in reversed(transforms):
+        moved = transform.inverse().apply(moved)
+
+    assert np.array_equal(moved, array)
+
+
+@pytest.mark.parametrize("layout", CONVOLUTION, ids=str)
+def test_a_kernel_becomes_the_correlation_that_its_keras_computed(layout):
+    """Element by element: torch's W[o, i, h, w]."""
+    height, width, inputs, outputs = 3, 3, 2, 4
+    kernel = random.normal(size=(height, width, inputs, outputs)).astype(np.float32)
+    stored = np.flip(kernel, (0, 1)) if layout.flipped else kernel
+    stored = stored.transpose(3, 2, 0, 1) if layout.order == "oihw" else stored
+    moved = stored
+    for transform in CONVOLUTION[layout]:
+        moved = transform.apply(moved)
+
+    assert moved.shape == (outputs, inputs, height, width)
+    for o, i, h, w in np.ndindex(moved.shape):
+        assert moved[o, i, h, w] == kernel[h, w, i, o]
+
+
+def test_old_statistics_become_the_variance_that_gives_the_same():
+    deviation = np.array([0.5, 2.0], np.float32)
+    x, mean, eps = 3.0, 1.0, 1e-6
+
+    variance = OutsideRoot(eps).apply(Square().apply(deviation))
+
+    assert np.allclose((x - mean) / np.sqrt(variance), (x - mean) / (deviation + eps), rtol=1e-6)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_every_weight_and_every_tensor_has_its_place(path):
+    with opened(path) as (checkpoint, network):
+        plan = make_plan(checkpoint, network)
+
+    sources = [step.source for step in plan.mapped]
+    constants = [step for step in plan.steps if step.source is None]
+    assert sorted(map(str, [*sources, *plan.left_out])) == sorted(map(str, checkpoint.weights))
+    assert len({step.target for step in plan.steps}) == len(plan.steps)
+    for step in constants:
+        absent = step.target.endswith((".weight", ".bias")) and "bn" in step.target
+        assert step.target.endswith("num_batches_tracked") or absent
