@@ -73,7 +73,6 @@ class Checkpoint:
     backend: str | None = None
     config: Mapping[str, Any] | None = None
     sha256: str = ""
-    md5: str = ""
     notes: tuple[str, ...] = field(default=())
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,7 @@ from converter.plan import make_plan
 from converter.publish import check_target, draft
 from converter.report import Report
 from converter.sanity import check_sanity
-from converter.source import digests, open_checkpoint, with_digests
+from converter.source import open_checkpoint, sha256
 from resnet_pt.digest import digest
 
 FORMAT = 1
@@ -47,7 +47,7 @@ def convert(
     source, started = Path(source), time.perf_counter()
     trials: tuple[Trial, ...] = ()
     with open_checkpoint(source) as opened, ThreadPoolExecutor(1) as background:
-        hashing = background.submit(digests, source)
+        hashing = background.submit(sha256, source)
         network = identify(opened, settings)
         plan = make_plan(opened, network)
         if settings.dry_run or target is None:
@@ -61,19 +61,21 @@ def convert(
             record = read_record(settings.against)
             network, trials = settle(opened, network, record, settings)
             plan = make_plan(opened, network)
+        background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
         progress("reading and carrying over")
         tensors = check_sanity(plan, plan.tensors(opened))
-        checkpoint = with_digests(opened, hashing.result())
+        checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
         with draft(real, force=settings.force) as one:
             progress("writing")
             writer.write(one.file, tensors, describe(checkpoint, network, tensors))
             one.finish()
+            hashing = background.submit(sha256, one.path)
             progress("proving every tensor")
             written, _ = writer.read(one.path)
             proven = prove_tensors(plan, checkpoint, written)
             parity = prove(checkpoint, network, written, settings, progress)
-            sha256 = digests(one.path)[0]
+            written_sha256 = hashing.result()
     return Report(
         source,
         target,
@@ -82,9 +84,8 @@ def convert(
         plan,
         parity,
         proven,
-        sha256,
+        written_sha256,
         time.perf_counter() - started,
-        versions(),
         trials,
     )
 
@@ -160,22 +161,3 @@ def check_expected(checkpoint: Checkpoint, settings: Options) -> None:
             f"{checkpoint.path} is not the expected file",
             [f"sha256 expected {expected.lower()}", f"sha256 found    {checkpoint.sha256}"],
         )
-
-
-PACKAGES = (
-    "convert-weights",
-    "torch",
-    "numpy",
-    "h5py",
-    "safetensors",
-    "keras",
-    "tensorflow",
-    "tensorflow_cpu",
-)
-
-
-def versions() -> dict[str, str]:
-    """Of everything that had a part."""
-    installed = {one.name: one.version for one in importlib.metadata.distributions()}
-    found = {name: installed[name] for name in PACKAGES if name in installed}
-    return {"python": platform.python_version(), **found}

@@ -20,8 +20,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-MAX_STAGES = 5
-MAX_BLOCKS = 64
+MAX_STAGES = 4
+MAX_BLOCKS = 50
 
 LETTERS = tuple(chr(ord("a") + index) for index in range(MAX_BLOCKS))
 """a, b, c, …; programs that count past z go on in ASCII, as `chr(97 + index)` does."""
@@ -67,8 +67,10 @@ class Dialect:
     defaults: Defaults
     source: str
     blocks: tuple[tuple[str, ...], ...] = (LETTERS,)
-    heads: tuple[str, ...] = ()
-    """Names that this code gives to the layers of its head."""
+    required: tuple[str, ...] = ()
+    """Modules that a file of this naming fills, which tell it from another with the same names."""
+    bias: bool | None = None
+    """Whether the stem's convolution has a bias, where that tells it from another naming."""
     left_out: tuple[str, ...] = ()
     """Layers that are no part of the network, by exact name (a detector's other parts)."""
 

@@ -14,18 +14,16 @@ class Evidence(IntEnum):
     """Where a fact comes from, weakest first."""
 
     DEFAULT = 0
-    KNOWN_FILE = 1
-    SHAPES = 2
-    ATTRIBUTES = 3
-    LAYER_NAMES = 4
-    MODEL_CONFIG = 5
-    RECORD = 6
-    USER = 7
+    SHAPES = 1
+    ATTRIBUTES = 2
+    LAYER_NAMES = 3
+    MODEL_CONFIG = 4
+    RECORD = 5
+    USER = 6
 
     def __str__(self) -> str:
         return {
             Evidence.DEFAULT: "default",
-            Evidence.KNOWN_FILE: "known file",
             Evidence.SHAPES: "shapes",
             Evidence.ATTRIBUTES: "file attributes",
             Evidence.LAYER_NAMES: "layer names",

@@ -73,7 +73,8 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     left_out = tuple(layer for layer in weighted if layer in dialect.left_out)
     rest = [layer for layer in weighted if layer not in table and layer not in left_out]
     head, unknown = _split_head(checkpoint, rest, modules)
-    misfits += [f"missing: {name}" for name in _missing(modules, table)]
+    misfits += [f"missing: {name}" for name in _missing(modules, table, dialect.required)]
+    misfits += _bias_misfit(checkpoint, dialect, modules)
     misfits += [f"unknown: {name}" for name in unknown]
     if not any(module.startswith("layer") for module in modules):
         modules = {}
@@ -97,10 +98,20 @@ def _split_head(
     return [one for one in rest if is_head(one)], [one for one in rest if not is_head(one)]
 
 
-def _missing(modules: Mapping[str, str], table: Mapping[str, str]) -> list[str]:
+def _bias_misfit(checkpoint: Checkpoint, dialect: Dialect, modules: Mapping[str, str]) -> list[str]:
+    if dialect.bias is None or "conv1" not in modules:
+        return []
+    has_bias = "bias" in checkpoint.of_layer()[modules["conv1"]]
+    expected = "has" if dialect.bias else "has not"
+    return [] if has_bias == dialect.bias else [f"{modules['conv1']} {expected} a bias"]
+
+
+def _missing(
+    modules: Mapping[str, str], table: Mapping[str, str], required: Sequence[str]
+) -> list[str]:
     """Names that a whole network of this size would have, and the file does not."""
     spelled = {module: name for name, module in reversed(list(table.items()))}
-    expected: set[str] = {"conv1"} if "conv1" in spelled else set()
+    expected = {"conv1", *required}
     blocks: dict[tuple[int, int], set[str]] = {}
     for module in modules:
         if module.startswith("layer"):

@@ -254,15 +254,17 @@ class _Builder:
         inner = config["config"]
         made: dict[str, list[tuple[str, ...]]] = {}
         given = dict(zip(_references(inner["input_layers"]), inputs, strict=False))
-        waiting = list(inner["layers"])
+        waiting = [(layer, _sources(layer)) for layer in inner["layers"]]
         while waiting:
-            ready = [one for one in waiting if _sources(one) <= made.keys()]
-            if not ready:
+            later = []
+            for layer, sources in waiting:
+                if sources <= made.keys():
+                    made[layer_name(layer)] = self.calls(layer, outer, made, given)
+                else:
+                    later.append((layer, sources))
+            if len(later) == len(waiting):
                 raise ValueError("layers that wait for each other")
-            for layer in ready:
-                made[layer_name(layer)] = self.calls(layer, outer, made, given)
-            names = {layer_name(one) for one in ready}
-            waiting = [one for one in waiting if layer_name(one) not in names]
+            waiting = later
         return tuple(_pick(made, one) for one in _reference_list(inner["output_layers"]))
 
     def calls(

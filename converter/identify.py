@@ -1,8 +1,8 @@
 """Checkpoint → network: the architecture, decided fact by fact, each with its evidence.
 
 Strongest first: what the user sets, a record, `model_config`, the names of weightless layers,
-attributes and the spelling of parameters, shapes, the md5 of a released file, the dialect's
-default. What rests on a default is said so.
+attributes and the spelling of parameters, shapes, the dialect's default. What rests on a default
+is said so.
 """
 
 from __future__ import annotations
@@ -24,27 +24,6 @@ from converter.recognise import recognise
 from converter.structure import KernelLayout, Shapes, Structure
 from converter.transforms import OutsideRoot, Square, Transform
 from resnet_pt.architecture import Architecture, HeadLayer
-
-KNOWN_FILES: dict[str, str] = {
-    "a7b3fe01876f51b976af0dea6bc144eb": "deep-learning-models v0.2, ResNet-50, ImageNet",
-    "a268eb855778b3df3c7506639542a6af": "deep-learning-models v0.2, ResNet-50, ImageNet, no top",
-    "1c1f8f5b0c8ee28fe9d950625a230e1c": "deep-learning-models v0.2, ResNet-50, Theano ordering",
-    "f64f049c92468c9affcd44b0976cdafe": "deep-learning-models v0.2, Theano ordering, no top",
-    "2cb95161c43110f7111970584f804107": "keras-applications, ResNet-50, ImageNet",
-    "4d473c1dd8becc155b73f8504c6f6626": "keras-applications, ResNet-50, ImageNet, no top",
-    "f1aeb4b969a6efcfb50fad2f0c20cfc5": "keras-applications, ResNet-101, ImageNet",
-    "88cf7a10940856eca736dc7b7e228a21": "keras-applications, ResNet-101, ImageNet, no top",
-    "100835be76be38e30d865e96f2aaae62": "keras-applications, ResNet-152, ImageNet",
-    "ee4c566cf9a93f14d82f913c2dc6dd0c": "keras-applications, ResNet-152, ImageNet, no top",
-    "3ef43a0b657b3be2300d5770ece849e0": "keras-applications, ResNet-50 V2, ImageNet",
-    "fac2f116257151a9d068a22e544a4917": "keras-applications, ResNet-50 V2, ImageNet, no top",
-    "6343647c601c52e1368623803854d971": "keras-applications, ResNet-101 V2, ImageNet",
-    "c0ed64b8031c3730f411d2eb4eea35b5": "keras-applications, ResNet-101 V2, ImageNet, no top",
-    "a49b44d1979771252814e80f8ec446f9": "keras-applications, ResNet-152 V2, ImageNet",
-    "ed17cf2e0169df9d443503ef94b23b33": "keras-applications, ResNet-152 V2, ImageNet, no top",
-}
-"""md5 of released files; sources: keras 3.15 src/applications/resnet.py and resnet_v2.py,
-deep-learning-models 134615a."""
 
 DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
     ((1, 2, 0), 1e-3),

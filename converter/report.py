@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
-from dataclasses import asdict, dataclass, field
+import platform
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,6 @@ class Report:
     proven_tensors: int = 0
     target_sha256: str = ""
     seconds: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
 
     @property
@@ -51,11 +52,10 @@ class Report:
             "source": {
                 "path": str(self.source),
                 "sha256": self.checkpoint.sha256,
-                "md5": self.checkpoint.md5,
                 **inspection(self.checkpoint, self.network),
             },
             "target": {"path": str(self.target or ""), "sha256": self.target_sha256},
-            "versions": self.versions,
+            "versions": versions(),
             "architecture": self.network.architecture.to_dict(),
             "mapping": [
                 {
@@ -87,6 +87,25 @@ class Report:
             ],
         }
         return finite(data)  # type: ignore[no-any-return]
+
+
+PACKAGES = (
+    "convert-weights",
+    "torch",
+    "numpy",
+    "h5py",
+    "safetensors",
+    "keras",
+    "tensorflow",
+    "tensorflow_cpu",
+)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that had a part."""
+    installed = {one.name: one.version for one in importlib.metadata.distributions()}
+    found = {name: installed[name] for name in PACKAGES if name in installed}
+    return {"python": platform.python_version(), **found}
 
 
 def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -91,15 +90,10 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{path} is not an HDF5 file", [str(error)[:200]])
 
 
-def digests(path: Path) -> tuple[str, str]:
-    """(sha256, md5) of a file; Keras publishes the md5 of its weights."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    found = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
-            sha256.update(block)
-            md5.update(block)
-    return sha256.hexdigest(), md5.hexdigest()
-
-
-def with_digests(checkpoint: Checkpoint, found: tuple[str, str]) -> Checkpoint:
-    return replace(checkpoint, sha256=found[0], md5=found[1])
+            found.update(block)
+    return found.hexdigest()

@@ -161,9 +161,9 @@ def norm_weights(layer, draw, value):
     axis = value.ndim - 1 if value.shape[-1] == len(gamma) else 1
     others = tuple(k for k in range(value.ndim) if k != axis)
     mean = value.mean(axis=others, dtype="float64")
-    # A map that hardly varies around a large mean would multiply the rounding of float32.
-    least = np.maximum(1e-2, 0.1 * mean**2)
-    deviation = np.sqrt(np.maximum(value.var(axis=others, dtype="float64"), least))
+    variance = value.var(axis=others, dtype="float64")
+    # A channel that hardly varies beside the others would multiply the rounding of float32.
+    deviation = np.sqrt(np.maximum(variance, max(1e-2, 0.5 * np.mean(variance + mean**2))))
     mean = mean + shift * deviation
     variance = stretch * deviation**2
     count = len(layer.get_weights())

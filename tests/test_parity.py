@@ -241,3 +241,36 @@ def test_what_is_no_record_is_refused(content, tmp_path):
 
     with pytest.raises(SourceError, match="is not a record"):
         read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "removed", "shape", "features"),
+    [
+        ("keras-2.2.4-tensorflow", ["avg_pool", "fc1000"], (2, 128, 7, 7), "activation_49"),
+        ("keras-2.1.6-tensorflow", ["flatten_1", "fc1000"], (2, 128, 1, 1), "avg_pool"),
+    ],
+    ids=["the map", "an average pool that stayed (Keras up to 2.2.0)"],
+)
+def test_a_headless_file_gives_what_its_keras_gave(name, removed, shape, features, tmp_path):
+    """`include_top=False`: the same file without its last layers, against their inputs."""
+    import h5py
+    import torch
+    from helpers import as_text, weights_only
+
+    import resnet_pt
+
+    alone = weights_only(fixture(name), tmp_path)
+    with h5py.File(alone, "a") as file:
+        layers = [as_text(layer) for layer in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [layer for layer in layers if layer not in removed]
+    convert(alone, tmp_path / "out.pth", parity=False)
+    recorded = read_record(record(fixture(name)))
+
+    picture = torch.from_numpy(recorded.passes[0].input).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        result = resnet_pt.load(tmp_path / "out.pth")(picture)
+
+    sample = recorded.passes[0].layers[features]
+    values = result.permute(0, 2, 3, 1).numpy().ravel()[sample.index]
+    assert result.shape == shape
+    assert difference(features, values, sample.value).relative < 1e-5

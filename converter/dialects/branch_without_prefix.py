@@ -25,5 +25,4 @@ DIALECT = Dialect(
         Row("{stage}{block}_branch1_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=RES_BRANCH.defaults,
-    heads=RES_BRANCH.heads,
 )

@@ -19,5 +19,4 @@ DIALECT = Dialect(
         Row("conv{stage}_block{number}_0_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1.001e-5, pool="zero", ending="global", preprocessing="caffe"),
-    heads=("predictions", "probs"),
 )

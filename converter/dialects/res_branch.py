@@ -19,5 +19,5 @@ DIALECT = Dialect(
         Row("bn{stage}{block}_branch1", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1e-3, pool="valid", ending="avg_pool", preprocessing="caffe"),
-    heads=("fc1000",),
+    bias=True,
 )

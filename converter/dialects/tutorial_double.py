@@ -25,5 +25,4 @@ DIALECT = Dialect(
         Row("{stage}{block}__identity_block_bn3", "layer{layer}.{index}.bn3"),
     ),
     defaults=Defaults(eps=1e-3, pool="valid", ending="avg_pool", preprocessing="raw"),
-    heads=("fc1000",),
 )

@@ -26,5 +26,4 @@ DIALECT = Dialect(
         Row("stage_{layer}_identity_block_{number}__bn_3", "layer{layer}.{index}.bn3"),
     ),
     defaults=TUTORIAL.defaults,
-    heads=TUTORIAL.heads,
 )

@@ -96,7 +96,8 @@ def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Arra
 def _same_bits(one: Array, other: Array) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
+    whole_number = np.dtype(f"u{one.dtype.itemsize}")
+    return np.array_equal(one.view(whole_number), other.view(whole_number))
 
 
 def prove_logits(

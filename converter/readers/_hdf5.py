@@ -51,7 +51,7 @@ def has_group(parent: Any, name: str) -> bool:
     return name in parent and isinstance(_walk(parent, name), h5py.Group)
 
 
-def read(found: Any, path: str) -> Array:
+def read(found: Any) -> Array:
     """The values of a checked dataset, in the machine's byte order."""
     array = np.asarray(found[()])
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -32,14 +32,15 @@ def read(file: Any, path: Path) -> Checkpoint:
     layers = _hdf5.names(root, "layer_names")
     if len(set(layers)) != len(layers):
         raise SourceError("the file lists two layers of one name")
-    weights = [weight for layer in layers for weight in _of_group(root, layer, prefix)]
+    datasets: dict[str, Any] = {}
+    weights = [weight for layer in layers for weight in _of_group(root, layer, prefix, datasets)]
     version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
     return Checkpoint(
         path=path,
         container=_container(version, whole),
         weights=_without_clashes(weights),
         layers=layers,
-        arrays=lambda wanted: _arrays(file, wanted),
+        arrays=lambda wanted: _arrays(datasets, wanted),
         keras_version=version,
         backend=_hdf5.text(root, "backend") or _hdf5.text(file, "backend"),
         config=_config(file) if whole else None,
@@ -63,7 +64,8 @@ def _config(file: Any) -> Any:
         raise SourceError("the model_config is not valid JSON", [str(error)[:200]]) from error
 
 
-def _of_group(root: Any, layer: str, prefix: str) -> Iterator[Weight]:
+def _of_group(root: Any, layer: str, prefix: str, datasets: dict[str, Any]) -> Iterator[Weight]:
+    """The weights of one group; their datasets, checked, go into `datasets` by path."""
     try:
         group = _hdf5.group(root, layer)
     except KeyError:
@@ -75,12 +77,13 @@ def _of_group(root: Any, layer: str, prefix: str) -> Iterator[Weight]:
             found = _hdf5.dataset(group, name)
         except KeyError:
             raise SourceError(f"the file lists {layer}/{name} and does not hold it") from None
-        spelling = _spelling(name)
+        spelling, path = _spelling(name), f"{prefix}{layer}/{name}"
+        datasets[path] = found
         yield Weight(
             group=layer,
             layer=owner,
             parameter=PARAMETERS.get(spelling, spelling),
-            path=f"{prefix}{layer}/{name}",
+            path=path,
             shape=tuple(found.shape),
             dtype=_dtype(found, f"{layer}/{name}"),
             spelling=name.rpartition("/")[2],
@@ -137,6 +140,6 @@ def _without_clashes(weights: Sequence[Weight]) -> tuple[Weight, ...]:
     return tuple(weights)
 
 
-def _arrays(file: Any, wanted: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
+def _arrays(datasets: dict[str, Any], wanted: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
     for weight in wanted:
-        yield weight, _hdf5.read(_hdf5.dataset(file, weight.path), weight.path)
+        yield weight, _hdf5.read(datasets[weight.path])

@@ -1,1 +1,1 @@
-"""One file per output format; its `SUFFIXES` say which TARGETs it writes."""
+"""One file per output format: its `SUFFIXES`, the package that it `NEEDS`, `write` and `read`."""

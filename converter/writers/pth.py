@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from converter.checkpoint import Array
 
 SUFFIXES = (".pth", ".pt")
+NEEDS = "torch"
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from converter.checkpoint import Array
 
 SUFFIXES = (".safetensors",)
+NEEDS = "safetensors"
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
