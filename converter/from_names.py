@@ -189,11 +189,12 @@ def structure_from_names(
         outputs=outputs,
         preprocessing=match.dialect.defaults.preprocessing,
     )
+    compared = dict(match.modules)  # a Dense layer may apply an activation that weights don't tell
     layers = dict(match.modules)
     for layer in head:
         if layer.kind in ("dense", "norm"):
             layers[head_prefix(architecture, layer)] = layer.name
-    return Structure(architecture, layers, dict(layers))
+    return Structure(architecture, layers, compared)
 
 
 @dataclass(frozen=True, slots=True)
