@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +73,6 @@ class Checkpoint:
     backend: str | None = None
     config: Mapping[str, Any] | None = None
     sha256: str = ""
-    notes: tuple[str, ...] = field(default=())
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:
         """`{layer: {parameter: weight}}`."""

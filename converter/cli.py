@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError
+from converter.errors import ConvertError, ParityError
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -137,8 +137,13 @@ def convert_weights(
 
     if target is None and not dry_run:
         raise click.UsageError("Missing argument 'TARGET'.")
-    with progress() as tell:
-        done = convert(source, target, dry_run=dry_run, progress=tell, **options)
+    try:
+        with progress() as tell:
+            done = convert(source, target, dry_run=dry_run, progress=tell, **options)
+    except ParityError as error:
+        if report and error.report:
+            write_report(error.report, report)
+        raise
     if report:
         write_report(done, report)
     if dry_run:

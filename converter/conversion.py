@@ -75,19 +75,20 @@ def convert(
             written, _ = writer.read(one.path)
             proven = prove_tensors(plan, checkpoint, written)
             parity = prove(checkpoint, network, written, settings, progress)
-            written_sha256 = hashing.result()
-    return Report(
-        source,
-        target,
-        checkpoint,
-        network,
-        plan,
-        parity,
-        proven,
-        written_sha256,
-        time.perf_counter() - started,
-        trials,
-    )
+            report = Report(
+                source,
+                target,
+                checkpoint,
+                network,
+                plan,
+                parity,
+                proven,
+                hashing.result(),
+                time.perf_counter() - started,
+                trials,
+            )
+            refuse_unproven(report, settings)
+    return report
 
 
 def prove(
@@ -97,18 +98,26 @@ def prove(
     settings: Options,
     progress: Callable[[str], None],
 ) -> Parity:
-    """The logits' proof, or the reason why there is none; ParityError if it fails."""
+    """The comparison of logits, or the reason why there is none."""
     if not settings.parity and not settings.against:
         return Parity("not compared", reason="--no-parity")
-    parity = prove_logits(checkpoint, network, tensors, settings, progress)
+    return prove_logits(checkpoint, network, tensors, settings, progress)
+
+
+def refuse_unproven(report: Report, settings: Options) -> None:
+    """ParityError, with the report, if the logits differ or were not compared and had to be."""
+    parity = report.parity
     if parity.verdict == "not equal":
-        raise not_equal(parity)
-    if parity.verdict == "not compared" and settings.require_parity:
-        raise ParityError(
+        error = not_equal(parity)
+    elif parity.verdict == "not compared" and settings.require_parity:
+        error = ParityError(
             f"the logits were not compared: {parity.reason}",
             hints=["without --require-parity the tensors alone are proven"],
         )
-    return parity
+    else:
+        return
+    error.report = report
+    raise error
 
 
 def not_equal(parity: Parity) -> ParityError:
@@ -120,13 +129,11 @@ def not_equal(parity: Parity) -> ParityError:
     if parity.first_wrong_layer:
         found = next(one for one in parity.layers if one.name == parity.first_wrong_layer)
         findings.insert(0, f"the first layer that differs is {found}")
-    error = ParityError(
+    return ParityError(
         f"the converted network does not give the logits of {parity.oracle}",
         findings,
         ["`inspect-weights SOURCE` shows the facts that rest on a default; options set them"],
     )
-    error.parity = parity  # type: ignore[attr-defined]
-    return error
 
 
 def writer_for(target: Path) -> ModuleType:

@@ -13,6 +13,7 @@ ConvertError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 SHOWN = 8
 """Findings that a message lists before it counts the rest."""
@@ -40,7 +41,10 @@ class ConvertError(Exception):
 
 
 class ParityError(ConvertError):
+    """`report` is the `converter.report.Report` of what was compared, where it came to that."""
+
     exit_code = 1
+    report: Any = None
 
 
 class UsageError(ConvertError):

@@ -78,7 +78,6 @@ class Report:
                     for one in self.parity.comparisons
                 ],
                 "layers": [asdict(one) for one in self.parity.layers],
-                "notes": self.parity.notes,
             },
             "seconds": round(self.seconds, 3),
             "candidates": [

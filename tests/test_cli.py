@@ -169,11 +169,13 @@ def test_usage_is_code_2(arguments):
 def test_a_failed_proof_is_code_1(tmp_path):
     options = ("--against", record(PATH), "--pool", "valid", "--device", "cpu")
 
-    result = run(PATH, tmp_path / "out.pth", *options)
+    result = run(PATH, tmp_path / "out.pth", *options, "--report", tmp_path / "report.json")
 
+    report = json.loads((tmp_path / "report.json").read_text())
     assert result.exit_code == 1
     assert "the first layer that differs is res2a_branch2a" in result.stderr
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["report.json"]
+    assert (report["verdict"], report["first_wrong_layer"]) == ("not equal", "res2a_branch2a")
 
 
 def test_another_file_than_expected_is_code_3(tmp_path):

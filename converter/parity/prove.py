@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -62,7 +62,6 @@ class Parity:
     comparisons: tuple[Comparison, ...] = ()
     layers: tuple[Difference, ...] = ()
     first_wrong_layer: str | None = None
-    notes: tuple[str, ...] = field(default=())
 
 
 def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]) -> int:
