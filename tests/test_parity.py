@@ -274,3 +274,30 @@ def test_a_headless_file_gives_what_its_keras_gave(name, removed, shape, feature
     values = result.permute(0, 2, 3, 1).numpy().ravel()[sample.index]
     assert result.shape == shape
     assert difference(features, values, sample.value).relative < 1e-5
+
+
+def test_on_a_gpu_tf32_is_reported_and_never_judged(right, recording, monkeypatch):
+    """A stand-in: 'cuda' runs on the CPU here, and TF32's ten-bit mantissa is played by noise."""
+    import torch
+
+    from converter.parity import prove, torch_run
+
+    run = torch_run.run
+    seen = []
+
+    def played(model, picture, dtype, device):
+        tf32 = torch.backends.cuda.matmul.allow_tf32
+        seen.append((device, dtype, tf32))
+        result = run(model, picture, dtype, "cpu")
+        return {name: value * (1 + 1e-3 * tf32) for name, value in result.items()}
+
+    monkeypatch.setattr(torch_run, "run", played)
+    parity = prove.compare(*right, recording, ("cpu", "cuda"))
+
+    reported = [one for one in parity.comparisons if not one.counts]
+    assert parity.verdict == "equal"
+    assert ("cuda", "float32", False) in seen
+    assert ("cuda", "float32", True) in seen
+    assert not any(tf32 for device, _, tf32 in seen if device == "cpu")
+    assert [one.dtype for one in reported] == ["float32 (TF32)"]
+    assert reported[0].worst.relative > 1e-4

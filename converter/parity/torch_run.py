@@ -28,10 +28,10 @@ def build(architecture: Architecture, tensors: Mapping[str, Array]) -> ResNet:
 
 
 @contextmanager
-def exact_arithmetic() -> Iterator[None]:
-    """No TF32: its 10-bit mantissa would hide an error, and look like one."""
+def arithmetic(exact: bool) -> Iterator[None]:
+    """Without TF32 if `exact` (its 10-bit mantissa would hide an error, and look like one)."""
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
     try:
         yield
     finally:
