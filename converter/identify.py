@@ -42,6 +42,7 @@ class Network:
     facts: tuple[Fact, ...]
     dialect: str
     theano: bool = False
+    is_raised: bool = False
     variance: tuple[Transform, ...] = ()
     left_out: tuple[Weight, ...] = ()
     is_whole_model: bool = False
@@ -54,14 +55,19 @@ class Network:
 def identify(checkpoint: Checkpoint, options: Options) -> Network:
     """The network in a checkpoint. Raises MismatchError if it is none that is known."""
     theano, backend_fact = _backend(checkpoint)
+    is_raised = False
     layout, kernel_facts = _kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
     dialects: Sequence[Dialect] = [m.DIALECT for m in modules("converter.dialects")]
     if checkpoint.config is not None:
         structure = recognise(parse_graph(checkpoint.config), shapes, theano)
+        as_written = structure.architecture
         dialect = _name_of_naming(checkpoint, dialects)
         left_out: tuple[Weight, ...] = ()
-        facts = _facts_of_config(structure.architecture)
+        raised = _raised_epsilon(checkpoint, as_written)
+        structure = replace(structure, architecture=raised)
+        is_raised = raised != as_written
+        facts = _facts_of_config(raised, is_raised)
     else:
         match = match_dialect(checkpoint, dialects)
         dialect = match.dialect.name
@@ -82,6 +88,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         ),
         dialect=dialect,
         theano=theano,
+        is_raised=is_raised,
         variance=variance,
         left_out=left_out,
         is_whole_model=checkpoint.config is not None,
@@ -91,12 +98,30 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
 # ---- whole models: the configuration says it
 
 
-def _facts_of_config(architecture: Architecture) -> tuple[Fact, ...]:
+FUSED_MINIMUM = 1.001e-5
+"""The least epsilon of TensorFlow's fused batch normalisation, cuDNN's (tensorflow
+`python/ops/nn_impl.py`, fused_batch_norm)."""
+
+
+def _raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
+    """The epsilons that were really used: Keras 2.2 to 2.x on TensorFlow normalised maps with the
+    fused kernel (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); Keras 3 does not."""
+    version = checkpoint.version()
+    if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
+        return architecture
+    return f.map_norms(architecture, lambda norm: replace(norm, eps=max(norm.eps, FUSED_MINIMUM)))
+
+
+def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
+    epsilon = "the epsilon of every BatchNormalization"
+    if is_raised:
+        epsilon = "as written, but not below 1.001e-5: TensorFlow's fused kernel raised it"
+
     def fact(name: str, value: str, what: str) -> Fact:
         return Fact(name, value, Evidence.MODEL_CONFIG, what)
 
     return (
-        fact("epsilon", f.describe_eps(architecture), "the epsilon of every BatchNormalization"),
+        fact("epsilon", f.describe_eps(architecture), epsilon),
         fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
         fact("pool", f.describe_pool(architecture), "the pool after the stem"),
         fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),

@@ -215,3 +215,15 @@ def test_copies_are_the_same_whatever_they_are_called(tmp_path):
 
     with opened(path) as (_, network):
         assert network.dialect == "res-branch"
+
+
+@pytest.mark.parametrize("name", ["keras-resnet-0.2.0-18", "kecam-1.4.1-aotnet50"])
+def test_an_epsilon_that_tensorflow_raised_is_the_raised_one(name):
+    """Both configurations say 1e-5; their records say 1.001e-5 (test_fixtures)."""
+    with opened(fixture(name)) as (checkpoint, network):
+        written = str(checkpoint.config)
+
+        assert "'epsilon': 1e-05" in written
+        assert "1.001e-05" not in written
+        assert facts(network)["epsilon"] == ("1.001e-5", "model_config")
+        assert network.is_raised

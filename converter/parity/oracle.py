@@ -76,6 +76,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network, was_set: bool) -> Or
         return Oracle("build", "Keras 3 cannot load a model of Keras 1")
     if network.theano:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
+    if network.is_raised:
+        return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
     if was_set:
         return Oracle("build", "options change the network that the file describes")
     foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
