@@ -78,19 +78,30 @@ class Dialect:
         """`{layer name: module}` with every hole filled in every way."""
         return _unrolled(self)
 
+    def first_block(self) -> frozenset[str]:
+        """The names of a network's very first block: cheap to make, and in every file."""
+        return frozenset(
+            row.name.format(**values)
+            for row in self.rows
+            if "{" in row.name
+            for values in _fillings(row, self.blocks, layers=1, blocks=1)
+        )
+
 
 @cache
 def _unrolled(dialect: Dialect) -> Mapping[str, str]:
     table: dict[str, str] = {}
     for row in dialect.rows:
-        for values in _fillings(row, dialect.blocks):
+        for values in _fillings(row, dialect.blocks, MAX_STAGES, MAX_BLOCKS):
             name, module = row.name.format(**values), row.module.format(**values)
             if table.setdefault(name, module) != module:
                 raise ValueError(f"dialect {dialect.name}: {name!r} means two modules")
     return MappingProxyType(table)
 
 
-def _fillings(row: Row, blocks: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+def _fillings(
+    row: Row, spellings: Sequence[Sequence[str]], layers: int, blocks: int
+) -> list[dict[str, object]]:
     """The values of the holes; a row without holes has one filling."""
     if "{" not in row.name:
         return [{}]
@@ -102,7 +113,7 @@ def _fillings(row: Row, blocks: Sequence[Sequence[str]]) -> list[dict[str, objec
             "number": index + 1,
             "block": spelling[index],
         }
-        for layer in range(1, MAX_STAGES + 1)
-        for spelling in blocks
-        for index in range(MAX_BLOCKS)
+        for layer in range(1, layers + 1)
+        for spelling in spellings
+        for index in range(blocks)
     ]

@@ -61,8 +61,10 @@ class _Attempt:
 
 
 def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
-    table = dialect.modules()
     weighted = list(checkpoint.of_layer())
+    if dialect.first_block().isdisjoint(weighted):
+        return _Attempt(Match(dialect, {}, (), ()), ("no layer of its first block",))
+    table = dialect.modules()
     modules: dict[str, str] = {}
     misfits: list[str] = []
     for layer in weighted:
