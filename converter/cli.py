@@ -137,6 +137,8 @@ def convert_weights(
 
     if target is None and not dry_run:
         raise click.UsageError("Missing argument 'TARGET'.")
+    if report:
+        check_report(report, source, target, options["against"])
     try:
         with progress() as tell:
             done = convert(source, target, dry_run=dry_run, progress=tell, **options)
@@ -152,13 +154,31 @@ def convert_weights(
     return 0
 
 
-def write_report(report: Report, path: Path) -> None:
-    from converter.errors import TargetError
+def check_report(report: Path, *others: Path | None) -> None:
+    """Refuse, before anything is converted, a report that cannot be written or would replace
+    another file of this run."""
+    from converter.errors import TargetError, UsageError
 
-    try:
-        path.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-    except OSError as error:
-        raise TargetError(f"{path} cannot be written: {error.strerror}") from error
+    real = os.path.realpath(report)
+    if any(other and _same_file(real, os.path.realpath(other)) for other in others):
+        raise UsageError(f"--report {report} is a file that this conversion reads or writes")
+    if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
+        raise TargetError(f"--report {report} cannot be written there")
+
+
+def _same_file(one: str, other: str) -> bool:
+    return one == other or (
+        os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    )
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Whole or not there, like the target; an older report is replaced."""
+    from converter.publish import draft
+
+    with draft(Path(os.path.realpath(path)), force=True) as one:
+        one.file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
+        one.finish()
 
 
 @click.command()

@@ -165,10 +165,11 @@ class _Recogniser:
         start, *rest = split.before
         if start is not previous:
             raise MismatchError(f"{split.add.layer!r} does not follow {previous.layer!r}")
-        if self.is_activated(previous):
-            self.placed.add(rest[0].id) if rest else None
-            rest = rest[1:]
-        return rest
+        if not self.is_activated(previous):
+            return rest
+        tokens = Tokens(rest)
+        self.act(tokens)
+        return tokens.nodes
 
     def is_activated(self, add: Node) -> bool:
         """Whether a sum is activated before anything reads it: a block as of 2015."""
@@ -389,7 +390,7 @@ class _Recogniser:
         features, norm = last, None
         if self.is_activated(last):
             features = self.readers[last.id][0]
-            self.placed.add(features.id)
+            self.act(Tokens([features]))
         elif self.readers.get(last.id):
             tokens = Tokens(self.line(last))
             norm = self.norm(tokens, "norm")

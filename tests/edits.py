@@ -1,0 +1,70 @@
+"""Files with one thing changed, for tests of what must be noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from click.testing import CliRunner, Result
+from helpers import copy, weights_only
+
+from converter.cli import convert_weights
+
+
+def edited(
+    path: Path, folder: Path, change: Callable[[Any], object], *, alone: bool = False
+) -> Path:
+    """A copy of a whole model (or its weights `alone`) after `change` of the open file."""
+    target = weights_only(path, folder) if alone else copy(path, folder)
+    with h5py.File(target, "a") as file:
+        change(file)
+    return target
+
+
+def reconfigured(path: Path, folder: Path, change: Callable[[Any], object]) -> Path:
+    """A copy of a whole model after `change` of its parsed `model_config`."""
+
+    def rewrite(file: Any) -> None:
+        config = json.loads(file.attrs["model_config"])
+        change(config)
+        file.attrs["model_config"] = json.dumps(config)
+
+    return edited(path, folder, rewrite)
+
+
+def layer(config: Any, name: str) -> Any:
+    """One layer of a functional model's configuration."""
+    return next(one for one in config["config"]["layers"] if one["name"] == name)
+
+
+def replaced(file: Any, path: str, values: object) -> None:
+    """Put other values, of any shape, in an array's place."""
+    del file[path]
+    file[path] = values
+
+
+def every_array(file: Any, make: Callable[[Any, str, Any], object]) -> None:
+    """Call `make(file, path, values)` for every array, which is gone by then."""
+    paths: list[str] = []
+    file.visititems(lambda path, one: paths.append(path) if isinstance(one, h5py.Dataset) else None)
+    for path in paths:
+        values = np.asarray(file[path])
+        del file[path]
+        make(file, path, values)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(convert_weights, [str(argument) for argument in arguments])
+
+
+def assert_refused(result: Result, code: int, target: Path) -> None:
+    """A message and an exit code, no traceback, and nothing written."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == code
+    assert result.stderr.startswith("Error: ")
+    assert result.stdout == ""
+    assert not target.exists()
