@@ -86,9 +86,10 @@ class Checkpoint:
         if self.keras_version is None:
             return None
         parts = self.keras_version.split("-")[0].split(".")
-        return tuple(int(part) for part in parts[:3] if part.isdigit())
+        return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
 
 
 def as_float32(array: Array) -> Array:
     """The array in float32: its own bits, or rounded once where it is wider."""
-    return np.asarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
+        return np.asarray(array, dtype=np.float32)

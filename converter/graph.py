@@ -9,6 +9,7 @@ Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -37,6 +38,7 @@ class Convolution:
     groups: int
     bias: bool
     dilation: Pair
+    filters: int = 0
     depthwise: bool = False
 
 
@@ -46,6 +48,7 @@ class BatchNorm:
     momentum: float
     gamma: bool
     beta: bool
+    axis: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,10 @@ class GlobalPooling:
 
 @dataclass(frozen=True, slots=True)
 class Flatten:
-    pass
+    """`channels_last`: a map of channels first is turned before (Keras 2.2 and later, where the
+    layer is told `channels_first`)."""
+
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +223,7 @@ class _Builder:
         self.nodes: dict[str, Node] = {}
         self.order: list[tuple[tuple[str, ...], str, str]] = []
         self.channels_first = False
+        self.training = False
 
     def model(
         self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
@@ -254,36 +261,46 @@ class _Builder:
         inner = config["config"]
         made: dict[str, list[tuple[str, ...]]] = {}
         given = dict(zip(_references(inner["input_layers"]), inputs, strict=False))
-        waiting = [(layer, _sources(layer)) for layer in inner["layers"]]
+        waiting = [call for layer in inner["layers"] for call in _calls(layer)]
+        calls = Counter(call.name for call in waiting)
+
+        def is_ready(call: Call) -> bool:
+            there = [len(made.get(name, ())) for name, _, _ in call.sources]
+            wanted = [_which(calls, source) for source in call.sources]
+            return len(made.get(call.name, ())) == call.number and all(
+                number > index for number, index in zip(there, wanted, strict=True)
+            )
+
         while waiting:
             later = []
-            for layer, sources in waiting:
-                if sources <= made.keys():
-                    made[layer_name(layer)] = self.calls(layer, outer, made, given)
+            for call in waiting:
+                if is_ready(call):
+                    inputs = tuple(_pick(made, calls, one) for one in call.sources)
+                    made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
                 else:
-                    later.append((layer, sources))
+                    later.append(call)
             if len(later) == len(waiting):
                 raise ValueError("layers that wait for each other")
             waiting = later
-        return tuple(_pick(made, one) for one in _reference_list(inner["output_layers"]))
+        return tuple(_pick(made, calls, one) for one in _reference_list(inner["output_layers"]))
 
-    def calls(
+    def call(
         self,
-        layer: Config,
+        call: Call,
         outer: tuple[str, ...],
-        made: Mapping[str, list[tuple[str, ...]]],
+        inputs: tuple[str, ...],
         given: Mapping[str, str],
-    ) -> list[tuple[str, ...]]:
-        """The outputs of every call of a layer; an input of a nested model is what it is given."""
-        name = layer_name(layer)
-        if name in given:
-            self.note(layer, outer)
-            return [(given[name],)]
-        results = []
-        for number, inbound in enumerate(_inbound(layer) or [[]]):
-            inputs = tuple(_pick(made, one) for one in inbound)
-            results.append(self.layer(layer, outer, inputs, f"#{number}" if number else ""))
-        return results
+    ) -> tuple[str, ...]:
+        """The outputs of one call; an input of a nested model is what it is given."""
+        if call.name in given:
+            self.note(call.layer, outer)
+            return (given[call.name],)
+        before, self.training = self.training, self.training or call.training
+        suffix = f"#{call.number}" if call.number else ""
+        try:
+            return self.layer(call.layer, outer, inputs, suffix)
+        finally:
+            self.training = before
 
     def layer(
         self, layer: Config, outer: tuple[str, ...], inputs: tuple[str, ...], suffix: str = ""
@@ -295,6 +312,8 @@ class _Builder:
         config = layer["config"]
         self.channels_first |= _is_channels_first(config)
         op = _op(layer["class_name"], config)
+        if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
+            op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
         current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
         built_in = _built_in_activation(op, config)
         if built_in:
@@ -317,20 +336,56 @@ Reference = tuple[str, int, int]
 """(layer, which of its calls, which of that call's outputs)."""
 
 
-def _pick(made: Mapping[str, list[tuple[str, ...]]], reference: Reference) -> str:
-    """The id that a reference means.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of a layer: how many came before it, what it reads, and whether the call says
+    `training=True`."""
+
+    layer: Config
+    name: str
+    number: int = 0
+    sources: tuple[Reference, ...] = ()
+    training: bool = False
+
+
+def _calls(layer: Config) -> list[Call]:
+    name = layer_name(layer)
+    calls = layer.get("inbound_nodes") or []
+    return [
+        Call(layer, name, number, tuple(sources), _trains(call))
+        for number, (call, sources) in enumerate(zip(calls, _inbound(layer), strict=True))
+    ] or [Call(layer, name)]
+
+
+def _trains(call: Any) -> bool:
+    """Whether a call passes `training=True`, in either way to write it."""
+    if isinstance(call, dict):
+        return bool((call.get("kwargs") or {}).get("training"))
+    return any(isinstance(part, list) and len(part) > 3 and _flag(part[3]) for part in call)
+
+
+def _flag(arguments: Any) -> bool:
+    return isinstance(arguments, dict) and bool(arguments.get("training"))
+
+
+Made = Mapping[str, list[tuple[str, ...]]]
+"""`{layer: the outputs of each of its calls so far}`."""
+
+
+def _which(calls: Mapping[str, int], reference: Reference) -> int:
+    """Which call of a layer a reference means.
 
     A model used as a layer counts its own making as call 0, so a layer with one call in the
     configuration can be referred to as call 1.
     """
-    name, call, tensor = reference
-    calls = made[name]
-    outputs = calls[min(call, len(calls) - 1)]
-    return outputs[min(tensor, len(outputs) - 1)]
+    name, call, _ = reference
+    return 0 if calls[name] == 1 else call
 
 
-def _sources(layer: Config) -> set[str]:
-    return {name for inbound in _inbound(layer) for name, _, _ in inbound}
+def _pick(made: Made, calls: Mapping[str, int], reference: Reference) -> str:
+    """The id of the tensor that a reference means."""
+    name, _, tensor = reference
+    return made[name][_which(calls, reference)][tensor]
 
 
 def _references(value: Any) -> list[str]:
@@ -423,6 +478,7 @@ def _conv(config: Config) -> Op:
         groups=int(config.get("groups", 1)),
         bias=bool(_first(config, "use_bias", "bias")),
         dilation=_pair(config.get("dilation_rate", 1)),
+        filters=int(config.get("filters", config.get("nb_filter", 0))),
     )
 
 
@@ -440,7 +496,15 @@ def _norm(config: Config) -> Op:
         momentum=float(config.get("momentum", 0.99)),
         gamma=bool(config.get("scale", True)),
         beta=bool(config.get("center", True)),
+        axis=_axis(config.get("axis", -1)),
     )
+
+
+def _axis(value: Any) -> int:
+    """tf.keras writes a list of one."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return int(value)
 
 
 def _dense(config: Config) -> Op:
@@ -537,7 +601,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "AveragePooling2D": _pool("avg"),
     "GlobalAveragePooling2D": _constant(GlobalPooling("avg")),
     "GlobalMaxPooling2D": _constant(GlobalPooling("max")),
-    "Flatten": _constant(Flatten()),
+    "Flatten": lambda config: Flatten(config.get("data_format") == "channels_first"),
     "Dropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
     "AlphaDropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
     "SpatialDropout2D": _constant(Identity()),
@@ -555,3 +619,13 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "Rescaling": _rescaling,
 }
 """Every layer class that is understood. The random layers do nothing at inference."""
+
+ACTS_IN_TRAINING = frozenset(
+    [
+        *("BatchNormalization", "BatchNormalizationV1", "BatchNorm", "SyncBatchNormalization"),
+        *("Dropout", "AlphaDropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"),
+        *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
+        "RandomBrightness",
+    ]
+)
+"""Layers that do something else when they are called with `training=True`."""

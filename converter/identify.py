@@ -14,7 +14,7 @@ from converter import facts as f
 from converter.checkpoint import Checkpoint, Weight
 from converter.dialect import Dialect
 from converter.discover import modules
-from converter.errors import MismatchError
+from converter.errors import MismatchError, UsageError
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.graph import parse_graph
@@ -23,7 +23,7 @@ from converter.options import Options
 from converter.recognise import recognise
 from converter.structure import KernelLayout, Shapes, Structure
 from converter.transforms import OutsideRoot, Square, Transform
-from resnet_pt.architecture import Architecture, HeadLayer
+from resnet_pt.architecture import Architecture, HeadLayer, Norm
 
 DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
     ((1, 2, 0), 1e-3),
@@ -109,7 +109,11 @@ def _raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Archi
     version = checkpoint.version()
     if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
         return architecture
-    return f.map_norms(architecture, lambda norm: replace(norm, eps=max(norm.eps, FUSED_MINIMUM)))
+
+    def raised(norm: Norm) -> Norm:
+        return replace(norm, eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
+
+    return f.map_norms(architecture, raised)
 
 
 def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
@@ -363,7 +367,13 @@ def _variance(
     transforms: tuple[Transform, ...] = (Square(),) if kind == "std" else ()
     if version is None or version >= (1, 0, 8):
         return structure, transforms, (fact,)
-    eps = f.norms(structure.architecture)[0].eps
+    epsilons = {norm.eps for norm in f.norms(structure.architecture)}
+    if len(epsilons) > 1 or any(layer.norm for layer in structure.architecture.head):
+        raise MismatchError(
+            f"Keras {checkpoint.keras_version} adds epsilon outside the root, and this network has "
+            "several epsilons or a norm in its head: that is not read yet"
+        )
+    (eps,) = epsilons
     reason = f"Keras {checkpoint.keras_version} adds epsilon to the root, not under it"
     outside = Fact("epsilon placement", "outside the root", Evidence.ATTRIBUTES, reason)
     architecture = f.with_eps(structure.architecture, 0.0)
@@ -402,6 +412,8 @@ def _set_by_user(
     if options.stem is not None:
         new = f.with_stem(architecture, options.stem)
         architecture = change("stem", new, f.describe_stem(new), "--stem")
+    if options.pool is not None and architecture.stem.pool is None:
+        raise UsageError("--pool: this network has no pool in its stem")
     if options.pool is not None:
         new = f.with_pool(architecture, options.pool)
         architecture = change("pool", new, f.describe_pool(new), "--pool")
@@ -410,7 +422,8 @@ def _set_by_user(
         architecture = change("stride", new, f.describe_stride(new), "--stride-on")
     if options.head_activation is not None:
         new = with_head_activation(architecture, options.head_activation)
-        architecture = change("head", new, describe_head(new.head), "--head-activation")
+        if new != architecture:
+            architecture = change("head", new, describe_head(new.head), "--head-activation")
     if options.preprocess is not None:
         new = replace(architecture, preprocessing=options.preprocess)
         architecture = change("preprocessing", new, options.preprocess, "--preprocess")

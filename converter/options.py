@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from converter.errors import UsageError
+from resnet_pt.architecture import ACTIVATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +32,12 @@ class Options:
     running_std: Literal["variance", "std"] | None = None
     head_activation: str | None = None
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
+
+    def __post_init__(self) -> None:
+        """UsageError for what no network has."""
+        eps, activation = self.bn_eps, self.head_activation
+        if eps is not None and not (math.isfinite(eps) and eps >= 0):
+            raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")
+        if activation is not None and activation not in ACTIVATIONS:
+            known = ", ".join(sorted(ACTIVATIONS))
+            raise UsageError(f"--head-activation {activation}: known are {known}")

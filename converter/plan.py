@@ -23,6 +23,7 @@ from converter.transforms import (
     IO_TO_OI,
     Transform,
 )
+from resnet_pt.check import problems
 from resnet_pt.tensors import Part, Tensor, parts
 
 if TYPE_CHECKING:
@@ -97,7 +98,13 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     """Pair every weight with a tensor, or raise one MismatchError that lists all misfits."""
     structure = network.structure
     weights = checkpoint.of_layer()
-    misfits: list[str] = []
+    misfits = problems(structure.architecture)
+    if misfits:
+        raise MismatchError(
+            f"the layers of {checkpoint.path} do not fit each other",
+            misfits,
+            ["the file was changed, or is of a network that is not known"],
+        )
     steps: list[Step] = []
     used: set[Weight] = set(network.left_out)
     for part in parts(structure.architecture):

@@ -55,7 +55,7 @@ def draft(target: Path, *, force: bool) -> Iterator[Draft]:
 
     Raises TargetError for everything that the file system refuses.
     """
-    path = target.with_name(f".{target.name[:200]}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    path = target.with_name(f".{_shortened(target.name)}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -78,8 +78,29 @@ def _publish(path: Path, target: Path, force: bool) -> None:
             path.chmod(stat.S_IMODE(target.stat().st_mode))
         path.replace(target)
     else:
-        os.link(path, target)  # unlike a rename, fails if another run was first
+        _publish_new(path, target)
     _sync_directory(target.parent)
+
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def _publish_new(path: Path, target: Path) -> None:
+    """Under a name that is free: a link, unlike a rename, fails if another run was first. Where
+    the file system has no links (FAT, some network shares), look and then rename."""
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "File exists", str(target)) from error
+        path.rename(target)
+
+
+def _shortened(name: str) -> str:
+    """At most 200 bytes of a name: file systems count bytes, and the draft's is longer."""
+    return os.fsdecode(os.fsencode(name)[:200].decode("utf-8", "ignore").encode())
 
 
 def _sync_directory(directory: Path) -> None:

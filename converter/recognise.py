@@ -17,6 +17,7 @@ from converter.errors import MismatchError
 from converter.graph import Graph, Node
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import (
+    ACTIVATIONS,
     Architecture,
     Block,
     Conv,
@@ -203,6 +204,9 @@ class _Recogniser:
         """Block `number` of the network, with module names `@number.…` until stages are known."""
         name = f"@{number}"
         self.placed.add(split.add.id)
+        for reader in self.readers.get(split.add.id, []):
+            if isinstance(reader.op, g.Unknown):
+                raise unplaced(reader, f"the place behind {split.add.layer!r}")
         preactivation = not self.is_activated(split.add)
         has_shared = bool(shared.nodes)
         if has_shared and not preactivation:
@@ -278,6 +282,10 @@ class _Recogniser:
                 f"{node.layer}/kernel is {height}x{width}, but model_config says "
                 f"{op.kernel[0]}x{op.kernel[1]}"
             )
+        if op.filters not in (0, outputs):
+            raise MismatchError(
+                f"{node.layer}/kernel has {outputs} filters, but model_config says {op.filters}"
+            )
         self.place(module, node, padded)
         return Conv(
             in_channels=inputs * op.groups,
@@ -295,6 +303,11 @@ class _Recogniser:
         if found is None:
             return None
         node, op = found
+        if op.axis not in ((-1, 1, 3) if module.startswith("head:") else self.channel_axes):
+            raise unplaced(
+                replace(node, op=g.Unknown("BatchNormalization", f"it normalises axis {op.axis}")),
+                "the network",
+            )
         self.place(module, node)
         scale = tokens.take(g.Scale)
         if scale:
@@ -308,6 +321,10 @@ class _Recogniser:
             beta=op.beta,
             rescale=scale is not None,
         )
+
+    @property
+    def channel_axes(self) -> tuple[int, ...]:
+        return (1, -3) if self.graph.channels_first else (3, -1)
 
     def act(self, tokens: Tokens) -> bool:
         found = tokens.take(g.Activation)
@@ -331,7 +348,7 @@ class _Recogniser:
                 f"the network mixes activations: {', '.join(names)}",
                 [f"{name}: first in {node.layer!r}" for name, node in self.activations.items()],
             )
-        if names and names[0] not in KNOWN_ACTIVATIONS:
+        if names and names[0] not in ACTIVATIONS:
             node = self.activations[names[0]]
             raise MismatchError(f"activation {names[0]!r} of {node.layer!r} is not known")
         return names[0] if names else "relu"
@@ -354,6 +371,12 @@ class _Recogniser:
         return Pool(op.kernel, op.stride, amount, fill, op.mode)
 
     def place(self, module: str, node: Node, padded: tuple[Node, Any] | None = None) -> None:
+        other = next((key for key, layer in self.layers.items() if layer == node.layer), None)
+        if other is not None:
+            raise MismatchError(
+                f"layer {node.layer!r} is used twice (as {other} and {module}): shared weights "
+                "cannot be carried over"
+            )
         self.layers[module] = node.layer
         self.outputs[module] = node.layer
         self.placed.add(node.id)
@@ -398,16 +421,13 @@ class _Recogniser:
                 features = tokens.nodes[0] if tokens.nodes else last
                 self.act(tokens)
         head = self.head(features)
+        if len(set(self.graph.outputs)) != len(self.graph.outputs) or not self.graph.outputs:
+            raise MismatchError("the model has no output, or lists one twice")
         outputs = tuple(self.output(id, features, head) for id in self.graph.outputs)
-        kept = {output.layer for output in outputs}
-        head = tuple(layer for layer in head if self.is_used(layer, head, kept))
-        return norm, head, outputs
-
-    def is_used(self, layer: HeadLayer, head: Sequence[HeadLayer], kept: set[str]) -> bool:
-        """Whether a head layer leads to an output (a final softmax does not)."""
-        return layer.name in kept or any(
-            other.source == layer.name and self.is_used(other, head, kept) for other in head
-        )
+        used = {output.layer for output in outputs}
+        for layer in reversed(head):  # a final softmax leads to no output
+            used |= {layer.source} if layer.name in used else set()
+        return norm, tuple(layer for layer in head if layer.name in used), outputs
 
     def line(self, node: Node) -> list[Node]:
         """The layers after a node, for as long as each has one reader."""
@@ -438,6 +458,10 @@ class _Recogniser:
         op = node.op
         if isinstance(op, g.Dense):
             inputs, outputs = self.shapes.dense(node.layer)
+            if op.units != outputs:
+                raise MismatchError(
+                    f"{node.layer}/kernel has {outputs} units, but model_config says {op.units}"
+                )
             self.place(f"head:{name}", node)
             return HeadLayer(name, "dense", source, inputs, outputs, op.bias)
         if isinstance(op, g.BatchNorm):
@@ -450,14 +474,13 @@ class _Recogniser:
             kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
             return HeadLayer(name, kind, source)
         if isinstance(op, g.Flatten):
-            return HeadLayer(
-                name, "flatten_chw" if self.graph.channels_first else "flatten_hwc", source
-            )
+            as_stored = self.graph.channels_first and not op.channels_last
+            return HeadLayer(name, "flatten_chw" if as_stored else "flatten_hwc", source)
         if isinstance(op, g.Dropout):
             return HeadLayer(name, "dropout", source, rate=op.rate)
         if isinstance(op, g.Rescaling):
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
-        if isinstance(op, g.Activation) and op.name in KNOWN_ACTIVATIONS:
+        if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
             self.forget_inner(node)
             self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "activation", source, activation=op.name)
@@ -517,14 +540,6 @@ class Split:
     short: list[Node]
     long: list[Node]
 
-
-KNOWN_ACTIVATIONS = frozenset(
-    [
-        *("linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish"),
-        *("sigmoid", "tanh", "softplus", "softsign", "softmax"),
-    ]
-)
-"""Activations that torch computes exactly as Keras does."""
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})
 

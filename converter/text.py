@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from converter.errors import printable
 from converter.facts import Fact
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
     depths = ", ".join(map(str, architecture.depths))
     written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
     lines = [
-        f"file      {checkpoint.path}",
-        f"container {checkpoint.container}",
-        f"Keras     {written}",
+        f"file      {printable(str(checkpoint.path))}",
+        f"container {printable(checkpoint.container)}",
+        f"Keras     {printable(written)}",
         f"naming    {network.dialect}",
         f"network   ResNet of {depths} blocks, {widths} channels, {classes(network)}",
         "",
@@ -150,6 +151,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns as wide as their widest cell; the last one is not padded."""
+    rows = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -120,6 +120,14 @@ class Stem:
     rescaling: tuple[float, float] | None = None
 
 
+ACTIVATIONS = frozenset(
+    [
+        *("linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish"),
+        *("sigmoid", "tanh", "softplus", "softsign", "softmax"),
+    ]
+)
+"""Keras' names of the activations that torch computes exactly as Keras does."""
+
 HeadKind = Literal[
     "global_avg_pool",
     "global_max_pool",

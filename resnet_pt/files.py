@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from resnet_pt.architecture import Architecture
+from resnet_pt.check import problems
 from resnet_pt.digest import digest
 from resnet_pt.network import FORMAT, ResNet, described
 from resnet_pt.tensors import tensors
@@ -37,6 +38,9 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
         architecture = Architecture.from_dict(description.get("architecture"))
     except ValueError as error:
         raise FileError(f"{path}: the architecture in the file is not readable: {error}") from error
+    wrong = problems(architecture)
+    if wrong:
+        raise FileError(f"{path} describes a network that cannot be: {'; '.join(wrong[:5])}")
     _check_tensors(path, state, tensors(architecture))
     _check_digest(path, state, description)
     with torch.device("meta"):

@@ -210,8 +210,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
     "softsign": nn.Softsign,
-    "hard_swish": nn.Hardswish,
-    "mish": nn.Mish,
 }
 """Keras' names. Keras' softmax works on the last axis and is added where it is used; its
 leaky_relu, hard_sigmoid and PReLU differ from torch's or have weights, and are not here."""

@@ -48,9 +48,30 @@ def head_prefix(architecture: Architecture, layer: HeadLayer) -> str:
     return "fc" if architecture.is_plain_head else f"head.{module_name(layer.name)}"
 
 
+RESERVED = frozenset(
+    [
+        *("T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init"),
+        *("children", "clear", "compile", "cpu", "cuda", "double", "dump_patches", "eval"),
+        *("extra_repr", "float", "forward", "get_buffer", "get_extra_state", "get_parameter"),
+        *("get_submodule", "half", "ipu", "items", "keys", "load_state_dict", "modules", "mtia"),
+        *("named_buffers", "named_children", "named_modules", "named_parameters", "parameters"),
+        *("pop", "register_backward_hook", "register_buffer", "register_forward_hook"),
+        *("register_forward_pre_hook", "register_full_backward_hook"),
+        *("register_full_backward_pre_hook", "register_load_state_dict_post_hook"),
+        *("register_load_state_dict_pre_hook", "register_module", "register_parameter"),
+        *("register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_"),
+        *("results", "set_extra_state", "set_submodule", "share_memory", "sources", "state_dict"),
+        *("to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad"),
+    ]
+)
+"""Names that a torch module has itself, which no layer in it can have (torch 2.13)."""
+
+
 def module_name(layer: str) -> str:
-    """A Keras layer's name as a module's: torch reserves the dot, files like no slash."""
-    return layer.replace(".", "_").replace("/", "_")
+    """A Keras layer's name as a module's: torch reserves the dot and its own names, files like no
+    slash."""
+    name = layer.replace(".", "_").replace("/", "_")
+    return f"{name}_layer" if name in RESERVED or name.startswith("_") else name
 
 
 def parts(architecture: Architecture) -> Iterator[Part]:

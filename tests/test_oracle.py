@@ -89,9 +89,9 @@ def test_keras_notices_a_wrong_epsilon_in_one_norm(made_by_keras, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def chosen(path, was_set=False):
-    with opened(path) as (checkpoint, network):
-        return choose_oracle(checkpoint, network, was_set)
+def chosen(path, **options):
+    with opened(path, **options) as (checkpoint, network):
+        return choose_oracle(checkpoint, network)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_theano_model_is_not_given_to_keras(tmp_path):
 
 
 def test_options_that_change_the_network_are_not_held_against_the_file():
-    assert chosen(fixture("keras-2.2.4-tensorflow"), was_set=True).kind == "build"
+    assert chosen(fixture("keras-2.2.4-tensorflow"), stem="same").kind == "build"
 
 
 @pytest.mark.parametrize(

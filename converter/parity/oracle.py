@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint
+from converter.facts import Evidence, Fact
 from converter.graph import OPS
 from converter.identify import Network
 from converter.parity.recording import Pass, Recording, Sample
@@ -62,7 +63,7 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
 
 
-def choose_oracle(checkpoint: Checkpoint, network: Network, was_set: bool) -> Oracle:
+def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     """The faithful oracle for a file.
 
     Keras 3 loads Keras 2's Theano models without a word and computes something else, and cannot
@@ -72,18 +73,25 @@ def choose_oracle(checkpoint: Checkpoint, network: Network, was_set: bool) -> Or
     version = checkpoint.version()
     if checkpoint.config is None:
         return Oracle("build", "the file holds weights only")
-    if version is None or version[0] < 2:
+    if version is None:
+        return Oracle("build", "the file does not say which Keras wrote it")
+    if version[0] < 2:
         return Oracle("build", "Keras 3 cannot load a model of Keras 1")
     if network.theano:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
-    if was_set:
+    if any(is_changed(fact) for fact in network.facts):
         return Oracle("build", "options change the network that the file describes")
     foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
     return Oracle("load", "")
+
+
+def is_changed(fact: Fact) -> bool:
+    """Whether a user's option changes the network; what was done to pictures is no part of it."""
+    return fact.evidence == Evidence.USER and fact.name != "preprocessing"
 
 
 def class_names(config: Any) -> set[str]:

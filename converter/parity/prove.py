@@ -124,8 +124,7 @@ def prove_logits(
 
 def ask_keras(checkpoint: Checkpoint, network: Network, progress: Progress) -> Recording:
     """Keras' own answer; where it cannot load the file after all, the bundled definition's."""
-    was_set = any(str(fact.evidence) == "set by the user" for fact in network.facts)
-    oracle = choose_oracle(checkpoint, network, was_set)
+    oracle = choose_oracle(checkpoint, network)
     size = network.architecture.input_size if oracle.fixed_size else None
     progress("asking Keras for the original's logits")
     try:

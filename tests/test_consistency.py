@@ -1,0 +1,105 @@
+"""Layers that fit their names and not each other: such a network cannot run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from edits import assert_refused, edited, layer, reconfigured, replaced, run
+from helpers import fixture
+
+PATH = fixture("keras-2.2.4-tensorflow")
+either = pytest.mark.parametrize("alone", [True, False], ids=["weights only", "whole model"])
+
+
+def inside(alone, path):
+    return path if alone else f"model_weights/{path}"
+
+
+@either
+def test_a_convolution_that_reads_more_channels_than_come_is_code_5(alone, tmp_path):
+    def widen(file):
+        path = inside(alone, "res3b_branch2b/res3b_branch2b/kernel:0")
+        kernel = file[path][...]
+        replaced(file, path, np.concatenate([kernel, kernel], axis=2))
+
+    source = edited(PATH, tmp_path, widen, alone=alone)
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+@either
+def test_a_norm_of_other_channels_than_its_convolution_is_code_5(alone, tmp_path):
+    def narrow(file):
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            path = inside(alone, f"bn3b_branch2b/bn3b_branch2b/{name}:0")
+            replaced(file, path, np.ones(3, "f4"))
+
+    source = edited(PATH, tmp_path, narrow, alone=alone)
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+@either
+def test_a_shortcut_of_other_channels_than_its_block_is_code_5(alone, tmp_path):
+    def narrow(file):
+        path = inside(alone, "res3a_branch1/res3a_branch1")
+        kernel = file[f"{path}/kernel:0"][...]
+        replaced(file, f"{path}/kernel:0", kernel[..., :5])
+        replaced(file, f"{path}/bias:0", np.ones(5, "f4"))
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            path = inside(alone, f"bn3a_branch1/bn3a_branch1/{name}:0")
+            replaced(file, path, np.ones(5, "f4"))
+
+    source = edited(PATH, tmp_path, narrow, alone=alone)
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+@either
+def test_a_classifier_that_reads_more_than_the_features_is_code_5(alone, tmp_path):
+    def widen(file):
+        path = inside(alone, "fc1000/fc1000/kernel:0")
+        replaced(file, path, np.ones((77, 10), "f4"))
+
+    source = edited(PATH, tmp_path, widen, alone=alone)
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        pytest.param("res3a_branch2a", {"filters": 99}, id="filters"),
+        pytest.param("fc1000", {"units": 99}, id="units"),
+        pytest.param("res3a_branch2a", {"groups": 0}, id="no groups"),
+        pytest.param("res3a_branch2a", {"groups": 3}, id="groups that do not divide"),
+        pytest.param("res3a_branch2a", {"strides": [0, 0]}, id="a stride of 0"),
+        pytest.param("max_pooling2d_1", {"pool_size": [0, 0]}, id="a window of 0"),
+        pytest.param("bn3b_branch2b", {"epsilon": -1.0}, id="a negative epsilon"),
+        pytest.param("bn3b_branch2b", {"epsilon": float("nan")}, id="an epsilon of NaN"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(name, values, tmp_path):
+    source = reconfigured(
+        PATH, tmp_path, lambda config: layer(config, name)["config"].update(values)
+    )
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code in {3, 5}
+    assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.keras
+def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_path):
+    """Keras refuses such a file too, which must not count as 'not compared'."""
+
+    def widen(file):
+        path = "model_weights/res3b_branch2b/res3b_branch2b/kernel:0"
+        kernel = file[path][...]
+        replaced(file, path, np.concatenate([kernel, kernel], axis=2))
+
+    source = edited(PATH, tmp_path, widen)
+
+    assert_refused(run(source, tmp_path / "out.pth"), 5, tmp_path / "out.pth")

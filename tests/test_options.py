@@ -1,0 +1,101 @@
+"""Options that no network can have are usage errors, not files that nobody can load."""
+
+from __future__ import annotations
+
+import pytest
+from edits import assert_refused, run
+from helpers import facts, fixture, opened, weights_only
+
+import resnet_pt
+
+PATH = fixture("keras-2.10-functional-head")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--bn-eps", "nan"),
+        ("--bn-eps", "inf"),
+        ("--bn-eps", "-1"),
+        ("--head-activation", "nonsense"),
+        ("--head-activation", "leaky_relu"),
+    ],
+    ids=" ".join,
+)
+def test_a_value_that_no_network_has_is_code_2(options, tmp_path):
+    source = weights_only(PATH, tmp_path)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity", *options)
+
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--bn-eps", "0"),
+        ("--head-activation", "tanh"),
+        ("--pool", "same"),
+        ("--stem", "same"),
+        ("--stride-on", "3x3"),
+        ("--theano-kernels",),
+        ("--preprocess", "raw"),
+    ],
+    ids=" ".join,
+)
+def test_whatever_is_set_gives_a_file_that_loads(options, tmp_path):
+    source = weights_only(PATH, tmp_path)
+
+    result = run(source, tmp_path / "out.safetensors", "--no-parity", *options)
+
+    assert result.exit_code == 0, result.output
+    assert "set by the user" in result.stderr
+    assert resnet_pt.load(tmp_path / "out.safetensors").architecture.classes is not None
+
+
+def test_a_pool_is_not_added_to_a_network_that_has_none(tmp_path):
+    source = fixture("keras-2.3.1-cifar-v1")
+
+    result = run(source, tmp_path / "out.pth", "--no-parity", "--pool", "zero")
+
+    assert_refused(result, 2, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fact"),
+    [
+        ("keras-2.2.4-tensorflow", {"running_std": "std"}, "running_std"),
+        ("keras-2.2.4-tensorflow", {"head_activation": "tanh"}, "head"),
+    ],
+    ids=["running_std of Keras 2", "no hidden layer"],
+)
+def test_an_option_without_effect_is_not_shown_as_if_it_had_one(name, options, fact):
+    """Either it sets something, or it is not said to."""
+    with opened(fixture(name)) as (_, before), opened(fixture(name), **options) as (_, after):
+        changed = (after.architecture, after.variance) != (before.architecture, before.variance)
+        shown = facts(after).get(fact, ("", ""))[1] == "set by the user"
+
+    assert changed == shown
+
+
+def test_how_pictures_were_prepared_does_not_change_who_is_asked():
+    """--preprocess is recorded and no part of the network: Keras can still load the file."""
+    from converter.parity.oracle import choose_oracle
+
+    with opened(fixture("keras-2.2.4-tensorflow"), preprocess="tf") as (checkpoint, network):
+        assert facts(network)["preprocessing"] == ("tf", "set by the user")
+        assert choose_oracle(checkpoint, network).kind == "load"
+
+
+def test_help_names_every_option_of_the_contract():
+    result = run("--help")
+
+    for option in (
+        *("--force", "--dry-run", "--device", "--no-parity", "--require-parity", "--against"),
+        *("--report", "--expect-sha256", "--bn-eps", "--pool", "--stem", "--stride-on"),
+        *("--theano-kernels", "--no-theano-kernels", "--running-std", "--head-activation"),
+        "--preprocess",
+    ):
+        assert option in result.stdout

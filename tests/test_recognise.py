@@ -1,0 +1,192 @@
+"""Every layer of a graph finds its place with what it computes, or the file is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from edits import assert_refused, edited, layer, reconfigured, run
+from helpers import as_text, converted, fixture, opened
+
+import resnet_pt
+from converter import graph as g
+from converter.errors import MismatchError
+from converter.graph import parse_graph
+
+PATH = fixture("keras-2.2.4-tensorflow")
+AFTER_A_SUM, AFTER_THE_LAST_SUM, AFTER_A_NORM = "activation_10", "activation_49", "activation_11"
+
+
+def with_layer(name, **values):
+    return lambda config: layer(config, name)["config"].update(values)
+
+
+@pytest.mark.parametrize("name", [AFTER_A_SUM, AFTER_THE_LAST_SUM, AFTER_A_NORM])
+@pytest.mark.parametrize("activation", ["tanh", "relu6", "made_up"])
+def test_one_other_activation_is_not_taken_for_relu(name, activation, tmp_path):
+    source = reconfigured(PATH, tmp_path, with_layer(name, activation=activation))
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert activation in result.stderr
+
+
+def test_a_norm_over_another_axis_is_not_taken_for_one_over_channels(tmp_path):
+    source = reconfigured(PATH, tmp_path, with_layer("bn3b_branch2b", axis=1))
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+def called_while(training):
+    def change(config):
+        layer(config, "bn3b_branch2b")["inbound_nodes"][0][0][3] = {"training": training}
+
+    return change
+
+
+def test_a_norm_called_as_in_training_is_refused(tmp_path):
+    """`bn(x, training=True)` normalises by the batch at hand, at inference too."""
+    source = reconfigured(PATH, tmp_path, called_while(True))
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+
+
+def test_a_norm_called_as_in_inference_is_the_norm_that_it_is(tmp_path):
+    """`base(x, training=False)`: what Keras' guide to transfer learning writes."""
+    source = reconfigured(PATH, tmp_path, called_while(False))
+
+    with opened(source) as (_, network):
+        assert network.architecture == converted(PATH)[0].architecture
+
+
+def test_a_layer_that_has_no_place_is_named_and_not_its_neighbour(tmp_path):
+    def change(config):
+        layer(config, AFTER_A_SUM)["class_name"] = "Lambda"
+
+    source = reconfigured(PATH, tmp_path, change)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert f"layer '{AFTER_A_SUM}' (Lambda) cannot be carried over" in result.stderr
+
+
+def test_a_layer_that_is_called_again_on_its_own_output_is_a_graph():
+    """One `relu = Activation("relu")`, used behind several layers, is what Keras writes."""
+
+    def one(class_name, name, *inbound, **config):
+        return {
+            "class_name": class_name,
+            "name": name,
+            "config": {"name": name, **config},
+            "inbound_nodes": [[[source, call, 0, {}]] for source, call in inbound],
+        }
+
+    norm = {"epsilon": 1e-3, "axis": 3}
+    config = {
+        "class_name": "Model",
+        "config": {
+            "name": "net",
+            "layers": [
+                one("InputLayer", "in", batch_input_shape=[None, 8, 8, 3]),
+                one("BatchNormalization", "first", ("in", 0), **norm),
+                one("Activation", "relu", ("first", 0), ("second", 0), activation="relu"),
+                one("BatchNormalization", "second", ("relu", 0), **norm),
+            ],
+            "input_layers": [["in", 0, 0]],
+            "output_layers": [["relu", 1, 0]],
+        },
+    }
+
+    graph = parse_graph(config)
+
+    assert [type(node.op) for node in graph.nodes] == [
+        g.Input,
+        g.BatchNorm,
+        g.Activation,
+        g.BatchNorm,
+        g.Activation,
+    ]
+    assert graph.outputs == (graph.nodes[-1].id,)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        pytest.param({}, "flatten_chw", id="Keras 1 and 2.1"),
+        pytest.param({"data_format": "channels_last"}, "flatten_chw", id="told channels_last"),
+        pytest.param({"data_format": "channels_first"}, "flatten_hwc", id="told channels_first"),
+    ],
+)
+def test_a_flatten_of_channels_first_maps_may_reorder_them(values, kind, tmp_path):
+    """Since Keras 2.2 a Flatten that is told `channels_first` moves the channels to the end
+    (keras 2.2.4 `layers/core.py`, Flatten.call; 3.15 does so too)."""
+    source = reconfigured(
+        fixture("keras-1.2.2-theano-th"), tmp_path, with_layer("flatten_1", **values)
+    )
+
+    with opened(source) as (_, network):
+        assert [one.kind for one in network.architecture.head][1] == kind
+
+
+@pytest.mark.parametrize(
+    "outputs", [[], [["fc1000", 0, 0], ["fc1000", 0, 0]]], ids=["none", "one twice"]
+)
+def test_outputs_that_make_no_sense_are_refused(outputs, tmp_path):
+    source = reconfigured(
+        PATH, tmp_path, lambda config: config["config"].update(output_layers=outputs)
+    )
+
+    with pytest.raises(MismatchError), opened(source):
+        pass
+
+
+@pytest.mark.parametrize("length", [50, 1500])
+def test_a_long_head_never_ends_in_a_traceback(length, tmp_path):
+    def lengthen(config):
+        listed, last = config["config"]["layers"], "avg_pool"
+        for number in range(length):
+            name = f"dropout_{number}"
+            inbound = [[[last, 0, 0, {}]]]
+            one = {"class_name": "Dropout", "name": name, "inbound_nodes": inbound}
+            listed.append({**one, "config": {"name": name, "rate": 0.5}})
+            last = name
+        layer(config, "fc1000")["inbound_nodes"] = [[[last, 0, 0, {}]]]
+
+    source = reconfigured(PATH, tmp_path, lengthen)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert isinstance(result.exception, SystemExit | None), repr(result.exception)
+    assert result.exit_code == 0 or length > 1000
+
+
+def test_layers_may_be_listed_in_any_order(tmp_path):
+    source = reconfigured(PATH, tmp_path, lambda config: config["config"]["layers"].reverse())
+
+    with opened(source) as (_, network):
+        assert network.structure.architecture == converted(PATH)[0].architecture
+        assert dict(network.structure.layers) == dict(converted(PATH)[0].structure.layers)
+
+
+def as_written(file):
+    return [as_text(name) for name in file["model_weights"].attrs["layer_names"]]
+
+
+@pytest.mark.parametrize("name", ["type", "keys", "half", "forward", "training"])
+def test_an_output_may_be_called_as_torch_calls_something_of_its_own(name, tmp_path):
+    def rename(file):
+        group = file["model_weights"]
+        names = [name if one == "out" else one for one in as_written(file)]
+        config = file.attrs["model_config"]
+        file.attrs["model_config"] = config.replace('"out"', f'"{name}"')
+        group.move("out", name)
+        group.attrs["layer_names"] = names
+
+    source = edited(fixture("keras-2.10-functional-head"), tmp_path, rename)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert result.exit_code == 0, result.output
+    model = resnet_pt.load(tmp_path / "out.pth")
+    assert model(torch.zeros(1, 3, 224, 224)).shape == (1, model.architecture.classes)

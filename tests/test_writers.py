@@ -1,0 +1,184 @@
+"""Contract tests over every output format."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import fixture
+from safetensors.numpy import save_file
+
+import resnet_pt
+from converter.conversion import convert, writer_for
+from converter.discover import modules
+from converter.errors import UsageError
+from resnet_pt.files import FileError
+
+PATH = fixture("keras-2.3.1-qubvel-18")
+WRITERS = modules("converter.writers")
+each = pytest.mark.parametrize("writer", WRITERS, ids=lambda module: module.SUFFIXES[0])
+
+TENSORS = {
+    "b.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4) - 7,
+    "a.bias": np.array([np.float32(1e-45), np.float32(-0.0), np.float32(3.4e38)]),
+    "a.num_batches_tracked": np.array(0, np.int64),
+}
+DESCRIPTION = {"format": 1, "facts": [{"name": "pool", "value": "3x3/2"}], "sha256": "ab" * 32}
+
+
+@each
+def test_what_is_written_is_read_bit_for_bit(writer, tmp_path):
+    path = tmp_path / f"out{writer.SUFFIXES[0]}"
+    with path.open("wb") as file:
+        writer.write(file, TENSORS, DESCRIPTION)
+
+    tensors, description = writer.read(path)
+
+    assert json.loads(json.dumps(description)) == DESCRIPTION
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
+        assert tensors[name].tobytes() == tensor.tobytes()
+
+
+@each
+def test_the_same_tensors_give_the_same_bytes(writer):
+    one, other = io.BytesIO(), io.BytesIO()
+    writer.write(one, TENSORS, DESCRIPTION)
+    writer.write(other, TENSORS, DESCRIPTION)
+
+    assert one.getvalue() == other.getvalue()
+
+
+def test_a_suffix_means_one_format():
+    suffixes = [suffix for writer in WRITERS for suffix in writer.SUFFIXES]
+
+    assert len(set(suffixes)) == len(suffixes)
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in suffixes)
+
+
+def test_a_suffix_that_means_nothing_is_refused_with_those_that_do(tmp_path):
+    with pytest.raises(UsageError) as error:
+        writer_for(tmp_path / "out.onnx")
+
+    assert str(error.value) == (
+        f"TARGET {tmp_path}/out.onnx needs a suffix that says its format: .pth, .pt, .safetensors"
+    )
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("both")
+    for suffix in (".pth", ".safetensors"):
+        convert(PATH, folder / f"out{suffix}", parity=False)
+    return folder
+
+
+def test_both_formats_hold_the_same_network(both):
+    one, other = (resnet_pt.load(both / f"out{suffix}") for suffix in (".pth", ".safetensors"))
+
+    assert one.architecture == other.architecture
+    states = [
+        {name: value for name, value in model.state_dict().items() if name != "_extra_state"}
+        for model in (one, other)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_vector_that_keras_did_not_have_is_not_trained(both):
+    """`bn_data` has no gamma: ones that must stay ones."""
+    model = resnet_pt.load(both / "out.pth")
+
+    assert not model.bn_data.weight.requires_grad
+    assert torch.equal(model.bn_data.weight, torch.ones(3))
+    assert model.bn_data.bias.requires_grad
+    assert model.conv1.weight.requires_grad
+
+
+def test_safetensors_of_somebody_else_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"conv1.weight": np.ones((4, 3, 7, 7), np.float32)}, path)
+
+    with pytest.raises(FileError, match="does not describe its network"):
+        resnet_pt.load(path)
+
+
+def test_a_pth_of_somebody_else_is_refused(tmp_path):
+    path = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.ones(4, 3, 7, 7)}, path)
+
+    with pytest.raises(FileError, match="does not describe its network"):
+        resnet_pt.load(path)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("code ran",))
+
+    path = tmp_path / "evil.pth"
+    torch.save({"conv1.weight": Evil()}, path)
+
+    with pytest.raises(FileError, match="is not a plain torch state_dict"):
+        resnet_pt.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda d: d.update(format=2), "a format that this version", id="format"),
+        pytest.param(lambda d: d.pop("architecture"), "not readable", id="no architecture"),
+        pytest.param(
+            lambda d: d["architecture"].update(rotated=True), "not readable", id="a field unknown"
+        ),
+        pytest.param(
+            lambda d: d["architecture"].update(activation="made_up"),
+            None,
+            id="an activation that torch has not",
+        ),
+        pytest.param(lambda d: d["architecture"].update(stages=[]), None, id="no stages"),
+        pytest.param(
+            lambda d: d["architecture"]["head"][0].update(source="nobody"),
+            None,
+            id="a head that reads nobody",
+        ),
+    ],
+)
+@pytest.mark.parametrize("checked", [True, False], ids=["with its checksum", "without"])
+def test_a_description_that_was_changed_is_refused(change, message, checked, both, tmp_path):
+    state = torch.load(both / "out.pth", weights_only=True)
+    change(state["_extra_state"])
+    if not checked:
+        state["_extra_state"].pop("sha256")
+    path = tmp_path / "out.pth"
+    torch.save(state, path)
+
+    with pytest.raises(FileError, match=message):
+        resnet_pt.load(path)
+
+
+def test_a_stride_that_was_changed_is_damage(both, tmp_path):
+    state = torch.load(both / "out.pth", weights_only=True)
+    state["_extra_state"]["architecture"]["stem"]["conv"]["stride"] = [1, 1]
+    torch.save(state, tmp_path / "out.pth")
+
+    with pytest.raises(FileError, match="damaged"):
+        resnet_pt.load(tmp_path / "out.pth")
+
+
+def test_a_network_in_half_precision_that_was_saved_again_loads(both, tmp_path):
+    model = resnet_pt.load(both / "out.pth").half()
+    torch.save(model.state_dict(), tmp_path / "half.pth")
+
+    again = resnet_pt.load(tmp_path / "half.pth")
+
+    assert torch.equal(again.conv1.weight, model.conv1.weight)
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        resnet_pt.load(tmp_path / "none.pth")
