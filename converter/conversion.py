@@ -17,7 +17,7 @@ from converter.errors import ParityError, SourceError, UsageError
 from converter.identify import Network, identify
 from converter.options import Options
 from converter.parity.prove import Parity, prove_logits, prove_tensors
-from converter.parity.recording import read_record
+from converter.parity.recording import read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
 from converter.publish import check_target, draft
@@ -59,8 +59,9 @@ def convert(
         if settings.against:
             progress("trying the networks that the file allows")
             record = read_record(settings.against)
-            network, trials = settle(opened, network, record, settings)
-            plan = make_plan(opened, network)
+            if not why_not_comparable(record, network.architecture):
+                network, trials = settle(opened, network, record, settings)
+                plan = make_plan(opened, network)
         background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
         progress("reading and carrying over")
         tensors = check_sanity(plan, plan.tensors(opened))

@@ -44,6 +44,11 @@ def auto_name(layer: str) -> str:
     return stem if stem and number.isdigit() else layer
 
 
+def flatten_kind(shapes: Shapes) -> HeadKind:
+    """The order in which a Flatten wrote a map; Theano-ordered kernels tell channels first."""
+    return "flatten_chw" if shapes.channels_first else "flatten_hwc"
+
+
 def head_from_names(
     checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int
 ) -> HeadAndOutputs:
@@ -55,14 +60,14 @@ def head_from_names(
     chain: list[HeadLayer] = []
     trailing = _trailing(checkpoint, match)
     if not match.head:
-        return _headless(match, trailing)
+        return _headless(match, trailing, shapes)
     width, spatial = features, True
     for layer in trailing:
         found = _layer(layer, match, shapes, trailing)
         if found is None:
             continue
         if found.kind == "dense" and spatial:
-            chain += _implied_pool(match, chain, features, found)
+            chain += _implied_pool(match, chain, features, found, shapes)
         if found.kind == "dense" or found.kind.startswith(("global", "flatten")):
             spatial = False
         width = _checked_width(found, width, features, chain)
@@ -115,6 +120,8 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
         kind = "global_max_pool"
     if kind is None:
         return None
+    if kind == "flatten_hwc":
+        kind = flatten_kind(shapes)
     pool = None
     if kind in ("avg_pool", "max_pool"):
         pool = Pool((7, 7), (7, 7), 0, mode="avg" if kind == "avg_pool" else "max")
@@ -122,7 +129,7 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
 
 
 def _implied_pool(
-    match: Match, chain: Sequence[HeadLayer], features: int, dense: HeadLayer
+    match: Match, chain: Sequence[HeadLayer], features: int, dense: HeadLayer, shapes: Shapes
 ) -> list[HeadLayer]:
     """A Dense layer needs a vector: where no pool or Flatten is listed, what the width says."""
     if any(one.kind.startswith(("global", "flatten")) for one in chain):
@@ -132,10 +139,10 @@ def _implied_pool(
             pool = Pool((7, 7), (7, 7), 0, mode="avg")
             return [
                 HeadLayer("avg_pool", "avg_pool", pool=pool),
-                HeadLayer("flatten", "flatten_hwc"),
+                HeadLayer("flatten", flatten_kind(shapes)),
             ]
         return [HeadLayer("avg_pool", "global_avg_pool")]
-    return [HeadLayer("flatten", "flatten_hwc")]
+    return [HeadLayer("flatten", flatten_kind(shapes))]
 
 
 def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:
@@ -160,19 +167,13 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
     return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
 
 
-def _headless(match: Match, trailing: Sequence[str]) -> HeadAndOutputs:
+def _headless(match: Match, trailing: Sequence[str], shapes: Shapes) -> HeadAndOutputs:
     """What a network without a top returns: its map, or the pool that the names still list."""
     pooled = [
         one
-        for one in (_layer(layer, match, _NoShapes, trailing) for layer in trailing)  # type: ignore[arg-type]
+        for one in (_layer(layer, match, shapes, trailing) for layer in trailing)
         if one and "pool" in one.kind
     ]
     if not pooled:
         return (), (Output("features", ""),)
     return (pooled[0],), (Output(pooled[0].name, pooled[0].name),)
-
-
-class _NoShapes:
-    @staticmethod
-    def has(layer: str, parameter: str) -> bool:
-        return False

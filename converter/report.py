@@ -73,6 +73,7 @@ class Report:
             "parity": {
                 "oracle": self.parity.oracle,
                 "reason": self.parity.reason,
+                "notes": self.parity.notes,
                 "logits": [
                     {**asdict(one), "gate": one.gate, "passes": one.passes}
                     for one in self.parity.comparisons

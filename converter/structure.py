@@ -47,6 +47,11 @@ class Shapes:
         self._weights = checkpoint.of_layer()
         self._layout = layout
 
+    @property
+    def channels_first(self) -> bool:
+        """Whether the kernels' order says that the model's maps were (C, H, W)."""
+        return self._layout.order == "oihw"
+
     def parameters(self, layer: str) -> Mapping[str, Weight]:
         """`{parameter: weight}`; empty for a layer without weights."""
         return self._weights.get(layer, {})

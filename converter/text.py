@@ -112,6 +112,7 @@ def parity_lines(parity: Parity) -> list[str]:
     return [
         f"logits    {parity.verdict} to {parity.oracle}{reason}{layers}",
         *table(rows),
+        *(f"note      {printable(note)}" for note in parity.notes),
     ]
 
 

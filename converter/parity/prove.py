@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, as_float32
-from converter.errors import ParityError
+from converter.errors import ParityError, SourceError
 from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
-from converter.parity.recording import Pass, Recording, read_record
+from converter.parity.recording import Pass, Recording, read_record, why_not_comparable
 from converter.plan import Plan
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Parity:
     comparisons: tuple[Comparison, ...] = ()
     layers: tuple[Difference, ...] = ()
     first_wrong_layer: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]) -> int:
@@ -109,6 +110,9 @@ def prove_logits(
     """Run the original and the converted network on the same inputs, and compare."""
     if options.against:
         recording = read_record(options.against)
+        reason = why_not_comparable(recording, network.architecture)
+        if reason:
+            return Parity("not compared", recording.oracle, reason)
     elif network.variance:
         return Parity("not compared", reason=OLD_VARIANCE)
     elif not is_installed():
@@ -119,7 +123,16 @@ def prove_logits(
         except OracleError as error:
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
-    return compare(network, tensors, recording, devices(options.device))
+    parity = compare(network, tensors, recording, devices(options.device))
+    return replace(parity, notes=notes(recording, checkpoint))
+
+
+def notes(recording: Recording, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What is odd about a record and does not stop its use."""
+    made_from = recording.meta.get("sha256")
+    if made_from in (None, checkpoint.sha256):
+        return ()
+    return (f"the record was made from another file (sha256 {made_from})",)
 
 
 def ask_keras(checkpoint: Checkpoint, network: Network, progress: Progress) -> Recording:
@@ -213,6 +226,13 @@ def _judged(
     failed = [one for one in comparisons if one.counts and not one.passes]
     first = next((one.name for one in layers if one.relative > _layer_gate(recording)), None)
     verdict: Verdict = "not equal" if failed or not comparisons else "equal"
+    nowhere = [one.name for one in layers if not np.isfinite(one.absolute)]
+    if verdict == "equal" and nowhere:
+        raise SourceError(
+            f"the record's logits are this network's, but its layer {nowhere[0]!r} is not: the "
+            "record is damaged",
+            hints=["make it anew with scripts/record_keras.py"],
+        )
     return Parity(
         verdict=verdict,
         oracle=recording.oracle,

@@ -79,4 +79,5 @@ def _keep(
 ) -> None:
     """Copy at once: an activation in place would change the values."""
     flat = channels_last(result.detach()).ravel()
-    found[layer] = flat[index] if index.max(initial=0) < flat.size else np.full(len(index), np.nan)
+    there = index < flat.size  # a map of another size is different, not an error
+    found[layer] = np.where(there, flat[np.where(there, index, 0)], np.nan)
