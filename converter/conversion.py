@@ -46,7 +46,7 @@ def convert(
     settings = Options(**options)
     source, started = Path(source), time.perf_counter()
     trials: tuple[Trial, ...] = ()
-    with open_checkpoint(source) as opened, ThreadPoolExecutor(1) as background:
+    with open_checkpoint(source) as opened, ThreadPoolExecutor(2) as background:
         hashing = background.submit(sha256, source)
         network = identify(opened, settings)
         plan = make_plan(opened, network)
@@ -70,7 +70,8 @@ def convert(
         with draft(real, force=settings.force) as one:
             progress("writing")
             writer.write(one.file, tensors, describe(checkpoint, network, tensors))
-            one.finish()
+            one.file.flush()
+            finishing = background.submit(one.finish)  # durable while it is read back
             hashing = background.submit(sha256, one.path)
             progress("proving every tensor")
             written, _ = writer.read(one.path)
@@ -89,6 +90,7 @@ def convert(
                 trials,
             )
             refuse_unproven(report, settings)
+            finishing.result()
     return report
 
 

@@ -121,3 +121,21 @@ def test_a_target_that_cannot_be_one_is_refused(kind, tmp_path):
 
     with pytest.raises(TargetError):
         check_target(source, target, force=True)
+
+
+def test_a_conversion_that_cannot_be_made_durable_is_not_published(tmp_path, monkeypatch):
+    """The fsync runs beside the proof; its failure still comes before the target's name."""
+    import errno
+
+    from helpers import fixture
+
+    from converter.conversion import convert
+
+    def broken(handle):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+
+    with pytest.raises(TargetError, match="Input/output error"):
+        convert(fixture("keras-2.2.4-tensorflow"), tmp_path / "out.safetensors", parity=False)
+    assert os.listdir(tmp_path) == []
