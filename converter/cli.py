@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError, ParityError
+from converter.errors import ConvertError, ParityError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -157,8 +157,6 @@ def convert_weights(
 def check_report(report: Path, *others: Path | None) -> None:
     """Refuse, before anything is converted, a report that cannot be written or would replace
     another file of this run."""
-    from converter.errors import TargetError, UsageError
-
     real = os.path.realpath(report)
     if any(other and _same_file(real, os.path.realpath(other)) for other in others):
         raise UsageError(f"--report {report} is a file that this conversion reads or writes")
@@ -210,5 +208,4 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUTF8", "1")
     convert_weights()

@@ -24,10 +24,8 @@ from converter.publish import check_target, draft
 from converter.report import Report
 from converter.sanity import check_sanity
 from converter.source import open_checkpoint, sha256
+from resnet_pt.architecture import FORMAT
 from resnet_pt.digest import digest
-
-FORMAT = 1
-"""Version of the description in a target: `resnet_pt.network.FORMAT`, named here without torch."""
 
 
 def convert(
@@ -125,7 +123,7 @@ def refuse_unproven(report: Report, settings: Options) -> None:
 
 def not_equal(parity: Parity) -> ParityError:
     """What differs, the first wrong layer by name, and what to try."""
-    worst = [one for one in parity.comparisons if not one.passes]
+    worst = [one for one in parity.comparisons if one.counts and not one.passes]
     findings = [
         f"{one.dtype} on {one.device}: {one.worst}, allowed {one.gate:.0e}" for one in worst[:4]
     ]

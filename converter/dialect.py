@@ -43,7 +43,7 @@ class Defaults:
 
     eps: float
     stem: Literal["pad", "same"] = "pad"
-    pool: Literal["valid", "zero", "same", "none"] = "valid"
+    pool: Literal["valid", "zero", "same"] = "valid"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     padding: Literal["same", "pad"] = "same"
     """How a strided 3x3 convolution is padded."""

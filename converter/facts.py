@@ -141,9 +141,12 @@ def convs(architecture: Architecture) -> list[Conv]:
 
 def describe_eps(architecture: Architecture) -> str:
     values = sorted({norm.eps for norm in norms(architecture)})
-    return (
-        ", ".join(f"{value:g}" if value != 1.001e-5 else "1.001e-5" for value in values) or "none"
-    )
+    return ", ".join(map(eps_text, values)) or "none"
+
+
+def eps_text(eps: float) -> str:
+    """As short as a person writes it; 1.001e-5, which looks like 1e-5, in full."""
+    return "1.001e-5" if eps == 1.001e-5 else f"{eps:g}"
 
 
 def describe_stem(architecture: Architecture) -> str:

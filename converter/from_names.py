@@ -209,8 +209,7 @@ class _Builder:
     def stem(self) -> Stem:
         conv = self.conv("conv1", stride=2, padding=self.defaults.stem)
         norm = self.norm("bn1")
-        pool = None if self.defaults.pool == "none" else Pool(padding=0)
-        return Stem(conv, norm, norm is not None, pool, self.norm("bn_data"))
+        return Stem(conv, norm, norm is not None, Pool(padding=0), self.norm("bn_data"))
 
     def stages(self) -> tuple[tuple[Block, ...], ...]:
         depths: dict[int, int] = {}

@@ -158,19 +158,9 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     channels_first: bool
-    order: tuple[tuple[tuple[str, ...], str, str], ...] = ()
-    """(outer, layer, class name) of every layer as the configuration lists them."""
 
     def by_id(self) -> dict[str, Node]:
         return {node.id: node for node in self.nodes}
-
-    def consumers(self) -> dict[str, tuple[Node, ...]]:
-        """`{id: the nodes that read it}`."""
-        found: dict[str, list[Node]] = {node.id: [] for node in self.nodes}
-        for node in self.nodes:
-            for source in node.inputs:
-                found[source].append(node)
-        return {key: tuple(value) for key, value in found.items()}
 
 
 def parse_graph(config: Config) -> Graph:
@@ -182,7 +172,7 @@ def parse_graph(config: Config) -> Graph:
         builder = _Builder()
         outputs = builder.model(config, (), ())
         nodes = tuple(builder.nodes.values())
-        return Graph(nodes, tuple(outputs), builder.channels_first, tuple(builder.order))
+        return Graph(nodes, tuple(outputs), builder.channels_first)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise SourceError(
             "the model_config is not one that Keras writes",
@@ -221,7 +211,6 @@ class _Builder:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
-        self.order: list[tuple[tuple[str, ...], str, str]] = []
         self.channels_first = False
         self.training = False
 
@@ -243,7 +232,6 @@ class _Builder:
             if not current and layer["class_name"] != "InputLayer":
                 current = self.implied_input(layer, outer)
             if layer["class_name"] == "InputLayer" and current:
-                self.note(layer, outer)
                 continue
             current = self.layer(layer, outer, current)
         return current
@@ -293,7 +281,6 @@ class _Builder:
     ) -> tuple[str, ...]:
         """The outputs of one call; an input of a nested model is what it is given."""
         if call.name in given:
-            self.note(call.layer, outer)
             return (given[call.name],)
         before, self.training = self.training, self.training or call.training
         suffix = f"#{call.number}" if call.number else ""
@@ -306,7 +293,6 @@ class _Builder:
         self, layer: Config, outer: tuple[str, ...], inputs: tuple[str, ...], suffix: str = ""
     ) -> tuple[str, ...]:
         name = layer_name(layer)
-        self.note(layer, outer)
         if is_model(layer):
             return self.model(layer, (*outer, name), inputs)
         config = layer["config"]
@@ -319,9 +305,6 @@ class _Builder:
         if built_in:
             current = self.node(f"{current}/activation", name, outer, built_in, (current,))
         return (current,)
-
-    def note(self, layer: Config, outer: tuple[str, ...]) -> None:
-        self.order.append((outer, layer_name(layer), str(layer["class_name"])))
 
     def node(
         self, id: str, layer: str, outer: tuple[str, ...], op: Op, inputs: tuple[str, ...]

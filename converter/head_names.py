@@ -7,6 +7,7 @@ them after their class and lists them. An activation leaves no trace in a weight
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from converter.checkpoint import Checkpoint
@@ -161,8 +162,6 @@ def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[
 
 
 def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
-    from dataclasses import replace
-
     sources = ["", *(layer.name for layer in chain)]
     return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
 

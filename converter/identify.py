@@ -45,57 +45,62 @@ class Network:
     is_raised: bool = False
     variance: tuple[Transform, ...] = ()
     left_out: tuple[Weight, ...] = ()
-    is_whole_model: bool = False
 
     @property
     def architecture(self) -> Architecture:
         return self.structure.architecture
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the file itself says, before the user does."""
+
+    structure: Structure
+    facts: tuple[Fact, ...]
+    dialect: str
+    is_raised: bool = False
+    left_out: tuple[Weight, ...] = ()
+
+
 def identify(checkpoint: Checkpoint, options: Options) -> Network:
     """The network in a checkpoint. Raises MismatchError if it is none that is known."""
     theano, backend_fact = _backend(checkpoint)
-    is_raised = False
     layout, kernel_facts = _kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
-    dialects: Sequence[Dialect] = [m.DIALECT for m in modules("converter.dialects")]
-    if checkpoint.config is not None:
-        structure = recognise(parse_graph(checkpoint.config), shapes, theano)
-        as_written = structure.architecture
-        dialect = _name_of_naming(checkpoint, dialects)
-        left_out: tuple[Weight, ...] = ()
-        raised = _raised_epsilon(checkpoint, as_written)
-        structure = replace(structure, architecture=raised)
-        is_raised = raised != as_written
-        facts = _facts_of_config(raised, is_raised)
-    else:
-        match = match_dialect(checkpoint, dialects)
-        dialect = match.dialect.name
-        structure = structure_from_names(checkpoint, match, shapes, theano)
-        structure, facts = _decide(checkpoint, match, structure, theano)
-        left_out = tuple(w for w in checkpoint.weights if w.layer in match.left_out)
-    structure, facts = _set_by_user(structure, facts, options)
+    dialects = [module.DIALECT for module in modules("converter.dialects")]
+    read = _read_names if checkpoint.config is None else _read_config
+    reading = read(checkpoint, shapes, theano, dialects)
+    structure, facts = _set_by_user(reading.structure, reading.facts, options)
     structure, variance, running = _variance(checkpoint, structure, options)
+    bias = _bias_fact(structure.architecture)
     return Network(
         structure=structure,
         layout=layout,
-        facts=(
-            *facts,
-            *_shape_facts(structure.architecture),
-            backend_fact,
-            *kernel_facts,
-            *running,
-        ),
-        dialect=dialect,
+        facts=(*facts, bias, backend_fact, *kernel_facts, *running),
+        dialect=reading.dialect,
         theano=theano,
-        is_raised=is_raised,
+        is_raised=reading.is_raised,
         variance=variance,
-        left_out=left_out,
-        is_whole_model=checkpoint.config is not None,
+        left_out=reading.left_out,
     )
 
 
 # ---- whole models: the configuration says it
+
+
+def _read_config(
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+) -> _Reading:
+    assert checkpoint.config is not None
+    written = recognise(parse_graph(checkpoint.config), shapes, theano)
+    architecture = _raised_epsilon(checkpoint, written.architecture)
+    is_raised = architecture != written.architecture
+    return _Reading(
+        structure=replace(written, architecture=architecture),
+        facts=_facts_of_config(architecture, is_raised),
+        dialect=_name_of_naming(checkpoint, dialects),
+        is_raised=is_raised,
+    )
 
 
 FUSED_MINIMUM = 1.001e-5
@@ -153,6 +158,16 @@ def describe_head(head: Sequence[HeadLayer]) -> str:
 # ---- weights only: layer names, attributes, defaults
 
 
+def _read_names(
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+) -> _Reading:
+    match = match_dialect(checkpoint, dialects)
+    structure = structure_from_names(checkpoint, match, shapes, theano)
+    structure, facts = _decide(checkpoint, match, structure, theano)
+    left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
+    return _Reading(structure, facts, match.dialect.name, left_out=left_out)
+
+
 def _decide(
     checkpoint: Checkpoint, match: Match, structure: Structure, theano: bool
 ) -> tuple[Structure, tuple[Fact, ...]]:
@@ -164,17 +179,13 @@ def _decide(
     if stem == "same" and theano:
         stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
     architecture = f.with_stem(architecture, stem)
-    pool_fact: tuple[Fact, ...] = ()
-    if architecture.stem.pool:
-        pool, pool_evidence, pool_reason = _pool(checkpoint, match, around)
-        architecture = f.with_pool(architecture, pool)
-        value = f.describe_pool(architecture)
-        pool_fact = (Fact("pool", value, pool_evidence, pool_reason),)
+    pool, pool_evidence, pool_reason = _pool(checkpoint, match, around)
+    architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
     facts = (
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
-        *pool_fact,
+        Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
         Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
         _head_fact(checkpoint, match, architecture),
     )
@@ -283,13 +294,11 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
     if eps == 1e-3 and version is not None:
         eps = next(value for since, value in DEFAULT_EPSILON if version >= since)
         reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
-        return eps, Fact("epsilon", f"{eps:g}", Evidence.ATTRIBUTES, reason)
+        return eps, Fact("epsilon", f.eps_text(eps), Evidence.ATTRIBUTES, reason)
     reason = f"what {match.dialect.name} ran ({match.dialect.source})"
     if eps == 1e-3:
         reason = "BatchNormalization's default in every Keras since 1.2"
-    return eps, Fact(
-        "epsilon", "1.001e-5" if eps == 1.001e-5 else f"{eps:g}", Evidence.DEFAULT, reason
-    )
+    return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
 
 
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
@@ -306,9 +315,9 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
 # ---- both
 
 
-def _shape_facts(architecture: Architecture) -> tuple[Fact, ...]:
-    bias = f.describe_bias(architecture)
-    return (Fact("bias", bias, Evidence.SHAPES, "the convolutions' bias vectors in the file"),)
+def _bias_fact(architecture: Architecture) -> Fact:
+    reason = "the convolutions' bias vectors in the file"
+    return Fact("bias", f.describe_bias(architecture), Evidence.SHAPES, reason)
 
 
 def _backend(checkpoint: Checkpoint) -> tuple[bool, Fact]:

@@ -30,6 +30,7 @@ from resnet_pt.architecture import (
     Shortcut,
     Stem,
 )
+from resnet_pt.tensors import head_prefix
 
 OpType = TypeVar("OpType", bound=g.Op)
 
@@ -508,8 +509,6 @@ class _Recogniser:
 
     def named(self, architecture: Architecture) -> dict[str, str]:
         """`layers`, with the head's modules under their torch names."""
-        from resnet_pt.tensors import head_prefix
-
         modules = {f"head:{one.name}": head_prefix(architecture, one) for one in architecture.head}
         for table in (self.layers, self.outputs):
             for key in [key for key in table if key.startswith("head:")]:

@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 import msgspec
 
+FORMAT = 1
+"""Version of the description in a file; a reader refuses one that it does not know."""
+
 Shape = tuple[int, ...]
 
 Padding = int | tuple[int, int, int, int] | Literal["same"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from resnet_pt.architecture import Architecture
+from resnet_pt.architecture import FORMAT, Architecture
 from resnet_pt.check import problems
 from resnet_pt.digest import digest
-from resnet_pt.network import FORMAT, ResNet, described
+from resnet_pt.network import ResNet, described
 from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"

@@ -9,12 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnet_pt import layers
-from resnet_pt.architecture import Architecture, Block, HeadLayer, Shortcut
+from resnet_pt.architecture import FORMAT, Architecture, Block, HeadLayer, Shortcut
 from resnet_pt.factory import resnet
 from resnet_pt.tensors import module_name
-
-FORMAT = 1
-"""Version of the description in a file; a reader refuses one that it does not know."""
 
 
 class ResidualBlock(nn.Module):

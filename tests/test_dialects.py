@@ -19,7 +19,7 @@ WHOLE = [path for path in RECORDED if is_whole_model(path)]
 def test_a_name_means_one_module(dialect):
     table = dialect.modules()
 
-    assert table["conv1"] == "conv1" if "conv1" in table else "conv1" in table.values()
+    assert list(table.values()).count("conv1") == 1
     assert {"layer1.0.conv1", "layer4.2.conv2", "layer2.0.downsample.0"} <= set(table.values())
 
 
@@ -70,3 +70,32 @@ def test_a_dialect_that_contradicts_itself_is_refused():
 
     with pytest.raises(ValueError, match="dialect broken: 'a' means two modules"):
         broken.modules()
+
+
+def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_path, monkeypatch):
+    """A detector's other parts: named in the table, or the file is refused."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    import h5py
+    from edits import run
+    from helpers import as_text, fixture, weights_only
+
+    from converter.dialects.res_branch import DIALECT as RES_BRANCH
+
+    alone = weights_only(fixture("keras-2.2.4-tensorflow"), tmp_path)
+    with h5py.File(alone, "a") as file:
+        file.copy("res4d_branch2b", "fpn_p4")
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [*names[:-1], "fpn_p4", names[-1]]
+    refused = run(alone, tmp_path / "out.pth", "--no-parity")
+
+    detector = SimpleNamespace(DIALECT=replace(RES_BRANCH, name="detector", left_out=("fpn_p4",)))
+    monkeypatch.setattr("converter.identify.modules", lambda package: [detector])
+    result = run(alone, tmp_path / "out.pth", "--no-parity")
+
+    assert refused.exit_code == 5
+    assert "unknown: fpn_p4" in refused.stderr
+    assert result.exit_code == 0, result.output
+    assert "left out  fpn_p4: no part of the network" in result.stderr
+    assert "mapped    320 of 322 weights" in result.stderr

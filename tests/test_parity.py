@@ -301,3 +301,17 @@ def test_on_a_gpu_tf32_is_reported_and_never_judged(right, recording, monkeypatc
     assert not any(tf32 for device, _, tf32 in seen if device == "cpu")
     assert [one.dtype for one in reported] == ["float32 (TF32)"]
     assert reported[0].worst.relative > 1e-4
+
+
+def test_a_failed_proof_does_not_blame_tf32():
+    from converter.conversion import not_equal
+    from converter.parity.prove import Comparison, Parity
+
+    far = difference("logits", np.array([1.0]), np.array([2.0]))
+    failed = Comparison("cpu", "float32", "float32", (1, 8, 8, 3), far, 0.0)
+    reported = replace(failed, device="cuda", dtype="float32 (TF32)", counts=False)
+
+    message = str(not_equal(Parity("not equal", "Keras", comparisons=(failed, reported))))
+
+    assert "float32 on cpu" in message
+    assert "TF32" not in message

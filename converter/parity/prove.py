@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, as_float32
-from converter.errors import ParityError, SourceError
+from converter.errors import ParityError, SourceError, UsageError
 from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
@@ -158,8 +158,6 @@ def devices(wanted: str) -> tuple[str, ...]:
     if wanted == "auto":
         return ("cpu", *(name for name, is_there in there.items() if is_there))
     if wanted != "cpu" and not there[wanted]:
-        from converter.errors import UsageError
-
         raise UsageError(f"--device {wanted}: torch finds no such device here")
     return ("cpu",) if wanted == "cpu" else ("cpu", wanted)
 
