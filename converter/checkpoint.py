@@ -61,7 +61,11 @@ class Checkpoint:
     """A Keras file, opened.
 
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
-    a weights-only file does not say otherwise. `config` is the `model_config` of a whole model.
+    a weights-only file does not say otherwise. `config` is the `model_config` of a whole model,
+    `parts` are the files that `path` is only the list of.
+
+    Where the container is not `is_ordered`, layers are in order within their class alone; where
+    it is not `is_named`, their names are classes with a number (`conv2d_3`).
     """
 
     path: Path
@@ -72,6 +76,9 @@ class Checkpoint:
     keras_version: str | None = None
     backend: str | None = None
     config: Mapping[str, Any] | None = None
+    parts: tuple[Path, ...] = ()
+    is_ordered: bool = True
+    is_named: bool = True
     sha256: str = ""
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:

@@ -70,6 +70,11 @@ FACTS = (
     ),
     click.option("--head-activation", metavar="NAME", help="Behind hidden Dense layers."),
     click.option(
+        "--network",
+        metavar="NAME",
+        help="Whose naming or order of layers the weights follow (README, 'Which files').",
+    ),
+    click.option(
         "--preprocess",
         type=click.Choice(["caffe", "tf", "torch", "raw"]),
         help="What the project did to its pictures; recorded, not part of the network.",

@@ -45,7 +45,7 @@ def convert(
     source, started = Path(source), time.perf_counter()
     trials: tuple[Trial, ...] = ()
     with open_checkpoint(source) as opened, ThreadPoolExecutor(2) as background:
-        hashing = background.submit(sha256, source)
+        hashing = background.submit(sha256, source, *opened.parts)
         network = identify(opened, settings)
         plan = make_plan(opened, network)
         if settings.dry_run or target is None:

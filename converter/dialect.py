@@ -4,12 +4,16 @@ A row pairs a layer's name with the torch module that it fills. Holes count the 
 in all the ways that people count them:
 
     {layer}    1, 2, 3, 4     torch's layer1 … layer4
+    {stack}    0, 1, 2, 3     the same, from 0
     {stage}    2, 3, 4, 5     He et al.'s conv2_x … conv5_x
     {index}    0, 1, 2, …     the block in its stage, from 0
     {number}   1, 2, 3, …     the same, from 1
     {block}    a, b, c, …     the same, spelled as the dialect's `blocks` say
 
 Tables are unrolled and looked up: a name either is in the table, letter by letter, or is not.
+
+Some files name their layers after classes alone (`conv2d_17`). `orders` says in which order a
+naming's code makes the layers of a block, and with it such a file is read by order and shapes.
 """
 
 from __future__ import annotations
@@ -43,12 +47,16 @@ class Defaults:
 
     eps: float
     stem: Literal["pad", "same"] = "pad"
-    pool: Literal["valid", "zero", "same"] = "valid"
+    pool: Literal["valid", "zero", "same", "inf", "none"] = "valid"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     padding: Literal["same", "pad"] = "same"
     """How a strided 3x3 convolution is padded."""
+    stem_stride: int = 2
+    shortcut_pool: bool = False
+    """Whether a strided shortcut pools 2x2 by average before its convolution (ResNet-D)."""
     ending: Literal["avg_pool", "global"] = "global"
-    """AveragePooling2D((7, 7)) and Flatten, or GlobalAveragePooling2D."""
+    """AveragePooling2D and Flatten, or GlobalAveragePooling2D."""
+    ending_window: int = 7
     preactivation: bool = False
     shortcut_on: Literal["input", "preactivation"] = "input"
     stride_in: Literal["first", "last"] = "first"
@@ -66,6 +74,15 @@ class Dialect:
     rows: tuple[Row, ...]
     defaults: Defaults
     source: str
+    orders: tuple[tuple[str, ...], ...] = ()
+    """The layers of a block with a projection, in a file's order; a block without has the same
+    less the projection. One for each kind of block."""
+    first_order: tuple[tuple[str, ...], ...] = ()
+    """The same for the very first block, where it is another (its first norm is the stem's)."""
+    stem_kernel: int | None = None
+    """The size of the stem's kernel, where that tells it from another order."""
+    is_past: bool = False
+    """Whether the code runs on no Keras since 2.4, and so wrote none of the newer containers."""
     blocks: tuple[tuple[str, ...], ...] = (LETTERS,)
     required: tuple[str, ...] = ()
     """Modules that a file of this naming fills, which tell it from another with the same names."""
@@ -73,6 +90,11 @@ class Dialect:
     """Whether the stem's convolution has a bias, where that tells it from another naming."""
     left_out: tuple[str, ...] = ()
     """Layers that are no part of the network, by exact name (a detector's other parts)."""
+
+    @property
+    def stem(self) -> str:
+        """The module of the stem's (last) convolution."""
+        return "conv1.6" if any(row.module == "conv1.6" for row in self.rows) else "conv1"
 
     def modules(self) -> Mapping[str, str]:
         """`{layer name: module}` with every hole filled in every way."""
@@ -108,6 +130,7 @@ def _fillings(
     return [
         {
             "layer": layer,
+            "stack": layer - 1,
             "stage": layer + 1,
             "index": index,
             "number": index + 1,

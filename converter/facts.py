@@ -56,16 +56,24 @@ def with_eps(architecture: Architecture, eps: float) -> Architecture:
 
 
 def with_stem(architecture: Architecture, how: str) -> Architecture:
-    """The stem's convolution padded by half its window ('pad') or as TensorFlow does ('same')."""
-    conv = architecture.stem.conv
-    padding: Any = conv.kernel[0] // 2 if how == "pad" else "same"
-    return replace(
-        architecture, stem=replace(architecture.stem, conv=replace(conv, padding=padding))
-    )
+    """The stem's first convolution padded by half its window ('pad') or as TensorFlow's 'same'."""
+    stem = architecture.stem
+    half = stem.first.kernel[0] // 2
+    even = stem.first.stride == (1, 1)  # then 'same' is half the window on all sides too
+    padding: Any = half if how == "pad" or even else "same"
+    conv = replace(stem.first, padding=padding)
+    if stem.deep:
+        stem = replace(stem, deep=((conv, stem.deep[0][1]), *stem.deep[1:]))
+    else:
+        stem = replace(stem, conv=conv)
+    return replace(architecture, stem=stem)
 
 
 def with_pool(architecture: Architecture, how: str) -> Architecture:
-    """The pool unpadded ('valid'), with zeros around it ('zero') or as in TensorFlow ('same')."""
+    """The pool unpadded ('valid'), with zeros around it ('zero'), as in TensorFlow ('same'), as in
+    torch ('inf': nothing is around it), or no pool at all ('none')."""
+    if how == "none":
+        return replace(architecture, stem=replace(architecture.stem, pool=None))
     pool = architecture.stem.pool or Pool()
     return replace(
         architecture, stem=replace(architecture.stem, pool=padded_pool(pool, how, architecture))
@@ -73,7 +81,7 @@ def with_pool(architecture: Architecture, how: str) -> Architecture:
 
 
 def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
-    padding: Any = {"valid": 0, "zero": 1, "same": "same"}[how]
+    padding: Any = {"valid": 0, "zero": 1, "same": "same", "inf": 1}[how]
     can_be_negative = not architecture.stem.activation
     return replace(
         pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf"
@@ -114,7 +122,8 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
         return replace(block, norms=tuple(maybe(norm) for norm in block.norms), shortcut=shortcut)
 
     stem = architecture.stem
-    stem = replace(stem, norm=maybe(stem.norm), data_norm=maybe(stem.data_norm))
+    deep = tuple((conv, change(norm)) for conv, norm in stem.deep)
+    stem = replace(stem, norm=maybe(stem.norm), data_norm=maybe(stem.data_norm), deep=deep)
     return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
 
 
@@ -130,7 +139,7 @@ def norms(architecture: Architecture) -> list[Norm]:
 
 def convs(architecture: Architecture) -> list[Conv]:
     """Every convolution."""
-    found = [architecture.stem.conv]
+    found = [*(conv for conv, _ in architecture.stem.deep), architecture.stem.conv]
     for stage in architecture.stages:
         for block in stage:
             found += block.convs
@@ -150,8 +159,10 @@ def eps_text(eps: float) -> str:
 
 
 def describe_stem(architecture: Architecture) -> str:
-    conv = architecture.stem.conv
-    return f"{conv.kernel[0]}x{conv.kernel[1]}/{conv.stride[0]}, {describe_padding(conv.padding)}"
+    conv = architecture.stem.first
+    deep = f", first of {len(architecture.stem.deep) + 1}" if architecture.stem.deep else ""
+    window = f"{conv.kernel[0]}x{conv.kernel[1]}/{conv.stride[0]}"
+    return f"{window}, {describe_padding(conv.padding)}{deep}"
 
 
 def describe_pool(architecture: Architecture) -> str:

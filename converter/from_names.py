@@ -75,7 +75,8 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     left_out = tuple(layer for layer in weighted if layer in dialect.left_out)
     rest = [layer for layer in weighted if layer not in table and layer not in left_out]
     head, unknown = _split_head(checkpoint, rest, modules)
-    misfits += [f"missing: {name}" for name in _missing(modules, table, dialect.required)]
+    required = (dialect.stem, *dialect.required)
+    misfits += [f"missing: {name}" for name in _missing(modules, table, required)]
     misfits += _bias_misfit(checkpoint, dialect, modules)
     misfits += [f"unknown: {name}" for name in unknown]
     if not any(module.startswith("layer") for module in modules):
@@ -90,7 +91,7 @@ def _split_head(
     weights = checkpoint.of_layer()
     order = list(weights)
     body = [order.index(layer) for module, layer in modules.items() if module.startswith("layer")]
-    end = max(body, default=len(order))
+    end = max(body, default=len(order)) if checkpoint.is_ordered else -1
 
     def is_head(layer: str) -> bool:
         kernel = weights[layer].get("kernel")
@@ -101,11 +102,12 @@ def _split_head(
 
 
 def _bias_misfit(checkpoint: Checkpoint, dialect: Dialect, modules: Mapping[str, str]) -> list[str]:
-    if dialect.bias is None or "conv1" not in modules:
+    stem = modules.get(dialect.stem)
+    if dialect.bias is None or stem is None:
         return []
-    has_bias = "bias" in checkpoint.of_layer()[modules["conv1"]]
-    expected = "has" if dialect.bias else "has not"
-    return [] if has_bias == dialect.bias else [f"{modules['conv1']} {expected} a bias"]
+    has_bias = "bias" in checkpoint.of_layer()[stem]
+    found = "has" if has_bias else "has not"
+    return [] if has_bias == dialect.bias else [f"{stem} {found} a bias"]
 
 
 def _missing(
@@ -113,7 +115,7 @@ def _missing(
 ) -> list[str]:
     """Names that a whole network of this size would have, and the file does not."""
     spelled = {module: name for name, module in reversed(list(table.items()))}
-    expected = {"conv1", *required}
+    expected = set(required)
     blocks: dict[tuple[int, int], set[str]] = {}
     for module in modules:
         if module.startswith("layer"):
@@ -207,9 +209,19 @@ class _Builder:
     theano: bool
 
     def stem(self) -> Stem:
-        conv = self.conv("conv1", stride=2, padding=self.defaults.stem)
+        deep: list[tuple[Conv, Norm]] = []
+        stride, padding = self.defaults.stem_stride, self.defaults.stem
+        while f"conv1.{3 * len(deep)}" in self.modules:
+            name = f"conv1.{3 * len(deep)}"
+            norm = self.norm(f"conv1.{3 * len(deep) + 1}")
+            if norm is None:
+                break
+            deep.append((self.conv(name, stride, padding), norm))
+            stride, padding = 1, "same"
+        last = self.conv(f"conv1.{3 * len(deep)}" if deep else "conv1", stride, padding)
         norm = self.norm("bn1")
-        return Stem(conv, norm, norm is not None, Pool(padding=0), self.norm("bn_data"))
+        data_norm = self.norm("bn_data")
+        return Stem(last, norm, norm is not None, Pool(padding=0), data_norm, deep=tuple(deep))
 
     def stages(self) -> tuple[tuple[Block, ...], ...]:
         depths: dict[int, int] = {}
@@ -248,19 +260,26 @@ class _Builder:
         if f"{name}.downsample.0" not in self.modules:
             pool = Pool((1, 1), (stride, stride), 0) if stride > 1 else None
             return Shortcut(pool=pool) if pool else None
+        pool = None
+        if self.defaults.shortcut_pool and stride > 1:
+            pool, stride = Pool((stride, stride), (stride, stride), "same", mode="avg"), 1
         conv = self.conv(f"{name}.downsample.0", stride, "same")
         norm = self.norm(f"{name}.downsample.1")
-        return Shortcut(conv, norm, source=self.defaults.shortcut_on)
+        return Shortcut(conv, norm, pool, self.defaults.shortcut_on)
 
     def conv(self, module: str, stride: int, padding: str) -> Conv:
         layer = self.modules[module]
         height, width, inputs, outputs = self.shapes.kernel(layer)
+        groups = 1
+        if self.shapes.is_depthwise(layer):  # and a sum by group: see transforms.Regroup
+            groups, outputs = max(1, inputs // outputs), inputs
         return Conv(
             in_channels=inputs,
             out_channels=outputs,
             kernel=(height, width),
             stride=(stride, stride),
             padding=self.amount(height, width, stride, padding),
+            groups=groups,
             bias=self.shapes.has(layer, "bias"),
         )
 

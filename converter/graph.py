@@ -109,6 +109,13 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshape:
+    """`target` leaves out the batch."""
+
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rescaling:
     scale: float
     offset: float
@@ -135,6 +142,7 @@ Op = (
     | Identity
     | Add
     | Rescaling
+    | Reshape
     | Unknown
 )
 
@@ -600,6 +608,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "Add": _constant(Add()),
     "Merge": _merge,  # Keras 1
     "Rescaling": _rescaling,
+    "Reshape": lambda config: Reshape(tuple(int(size) for size in config["target_shape"])),
 }
 """Every layer class that is understood. The random layers do nothing at inference."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from converter.checkpoint import Checkpoint
 from converter.errors import MismatchError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 AUTO_NAMES: Mapping[str, HeadKind] = {
     "global_average_pooling2d": "global_avg_pool",
     "globalaveragepooling2d": "global_avg_pool",  # Keras 1
+    "global_avg_pooling": "global_avg_pool",  # ImageAI
+    "pooler": "global_avg_pool",  # keras-hub
     "global_max_pooling2d": "global_max_pool",
     "globalmaxpooling2d": "global_max_pool",
     "average_pooling2d": "avg_pool",
@@ -59,7 +61,7 @@ def head_from_names(
     one is what the logits are. Raises MismatchError for widths that do not follow each other.
     """
     chain: list[HeadLayer] = []
-    trailing = _trailing(checkpoint, match)
+    trailing = _trailing(checkpoint, match, shapes, features)
     if not match.head:
         return _headless(match, trailing, shapes)
     width, spatial = features, True
@@ -84,8 +86,10 @@ def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:
     return any(shapes.has(one, "kernel") for one in later)
 
 
-def _trailing(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
+def _trailing(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int) -> Sequence[str]:
     """The layers behind the last one of the network's body, nested models opened up."""
+    if not checkpoint.is_ordered:
+        return _arranged(checkpoint, match, shapes, features)
     groups = {weight.layer: weight.group for weight in checkpoint.weights}
     body = {groups[layer] for layer in match.modules.values()} | {
         groups[layer] for layer in match.left_out
@@ -94,6 +98,38 @@ def _trailing(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
     later = list(checkpoint.layers[last + 1 :])
     missing = [layer for layer in match.head if layer not in later]
     return [*later, *missing]
+
+
+def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int) -> Sequence[str]:
+    """The head's layers where the container keeps order within a class only: pools, Flatten, then
+    the Dense layers, each norm behind the one layer that has its width, Dropout before the last.
+    """
+    kinds = {layer: AUTO_NAMES.get(auto_name(layer)) for layer in checkpoint.layers}
+    pools = [
+        layer
+        for layer, kind in kinds.items()
+        if layer == "avg_pool" or (kind and kind.startswith(("global", "avg")))
+    ]
+    if match.dialect.defaults.shortcut_pool:  # those are its shortcuts'
+        pools = [layer for layer in pools if kinds[layer] != "avg_pool"]
+    flat = [layer for layer, kind in kinds.items() if kind == "flatten_hwc"]
+    dropouts = [layer for layer, kind in kinds.items() if kind == "dropout"]
+    dense = [layer for layer in match.head if shapes.has(layer, "kernel")]
+    widths = {"": features} | {layer: shapes.dense(layer)[1] for layer in dense}
+    behind: dict[str, list[str]] = {layer: [] for layer in widths}
+    for norm in (layer for layer in match.head if shapes.has(layer, "moving_mean")):
+        fitting = [layer for layer, width in widths.items() if width == shapes.vector(norm)]
+        if len(fitting) != 1:
+            raise MismatchError(
+                f"norm {norm!r} of the head has {shapes.vector(norm)} channels: "
+                f"{len(fitting)} places fit, and this container does not keep the order of layers",
+                hints=["convert the whole model (.keras), whose configuration says it"],
+            )
+        behind[fitting[0]].append(norm)
+    chain = [*pools, *flat, *behind[""]]
+    for number, layer in enumerate(dense, start=1):
+        chain += [*(dropouts if number == len(dense) else ()), layer, *behind[layer]]
+    return chain
 
 
 def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) -> HeadLayer | None:
@@ -110,6 +146,8 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
         inputs, outputs = shapes.dense(layer)
         return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
     kind = AUTO_NAMES.get(auto_name(layer))
+    if kind == "avg_pool" and match.dialect.defaults.ending == "global":
+        kind = "global_avg_pool"  # a window as large as the map
     if layer == "avg_pool":
         flat = any(auto_name(one) == "flatten" for one in trailing)
         kind = (
@@ -125,8 +163,13 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
         kind = flatten_kind(shapes)
     pool = None
     if kind in ("avg_pool", "max_pool"):
-        pool = Pool((7, 7), (7, 7), 0, mode="avg" if kind == "avg_pool" else "max")
+        pool = _window(match, "avg" if kind == "avg_pool" else "max")
     return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else 0.0)
+
+
+def _window(match: Match, mode: Literal["avg", "max"]) -> Pool:
+    size = match.dialect.defaults.ending_window
+    return Pool((size, size), (size, size), 0, mode=mode)
 
 
 def _implied_pool(
@@ -137,9 +180,8 @@ def _implied_pool(
         return []
     if dense.in_features == features and not chain:
         if match.dialect.defaults.ending == "avg_pool":
-            pool = Pool((7, 7), (7, 7), 0, mode="avg")
             return [
-                HeadLayer("avg_pool", "avg_pool", pool=pool),
+                HeadLayer("avg_pool", "avg_pool", pool=_window(match, "avg")),
                 HeadLayer("flatten", flatten_kind(shapes)),
             ]
         return [HeadLayer("avg_pool", "global_avg_pool")]

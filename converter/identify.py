@@ -17,6 +17,7 @@ from converter.discover import modules
 from converter.errors import MismatchError, UsageError
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
+from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import parse_graph
 from converter.head_names import auto_name
 from converter.options import Options
@@ -68,8 +69,10 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     layout, kernel_facts = _kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
     dialects = [module.DIALECT for module in modules("converter.dialects")]
-    read = _read_names if checkpoint.config is None else _read_config
-    reading = read(checkpoint, shapes, theano, dialects)
+    if checkpoint.config is None:
+        reading = _read_names(checkpoint, shapes, theano, _named(dialects, options.network))
+    else:
+        reading = _read_config(checkpoint, shapes, theano, dialects)
     structure, facts = _set_by_user(reading.structure, reading.facts, options)
     structure, variance, running = _variance(checkpoint, structure, options)
     bias = _bias_fact(structure.architecture)
@@ -97,7 +100,7 @@ def _read_config(
     is_raised = architecture != written.architecture
     return _Reading(
         structure=replace(written, architecture=architecture),
-        facts=_facts_of_config(architecture, is_raised),
+        facts=(*_facts_of_config(architecture, is_raised), *_assumed(written)),
         dialect=_name_of_naming(checkpoint, dialects),
         is_raised=is_raised,
     )
@@ -138,6 +141,15 @@ def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact,
     )
 
 
+def _assumed(structure: Structure) -> tuple[Fact, ...]:
+    if not structure.assumed:
+        return ()
+    first, count = structure.assumed[0], len(structure.assumed)
+    reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
+    value = "grouped convolutions, as keras-applications sums them"
+    return (Fact("custom code", value, Evidence.DEFAULT, reason),)
+
+
 def _name_of_naming(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> str:
     """Which table a whole model's names are from; the graph is what decides."""
     try:
@@ -161,11 +173,49 @@ def describe_head(head: Sequence[HeadLayer]) -> str:
 def _read_names(
     checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> _Reading:
-    match = match_dialect(checkpoint, dialects)
+    match, naming = _match(checkpoint, shapes, dialects)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    return _Reading(structure, facts, match.dialect.name, left_out=left_out)
+    return _Reading(structure, (*naming, *facts), match.dialect.name, left_out=left_out)
+
+
+def _named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]:
+    """All dialects, or the one that the user names."""
+    found = [dialect for dialect in dialects if network in (None, dialect.name)]
+    if not found:
+        known = ", ".join(dialect.name for dialect in dialects)
+        raise UsageError(f"--network {network}: known are {known}")
+    return found
+
+
+def _may_be(checkpoint: Checkpoint, dialect: Dialect) -> bool:
+    """Whether a file without names of its own can be of this naming: code that names its layers
+    leaves none out but where the container does, and old code wrote no new container."""
+    return not dialect.rows if checkpoint.is_named else not dialect.is_past
+
+
+def _match(
+    checkpoint: Checkpoint, shapes: Shapes, dialects: Sequence[Dialect]
+) -> tuple[Match, tuple[Fact, ...]]:
+    """By the layers' names; by their order where the names are Keras' own, or where the user says
+    whose order it is."""
+    try:
+        return match_dialect(checkpoint, [one for one in dialects if one.rows]), ()
+    except MismatchError:
+        is_told = len(dialects) == 1
+        if checkpoint.is_named and not is_auto_named(checkpoint) and not is_told:
+            raise
+        allowed = dialects if is_told else [one for one in dialects if _may_be(checkpoint, one)]
+        matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
+        if not matches:
+            raise
+    match, others = one_reading(checkpoint, matches)
+    reason = "the order and shapes of the layers, which have no names of their own"
+    if others:
+        reason = f"{reason}; they fit {', '.join(others)} too (--network NAME)"
+    evidence = Evidence.USER if is_told else Evidence.DEFAULT if others else Evidence.SHAPES
+    return match, (Fact("network", match.dialect.name, evidence, reason),)
 
 
 def _decide(
@@ -183,6 +233,7 @@ def _decide(
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
     facts = (
+        *_input_fact(around),
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
@@ -205,33 +256,63 @@ class _Surroundings:
     def of(cls, checkpoint: Checkpoint, match: Match) -> _Surroundings:
         weighted = {weight.group for weight in checkpoint.weights}
         layers = checkpoint.layers
-        stem = match.modules["conv1"]
+        stem = match.modules[match.dialect.stem]
         if stem not in layers:
             return cls(False, (), ())  # a nested model: only its weights are listed
+        if not checkpoint.is_ordered:
+            return cls._unordered(checkpoint, match)
         start = layers.index(stem)
         end = layers.index(match.modules["bn1"]) if "bn1" in match.modules else start
         later = [i for i, layer in enumerate(layers) if i > end and layer in weighted]
         stop = later[0] if later else len(layers)
+        pools = [i for i in range(end + 1, stop) if _is_pool(layers[i])]
+        stop = pools[0] + 1 if pools else stop  # behind it, padding is the first block's
         listed = any(layer not in weighted for layer in layers)
         return cls(listed, layers[:start], layers[end + 1 : stop])
 
+    @classmethod
+    def _unordered(cls, checkpoint: Checkpoint, match: Match) -> _Surroundings:
+        """By name alone: the stem's and the pool's padding, whose own names differ, or, where
+        Keras named them, the first and the second of the class."""
+        if match.dialect.defaults.padding == "pad" and not checkpoint.is_named:
+            return cls(False, (), ())  # blocks have padding layers too, of the same class
+        auto = [layer for layer in checkpoint.layers if auto_name(layer) in AUTO_PADS]
+        stem = [layer for layer in checkpoint.layers if layer in STEM_PADS] or auto[:1]
+        pool = [layer for layer in checkpoint.layers if layer in POOL_PADS] or auto[1:2]
+        pools = [layer for layer in checkpoint.layers if auto_name(layer) in POOLS]
+        listed = bool(stem or pool or pools)
+        return cls(listed, tuple(stem), (*pool, *pools))
 
-PADS = (
-    "zero_padding2d",
-    "zeropadding2d",
-    "conv1_pad",
-    "conv1_zeropadding",
-    "padding_conv1",
-    "pool1_pad",
-)
-"""Names of ZeroPadding2D layers: Keras 2's own, Keras 1's own, and those in published code."""
+
+STEM_PADS = ("conv1_pad", "conv1_zeropadding", "padding_conv1", "stem_pad")
+POOL_PADS = ("pool1_pad", "stem_pool_pad")
+AUTO_PADS = ("zero_padding2d", "zeropadding2d")
+"""Names of ZeroPadding2D layers in published code, and Keras 2's and Keras 1's own."""
+
+POOLS = ("max_pooling2d", "maxpooling2d", "pool1_pool", "pool1", "pooling0", "stem_pool")
+"""Names of the pool behind the stem, the same way."""
+
+
+def _is_pool(layer: str) -> bool:
+    return "pool" in layer and "pad" not in layer
 
 
 def _pads(layers: Sequence[str]) -> list[str]:
-    return [layer for layer in layers if layer in PADS or auto_name(layer) in PADS]
+    """ZeroPadding2D layers: whoever names one calls it padding."""
+    return [layer for layer in layers if "pad" in layer.lower()]
 
 
 Decision = tuple[str, Evidence, str]
+
+
+def _input_fact(around: _Surroundings) -> tuple[Fact, ...]:
+    """Layers between the input and the first convolution that are no padding (Rescaling, say):
+    what they do to the picture is not in the weights."""
+    others = [layer for layer in around.before[1:] if layer not in _pads(around.before)]
+    if not others:
+        return ()
+    reason = f"the file lists {', '.join(others[:3])} there, and not what it does to the picture"
+    return (Fact("input", "as it comes to the first convolution", Evidence.DEFAULT, reason),)
 
 
 def _stem(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decision:
@@ -254,6 +335,8 @@ def _stem(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decisi
 def _pool(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decision:
     default = match.dialect.defaults.pool
     pads = _pads(around.between)
+    if default in ("none", "inf"):
+        return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
     if pads:
         return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
     if around.listed and default == "zero":

@@ -31,6 +31,7 @@ class Options:
     theano_kernels: bool | None = None
     running_std: Literal["variance", "std"] | None = None
     head_activation: str | None = None
+    network: str | None = None
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from converter.transforms import (
     FLIP_OIHW,
     HWIO_TO_OIHW,
     IO_TO_OI,
+    Regroup,
     Transform,
 )
 from resnet_pt.check import problems
@@ -129,19 +130,28 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
 
 
 def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:
-    source = found.get(target.parameter) if target.required else None
+    source = _source(target, found) if target.required else None
     return Step(
         target=f"{part.module}.{target.name}",
         shape=target.shape,
         source=source,
-        transforms=_transforms(part, target.parameter, network) if source else (),
+        transforms=_transforms(part, source.parameter, network) if source else (),
         constant=target.constant,
     )
+
+
+def _source(target: Tensor, found: Mapping[str, Weight]) -> Weight | None:
+    """The array for a tensor; a grouped convolution may have been written as a depthwise one."""
+    if target.parameter == "kernel" and "kernel" not in found:
+        return found.get("depthwise_kernel")
+    return found.get(target.parameter)
 
 
 def _transforms(part: Part, parameter: str, network: Network) -> tuple[Transform, ...]:
     if parameter == "moving_variance":
         return network.variance
+    if parameter == "depthwise_kernel":
+        return (Regroup(),)
     if parameter != "kernel":
         return ()
     return (IO_TO_OI,) if part.kind == "dense" else CONVOLUTION[network.layout]
@@ -162,7 +172,7 @@ def _shape_misfit(step: Step) -> list[str]:
     try:
         for transform in step.transforms:
             shape = transform.shape(shape)
-    except IndexError:
+    except (IndexError, ValueError):
         shape = ()
     if shape == step.shape:
         return []

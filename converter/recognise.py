@@ -56,6 +56,12 @@ class Tokens:
             return node, node.op  # type: ignore[return-value]
         return None
 
+    def is_convolution(self) -> bool:
+        """Whether a convolution comes next, with or without zeros around it."""
+        ops = [node.op for node in self.nodes[:2]]
+        ops = ops[1:] if ops and isinstance(ops[0], g.ZeroPad) else ops
+        return bool(ops) and isinstance(ops[0], g.Convolution)
+
     def refuse(self, place: str) -> MismatchError:
         """The error for a layer that has no place here."""
         node = self.nodes[0]
@@ -85,6 +91,7 @@ class _Recogniser:
     outputs: dict[str, str] = field(default_factory=dict)
     placed: set[str] = field(default_factory=set)
     activations: dict[str, Node] = field(default_factory=dict)
+    summed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
@@ -133,7 +140,9 @@ class _Recogniser:
             input_size=self.input_size(),
         )
         self.check_all_placed()
-        return Structure(architecture, self.named(architecture), self.outputs)
+        return Structure(
+            architecture, self.named(architecture), self.outputs, tuple(self.summed)
+        )
 
     # ---- splitting the graph at its sums
 
@@ -188,11 +197,28 @@ class _Recogniser:
         self.placed.add(source[0].id)
         rescaling = self.rescaling(tokens)
         data_norm = self.norm(tokens, "bn_data")
-        conv = self.conv(tokens, "conv1", "the stem")
-        norm = self.norm(tokens, "bn1")
-        activated = self.act(tokens)
+        deep: list[tuple[Conv, Norm]] = []
+        conv, norm, activated = self.stem_conv(tokens, 0)
+        while norm and activated and tokens.is_convolution():
+            deep.append((conv, norm))
+            conv, norm, activated = self.stem_conv(tokens, len(deep))
+        self.rename_stem(len(deep))
         pool = self.pool(tokens, positive=activated and set(self.activations) <= NON_NEGATIVE)
-        return Stem(conv, norm, activated, pool, data_norm, rescaling), tokens
+        return Stem(conv, norm, activated, pool, data_norm, rescaling, tuple(deep)), tokens
+
+    def stem_conv(self, tokens: Tokens, number: int) -> tuple[Conv, Norm | None, bool]:
+        """A convolution of the stem, with the norm and activation behind it."""
+        conv = self.conv(tokens, f"conv1.{3 * number}", "the stem")
+        return conv, self.norm(tokens, f"conv1.{3 * number + 1}"), self.act(tokens)
+
+    def rename_stem(self, deep: int) -> None:
+        """The last norm of the stem is `bn1`, and an only convolution `conv1`."""
+        names = {f"conv1.{3 * deep + 1}": "bn1"} | ({} if deep else {"conv1.0": "conv1"})
+        for table in (self.layers, self.outputs):
+            for old, new in names.items():
+                for suffix in ("", ".scale"):
+                    if old + suffix in table:
+                        table[new + suffix] = table.pop(old + suffix)
 
     def rescaling(self, tokens: Tokens) -> tuple[float, float] | None:
         found = tokens.take(g.Rescaling)
@@ -275,9 +301,10 @@ class _Recogniser:
                 else MismatchError(f"a convolution is missing at the end of {place}")
             )
         node, op = found
-        if op.depthwise:
-            raise unplaced(node, place)
         height, width, inputs, outputs = self.shapes.kernel(node.layer)
+        if op.depthwise:
+            op, outputs = self.grouped(tokens, node, op, inputs, outputs), inputs
+            inputs //= op.groups
         if (height, width) != op.kernel:
             raise MismatchError(
                 f"{node.layer}/kernel is {height}x{width}, but model_config says "
@@ -298,6 +325,36 @@ class _Recogniser:
             bias=op.bias,
             dilation=op.dilation,
         )
+
+    def grouped(
+        self, tokens: Tokens, node: Node, op: g.Convolution, filters: int, multiplier: int
+    ) -> g.Convolution:
+        """The grouped convolution that keras-applications 1.0.8 writes as DepthwiseConv2D,
+        Reshape, a Lambda and Reshape (`resnet_common.py`, block3).
+
+        What the Lambda computes is code, and not looked at: it is taken for the sum that stands
+        there because its name and the layers around it are that code's, to the letter.
+        """
+        nodes, groups = tokens.nodes[:3], filters // multiplier
+        expected = node.layer.removesuffix("_conv") + "_reduce"
+        first, code, last = (one.op for one in nodes) if len(nodes) == 3 else (None, None, None)
+        if not (
+            isinstance(first, g.Reshape)
+            and first.target[-3:] == (groups, multiplier, multiplier)
+            and isinstance(code, g.Unknown)
+            and code.class_name == "Lambda"
+            and nodes[1].layer == expected
+            and isinstance(last, g.Reshape)
+            and last.target[-1] == filters
+        ):
+            raise unplaced(
+                replace(node, op=g.Unknown("DepthwiseConv2D", "no ResNet has one by itself")),
+                "the network",
+            )
+        self.placed |= {one.id for one in nodes}
+        self.summed.append(nodes[1].layer)
+        del tokens.nodes[:3]
+        return replace(op, groups=groups)
 
     def norm(self, tokens: Tokens, module: str) -> Norm | None:
         found = tokens.take(g.BatchNorm)

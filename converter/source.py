@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from converter.checkpoint import Checkpoint
 from converter.discover import modules
-from converter.errors import SourceError
+from converter.errors import SourceError, UnsafeError
 
 LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
@@ -35,16 +38,39 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     MismatchError for arrays that no network has.
     """
     check_regular(path)
-    with _hdf5(path) as file:
+    kind, opener = _format(path)
+    with ExitStack() as keep:
+        opened = opener(path, keep)
         for reader in modules("converter.readers"):
-            if reader.recognises(file):
-                yield reader.read(file, path)
+            if kind == reader.FORMAT and reader.recognises(opened):
+                yield reader.read(opened, path, keep)
                 return
-        raise SourceError(
-            f"{path} is HDF5, but not a Keras weights or model file",
-            [f"it holds: {', '.join(sorted(file)[:8]) or 'nothing'}"],
-            ["save it with model.save_weights or model.save"],
-        )
+        raise _no_keras_file(path, kind, opened)
+
+
+Opener = Callable[[Path, ExitStack], Any]
+
+
+def _format(path: Path) -> tuple[str, Opener]:
+    """('hdf5', 'zip' or 'json', how to open it), by the first bytes. What is none of them is
+    opened as HDF5, which may begin behind a user block and says best what is wrong."""
+    with _readable(path), path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"PK\x03\x04"):
+        return "zip", _open_zip
+    if start.lstrip().startswith(b"{"):
+        return "json", _open_json
+    return "hdf5", _open_hdf5
+
+
+def _no_keras_file(path: Path, kind: str, opened: Any) -> SourceError:
+    if kind != "hdf5":
+        return _unreadable(path, OSError())
+    return SourceError(
+        f"{path} is HDF5, but not a Keras weights or model file",
+        [f"it holds: {', '.join(sorted(opened)[:8]) or 'nothing'}"],
+        ["save it with model.save_weights or model.save"],
+    )
 
 
 def check_regular(path: Path) -> None:
@@ -64,16 +90,37 @@ def _kind(mode: int) -> str:
 
 
 @contextmanager
-def _hdf5(path: Path) -> Iterator[h5py.File]:
+def _readable(path: Path) -> Iterator[None]:
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        yield
+    except (OSError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
-    with file:
-        yield file
 
 
-def _unreadable(path: Path, error: OSError) -> SourceError:
+def _open_hdf5(path: Path, keep: ExitStack) -> h5py.File:
+    with _readable(path):
+        return keep.enter_context(h5py.File(path, "r"))
+
+
+def _open_zip(path: Path, keep: ExitStack) -> zipfile.ZipFile:
+    with _readable(path):
+        return keep.enter_context(zipfile.ZipFile(path))
+
+
+MAX_JSON = 64 * 2**20
+
+
+def _open_json(path: Path, keep: ExitStack) -> Any:
+    with _readable(path):
+        if path.stat().st_size > MAX_JSON:
+            raise UnsafeError(f"{path} is JSON of more than {MAX_JSON:,} bytes")
+        try:
+            return json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            raise SourceError(f"{path} looks like JSON, and is none that can be read") from None
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
     if isinstance(error, PermissionError):
         return SourceError(f"{path} cannot be read: permission denied")
     if isinstance(error, BlockingIOError):
@@ -90,10 +137,11 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
     return SourceError(f"{path} is not an HDF5 file", [str(error)[:200]])
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+def sha256(*paths: Path) -> str:
+    """The SHA-256 of a file, or of several as if they were one, as hexadecimal digits."""
     found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
     return found.hexdigest()

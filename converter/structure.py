@@ -21,6 +21,8 @@ class Structure:
     architecture: Architecture
     layers: Mapping[str, str]
     outputs: Mapping[str, str]
+    assumed: tuple[str, ...] = ()
+    """Layers of custom code that are taken for what their names say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Shapes:
                 [f"{one} {one.shape}" for one in found.values()],
             )
         return self._layout.dims(weight.shape)
+
+    def is_depthwise(self, layer: str) -> bool:
+        """Whether a layer's kernel is depthwise, (height, width, in, multiplier)."""
+        return self.has(layer, "depthwise_kernel")
 
     def dense(self, layer: str) -> tuple[int, int]:
         """(in, out) of a Dense layer's kernel."""

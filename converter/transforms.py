@@ -102,6 +102,52 @@ class OutsideRoot:
         return f"(sqrt + {self.eps:g})²"
 
 
+@dataclass(frozen=True, slots=True)
+class Regroup:
+    """A depthwise kernel whose outputs are summed by group → the grouped convolution that it is.
+
+    keras-applications 1.0.8 writes ResNeXt as DepthwiseConv2D, kernel D of (height, width, in,
+    multiplier), and a sum over the inputs of each group of `multiplier` channels. Output channel
+    g * multiplier + m is that sum over k, so torch's weight[g * multiplier + m, k] is
+    D[:, :, g * multiplier + k, m].
+    """
+
+    def shape(self, shape: Shape) -> Shape:
+        height, width, inputs, multiplier = shape
+        return (inputs, multiplier, height, width)
+
+    def apply(self, array: Array) -> Array:
+        height, width, inputs, multiplier = array.shape
+        grouped = array.reshape(height, width, inputs // multiplier, multiplier, multiplier)
+        return grouped.transpose(2, 4, 3, 0, 1).reshape(self.shape(array.shape))
+
+    def inverse(self) -> Ungroup:
+        return Ungroup()
+
+    def __str__(self) -> str:
+        return "depthwise and sum → grouped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ungroup:
+    """What undoes `Regroup`."""
+
+    def shape(self, shape: Shape) -> Shape:
+        outputs, multiplier, height, width = shape
+        return (height, width, outputs, multiplier)
+
+    def apply(self, array: Array) -> Array:
+        outputs, multiplier, height, width = array.shape
+        grouped = array.reshape(outputs // multiplier, multiplier, multiplier, height, width)
+        return grouped.transpose(3, 4, 0, 2, 1).reshape(self.shape(array.shape))
+
+    def inverse(self) -> Regroup:
+        return Regroup()
+
+    def __str__(self) -> str:
+        return "undo depthwise and sum → grouped"
+
+
 COMPUTED = (Square, OutsideRoot)
 """The transforms that round: they are compared forwards."""
 

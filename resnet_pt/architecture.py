@@ -113,7 +113,11 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Stem:
     """From the picture to the first block. `rescaling` is (scale, offset) of a Rescaling layer,
-    `data_norm` a norm of the picture itself (MXNet's `bn_data`)."""
+    `data_norm` a norm of the picture itself (MXNet's `bn_data`).
+
+    `deep` are the convolutions before the last one, `conv`, each with its norm and an activation
+    behind: ResNet-D's three 3x3 in place of one 7x7.
+    """
 
     conv: Conv
     norm: Norm | None
@@ -121,6 +125,17 @@ class Stem:
     pool: Pool | None = Pool()
     data_norm: Norm | None = None
     rescaling: tuple[float, float] | None = None
+    deep: tuple[tuple[Conv, Norm], ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module of `conv`: `conv1`, or its last member (timm's names of a deep stem)."""
+        return f"conv1.{3 * len(self.deep)}" if self.deep else "conv1"
+
+    @property
+    def first(self) -> Conv:
+        """The convolution that reads the picture."""
+        return self.deep[0][0] if self.deep else self.conv
 
 
 ACTIVATIONS = frozenset(
@@ -194,7 +209,7 @@ class Architecture:
 
     @property
     def in_channels(self) -> int:
-        return self.stem.conv.in_channels
+        return self.stem.first.in_channels
 
     @property
     def features(self) -> int:

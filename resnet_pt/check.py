@@ -21,9 +21,13 @@ def _network(architecture: Architecture) -> Problems:
     stem = architecture.stem
     if architecture.activation not in ACTIVATIONS:
         yield f"activation {architecture.activation!r} is not known"
-    if stem.data_norm:
-        yield from _norm("bn_data", stem.data_norm, stem.conv.in_channels)
-    yield from _conv("conv1", stem.conv, stem.conv.in_channels)
+    channels = stem.first.in_channels
+    yield from _norm("bn_data", stem.data_norm, channels)
+    for number, (conv, norm) in enumerate(stem.deep):
+        yield from _conv(f"conv1.{3 * number}", conv, channels)
+        yield from _norm(f"conv1.{3 * number + 1}", norm, conv.out_channels)
+        channels = conv.out_channels
+    yield from _conv(stem.module, stem.conv, channels)
     channels = stem.conv.out_channels
     yield from _norm("bn1", stem.norm, channels)
     yield from _pool("maxpool", stem.pool)

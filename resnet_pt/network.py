@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnet_pt import layers
-from resnet_pt.architecture import FORMAT, Architecture, Block, HeadLayer, Shortcut
+from resnet_pt.architecture import FORMAT, Architecture, Block, HeadLayer, Shortcut, Stem
 from resnet_pt.factory import resnet
 from resnet_pt.tensors import module_name
 
@@ -78,6 +78,16 @@ class BasicBlock(ResidualBlock):
 
 
 BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
+
+
+def _stem(stem: Stem, activation: str) -> nn.Module:
+    """One convolution, or a deep stem: convolution, norm and activation, up to the last."""
+    modules: list[nn.Module] = []
+    for conv, norm in stem.deep:
+        modules += [layers.convolution(conv), layers.normalisation(norm)]
+        modules.append(layers.activation(activation))
+    last = layers.convolution(stem.conv)
+    return nn.Sequential(*modules, last) if modules else last
 
 
 def _shortcut(shortcut: Shortcut) -> nn.Sequential:
@@ -153,7 +163,7 @@ class ResNet(nn.Module):
             self.rescaling = layers.Rescaling(*stem.rescaling)
         if stem.data_norm:
             self.bn_data = layers.normalisation(stem.data_norm)
-        self.conv1 = layers.convolution(stem.conv)
+        self.conv1 = _stem(stem, self.architecture.activation)
         if stem.norm:
             self.bn1 = layers.normalisation(stem.norm)
         self.relu = layers.activation(self.architecture.activation)

@@ -79,7 +79,10 @@ def parts(architecture: Architecture) -> Iterator[Part]:
     stem = architecture.stem
     if stem.data_norm:
         yield from _norm("bn_data", stem.data_norm)
-    yield _conv("conv1", stem.conv)
+    for number, (conv, norm) in enumerate(stem.deep):
+        yield _conv(f"conv1.{3 * number}", conv)
+        yield from _norm(f"conv1.{3 * number + 1}", norm)
+    yield _conv(stem.module, stem.conv)
     if stem.norm:
         yield from _norm("bn1", stem.norm)
     for number, stage in enumerate(architecture.stages, start=1):

@@ -10,7 +10,8 @@ from converter.errors import MismatchError
 from converter.from_names import match_dialect, structure_from_names
 from converter.structure import Shapes
 
-DIALECTS = [module.DIALECT for module in modules("converter.dialects")]
+ALL = [module.DIALECT for module in modules("converter.dialects")]
+DIALECTS = [dialect for dialect in ALL if dialect.rows]
 each = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 WHOLE = [path for path in RECORDED if is_whole_model(path)]
 
@@ -19,7 +20,7 @@ WHOLE = [path for path in RECORDED if is_whole_model(path)]
 def test_a_name_means_one_module(dialect):
     table = dialect.modules()
 
-    assert list(table.values()).count("conv1") == 1
+    assert list(table.values()).count(dialect.stem) == 1
     assert {"layer1.0.conv1", "layer4.2.conv2", "layer2.0.downsample.0"} <= set(table.values())
 
 
@@ -34,7 +35,16 @@ def test_every_row_is_found_and_no_other_name(dialect):
 
 
 def test_names_differ():
-    assert len({dialect.name for dialect in DIALECTS}) == len(DIALECTS)
+    assert len({dialect.name for dialect in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
+def test_a_dialect_has_names_or_an_order(dialect):
+    assert dialect.rows or dialect.orders
+    for order in (*dialect.orders, *dialect.first_order):
+        assert len(set(order)) == len(order)
+        assert {"conv1", "conv2", "downsample.0"} <= set(order)
+    assert not dialect.first_order or len(dialect.first_order) == len(dialect.orders)
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)

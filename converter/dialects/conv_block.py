@@ -2,6 +2,13 @@
 
 from converter.dialect import Defaults, Dialect, Row
 
+SHORTCUT_FIRST = (
+    *("conv1", "bn1", "conv2", "bn2"),
+    *("downsample.0", "conv3", "downsample.1", "bn3"),
+)
+SHORTCUT_FIRST_BASIC = ("conv1", "bn1", "downsample.0", "conv2", "downsample.1", "bn2")
+"""A sum of (shortcut, block): the shortcut's layers stand before the block's last."""
+
 DIALECT = Dialect(
     name="conv-block",
     summary="conv1_conv, conv1_bn, conv2_block1_1_conv, conv2_block1_1_bn, …, predictions",
@@ -19,4 +26,6 @@ DIALECT = Dialect(
         Row("conv{stage}_block{number}_0_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1.001e-5, pool="zero", ending="global", preprocessing="caffe"),
+    bias=True,
+    orders=(SHORTCUT_FIRST,),
 )

@@ -28,4 +28,6 @@ DIALECT = Dialect(
         preprocessing="tf",
     ),
     required=("norm", "layer1.0.bn1"),
+    orders=(("bn1", "conv1", "bn2", "conv2", "bn3", "downsample.0", "conv3"),),
+    bias=True,
 )

@@ -2,6 +2,13 @@
 
 from converter.dialect import Defaults, Dialect, Row
 
+MAIN_FIRST = (
+    *("conv1", "bn1", "conv2", "bn2"),
+    *("conv3", "downsample.0", "bn3", "downsample.1"),
+)
+MAIN_FIRST_BASIC = ("conv1", "bn1", "conv2", "downsample.0", "bn2", "downsample.1")
+"""A sum of (block, shortcut): the block's last layer stands before the shortcut's."""
+
 DIALECT = Dialect(
     name="res-branch",
     summary="conv1, bn_conv1, res2a_branch2a, bn2a_branch2a, …, fc1000",
@@ -20,4 +27,5 @@ DIALECT = Dialect(
     ),
     defaults=Defaults(eps=1e-3, pool="valid", ending="avg_pool", preprocessing="caffe"),
     bias=True,
+    orders=(MAIN_FIRST, MAIN_FIRST_BASIC),
 )

@@ -25,7 +25,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def main(folder: Path) -> None:
-    job = json.loads((folder / "job.json").read_text())
+    job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
     pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
     for dtype in job["dtypes"]:
         model = load(job, dtype) if job["kind"] == "load" else build(job, dtype)
@@ -37,7 +37,10 @@ def load(job: Mapping[str, Any], dtype: str) -> Any:
     """The whole model in a file, by Keras itself; in float64 its layers are made anew."""
     import keras
 
-    model = keras.models.load_model(job["source"], compile=False, safe_mode=True)
+    path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
+    if not path.exists():
+        path.symlink_to(job["source"])
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
     if dtype == "float32":
         return model
     text = json.dumps(model.get_config()).replace('"float32"', f'"{dtype}"')
@@ -64,9 +67,22 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
         }
     for layer in model.layers:
         if layer.weights:
-            values = [arrays[layer.name, variable.name] for variable in layer.weights]
+            values = [stored(arrays, layer.name, variable.name) for variable in layer.weights]
             layer.set_weights([correlating(value, job["layout"]) for value in values])
     return model
+
+
+def stored(arrays: Mapping[tuple[str, str], Any], layer: str, parameter: str) -> Any:
+    """A parameter's array; a grouped kernel may be stored as a depthwise one, whose outputs are
+    summed by group (keras-applications' ResNeXt): every group is copied to its place."""
+    if parameter != "kernel" or (layer, "kernel") in arrays:
+        return arrays[layer, parameter]
+    depthwise = arrays[layer, "depthwise_kernel"]
+    height, width, channels, multiplier = depthwise.shape
+    kernel = np.empty((height, width, multiplier, channels), depthwise.dtype)
+    for start in range(0, channels, multiplier):
+        kernel[..., start : start + multiplier] = depthwise[:, :, start : start + multiplier]
+    return kernel
 
 
 def correlating(array: Any, layout: Mapping[str, Any]) -> Any:

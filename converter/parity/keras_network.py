@@ -40,7 +40,10 @@ class _Network:
         if stem.rescaling:
             x = layers.Rescaling(*stem.rescaling)(x)
         x = self.norm(x, stem.data_norm, "bn_data")
-        x = self.conv(x, stem.conv, "conv1")
+        for number, (conv, norm) in enumerate(stem.deep):
+            x = self.conv(x, conv, f"conv1.{3 * number}")
+            x = self.act(self.norm(x, norm, f"conv1.{3 * number + 1}"))
+        x = self.conv(x, stem.conv, stem.module)
         x = self.norm(x, stem.norm, "bn1")
         x = self.act(x) if stem.activation else x
         x = self.pool(x, stem.pool) if stem.pool else x

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,7 @@ def _job(
     return {
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
+        "suffix": ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5",
         "architecture": architecture.to_dict(),
         "layers": dict(network.structure.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},

@@ -52,9 +52,30 @@ def has_group(parent: Any, name: str) -> bool:
 
 
 def read(found: Any) -> Array:
-    """The values of a checked dataset, in the machine's byte order."""
+    """The values of a checked dataset, in the machine's byte order.
+
+    bfloat16, which numpy lacks, becomes float32: its bits are the upper half of one.
+    """
     array = np.asarray(found[()])
+    if _is_bfloat16(found):
+        return (array.view("<u2").astype(np.uint32) << 16).view(np.float32)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def float_type(found: Any, name: str) -> str:
+    """The dtype of a dataset of floating-point numbers, or MismatchError."""
+    if _is_bfloat16(found):
+        return "bfloat16"
+    if found.dtype.kind != "f" or found.dtype.itemsize > 8:
+        raise MismatchError(f"{name} holds {found.dtype}, not floating-point numbers")
+    return str(found.dtype.newbyteorder("="))
+
+
+def _is_bfloat16(found: Any) -> bool:
+    """Keras 3 keeps bfloat16 as opaque pairs of bytes, and says so in an attribute."""
+    return (
+        found.dtype.kind == "V" and found.dtype.itemsize == 2 and text(found, "dtype") == "bfloat16"
+    )
 
 
 def _walk(parent: Any, path: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
 from converter.readers import _hdf5
 
+FORMAT = "hdf5"
 WEIGHTS = "model_weights"
 
 
@@ -24,7 +26,7 @@ def recognises(file: Any) -> bool:
     return _hdf5.has_names(file, "layer_names") or _hdf5.has_group(file, WEIGHTS)
 
 
-def read(file: Any, path: Path) -> Checkpoint:
+def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
     """Everything but the arrays; they are read from `file` when asked for."""
     whole = not _hdf5.has_names(file, "layer_names")
     root = _hdf5.group(file, WEIGHTS) if whole else file
@@ -85,15 +87,9 @@ def _of_group(root: Any, layer: str, prefix: str, datasets: dict[str, Any]) -> I
             parameter=PARAMETERS.get(spelling, spelling),
             path=path,
             shape=tuple(found.shape),
-            dtype=_dtype(found, f"{layer}/{name}"),
+            dtype=_hdf5.float_type(found, f"{layer}/{name}"),
             spelling=name.rpartition("/")[2],
         )
-
-
-def _dtype(found: Any, name: str) -> str:
-    if found.dtype.kind != "f":
-        raise MismatchError(f"{name} holds {found.dtype}, not floating-point numbers")
-    return str(found.dtype.newbyteorder("="))
 
 
 def _spelling(name: str) -> str:

@@ -1,0 +1,22 @@
+"""keras-contrib's ResNet: raghakot's, with a norm in the shortcuts; one layer is named."""
+
+from converter.dialect import Defaults, Dialect
+
+DIALECT = Dialect(
+    name="keras-contrib",
+    summary="conv2d_1, batch_normalization_1, res0a_branch2a, …; norms before convolutions",
+    source="keras-contrib 3fc5ef7 applications/resnet.py",
+    rows=(),
+    orders=(
+        ("bn1", "conv1", "bn2", "conv2", "bn3", "downsample.0", "downsample.1", "conv3"),
+        ("bn1", "conv1", "bn2", "downsample.0", "downsample.1", "conv2"),
+    ),
+    first_order=(
+        ("conv1", "bn2", "conv2", "downsample.0", "bn3", "downsample.1", "conv3"),
+        ("conv1", "bn2", "downsample.0", "downsample.1", "conv2"),
+    ),
+    stem_kernel=7,
+    is_past=True,
+    required=("bn1", "norm"),
+    defaults=Defaults(eps=1e-3, stem="same", pool="same", preactivation=True),
+)
