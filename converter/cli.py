@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,14 +129,19 @@ def convert_weights(
     """Convert the Keras ResNet in SOURCE to PyTorch in TARGET, and prove that it is the same.
 
     SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors. Nothing is
-    written unless the proof holds.
+    written unless the proof holds. Of two folders, every Keras file in SOURCE is converted into
+    TARGET.
 
     \b
     Examples:
         convert-weights resnet50_weights.h5 out.pth
         convert-weights resnet50_weights.h5 --dry-run
         convert-weights resnet50_weights.h5 out.safetensors --no-parity
+        convert-weights models/ converted/
     """
+    if source.is_dir():
+        given = {"--report": report, "--dry-run": dry_run}
+        return convert_all(source, target, given, options)
     from converter.conversion import convert
     from converter.text import plan_lines, progress, summary
 
@@ -157,6 +162,27 @@ def convert_weights(
         click.echo("\n".join(plan_lines(done)))
     click.echo(summary(done), err=True)
     return 0
+
+
+def convert_all(
+    source: Path, target: Path | None, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> int:
+    """A folder: a line for each file, and the worst exit code."""
+    from converter.folder import convert_folder, keras_files
+    from converter.text import folder_progress, outcome_line
+
+    of_one_file = {**given, "--against": options["against"]}
+    of_one_file["--expect-sha256"] = options["expect_sha256"]
+    wrong = [name for name, value in of_one_file.items() if value]
+    if target is None or wrong:
+        what = f"{wrong[0]} is for a single file" if wrong else "a folder needs a folder as TARGET"
+        raise UsageError(f"{source} is a folder: {what}")
+    worst = 0
+    with folder_progress(len(keras_files(source))) as (tell, done):
+        for outcome in convert_folder(source, target, progress=tell, **options):
+            done(outcome_line(outcome))
+            worst = max(worst, outcome.exit_code)
+    return worst
 
 
 def check_report(report: Path, *others: Path | None) -> None:

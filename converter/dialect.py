@@ -89,7 +89,8 @@ class Dialect:
     bias: bool | None = None
     """Whether the stem's convolution has a bias, where that tells it from another naming."""
     left_out: tuple[str, ...] = ()
-    """Layers that are no part of the network, by exact name (a detector's other parts)."""
+    """Layers that are no part of the network, by exact name (a detector's other parts); a file of
+    this naming has some of them."""
 
     @property
     def stem(self) -> str:

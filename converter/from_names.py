@@ -78,6 +78,7 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     required = (dialect.stem, *dialect.required)
     misfits += [f"missing: {name}" for name in _missing(modules, table, required)]
     misfits += _bias_misfit(checkpoint, dialect, modules)
+    misfits += ["none of the layers beside it"] if dialect.left_out and not left_out else []
     misfits += [f"unknown: {name}" for name in unknown]
     if not any(module.startswith("layer") for module in modules):
         modules = {}

@@ -39,7 +39,7 @@ def is_auto_named(checkpoint: Checkpoint) -> bool:
 def match_order(checkpoint: Checkpoint, shapes: Shapes, dialects: Iterable[Dialect]) -> list[Match]:
     """The dialects whose order a file's layers follow, each with its reading."""
     layers = _Layers.of(checkpoint, shapes)
-    found = []
+    found: list[Match] = []
     for dialect in dialects:
         found += _readings(layers, dialect)
     return found

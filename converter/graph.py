@@ -189,6 +189,18 @@ def parse_graph(config: Config) -> Graph:
         ) from error
 
 
+def epsilons(config: Any) -> dict[str, float]:
+    """`{layer: epsilon}` of every batch norm in a configuration, those of nested models too."""
+    found: dict[str, float] = {}
+    for layer in model_layers(config):
+        inner = layer.get("config")
+        if is_model(layer):
+            found |= epsilons(layer)
+        elif isinstance(inner, dict) and isinstance(inner.get("epsilon"), float):
+            found[layer_name(layer)] = inner["epsilon"]
+    return found
+
+
 MODELS = ("Model", "Functional", "Sequential")
 
 

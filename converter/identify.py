@@ -18,7 +18,7 @@ from converter.errors import MismatchError, UsageError
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
-from converter.graph import parse_graph
+from converter.graph import epsilons, parse_graph
 from converter.head_names import auto_name
 from converter.options import Options
 from converter.recognise import recognise
@@ -29,7 +29,7 @@ from resnet_pt.architecture import Architecture, HeadLayer, Norm
 DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
     ((1, 2, 0), 1e-3),
     ((1, 0, 8), 1e-5),
-    ((0, 0, 0), 1e-6),
+    ((0,), 1e-6),
 )
 """BatchNormalization's default epsilon since each Keras version (keras 2a0b112d08 for 1.2.0)."""
 
@@ -69,7 +69,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     layout, kernel_facts = _kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
     dialects = [module.DIALECT for module in modules("converter.dialects")]
-    if checkpoint.config is None:
+    if checkpoint.config is None or _is_part(checkpoint, dialects):
         reading = _read_names(checkpoint, shapes, theano, _named(dialects, options.network))
     else:
         reading = _read_config(checkpoint, shapes, theano, dialects)
@@ -112,28 +112,31 @@ FUSED_MINIMUM = 1.001e-5
 
 
 def _raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
-    """The epsilons that were really used: Keras 2.2 to 2.x on TensorFlow normalised maps with the
-    fused kernel (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); Keras 3 does not."""
+    return f.map_norms(architecture, lambda norm: _raised(checkpoint, norm))
+
+
+def _raised(checkpoint: Checkpoint, norm: Norm) -> Norm:
+    """A norm with the epsilon that was really used: Keras 2.2 to 2.x on TensorFlow normalised maps
+    with the fused kernel (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); Keras 3 does not."""
     version = checkpoint.version()
     if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
-        return architecture
+        return norm
+    return replace(norm, eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
 
-    def raised(norm: Norm) -> Norm:
-        return replace(norm, eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
 
-    return f.map_norms(architecture, raised)
+def _why(is_raised: bool) -> str:
+    """The reason of an epsilon from a configuration."""
+    if is_raised:
+        return "as written, but not below 1.001e-5: TensorFlow's fused kernel raised it"
+    return "the epsilon of every BatchNormalization"
 
 
 def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
-    epsilon = "the epsilon of every BatchNormalization"
-    if is_raised:
-        epsilon = "as written, but not below 1.001e-5: TensorFlow's fused kernel raised it"
-
     def fact(name: str, value: str, what: str) -> Fact:
         return Fact(name, value, Evidence.MODEL_CONFIG, what)
 
     return (
-        fact("epsilon", f.describe_eps(architecture), epsilon),
+        fact("epsilon", f.describe_eps(architecture), _why(is_raised)),
         fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
         fact("pool", f.describe_pool(architecture), "the pool after the stem"),
         fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),
@@ -178,6 +181,18 @@ def _read_names(
     structure, facts = _decide(checkpoint, match, structure, theano)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     return _Reading(structure, (*naming, *facts), match.dialect.name, left_out=left_out)
+
+
+def _is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
+    """Whether a whole model is a detector around a network that is known by its names."""
+    detectors = [one for one in dialects if one.left_out]
+    if not any(layer in one.left_out for one in detectors for layer in checkpoint.of_layer()):
+        return False
+    try:
+        match_dialect(checkpoint, detectors)
+    except MismatchError:
+        return False
+    return True
 
 
 def _named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]:
@@ -354,7 +369,7 @@ TIMELINE: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((2, 2, 3), "pad", "zero"),
     ((2, 1, 5), "pad", "valid"),
     ((2, 0, 7), "same", "valid"),
-    ((0, 0, 0), "pad", "valid"),
+    ((0,), "pad", "valid"),
 )
 """(since this Keras version, stem, pool) of `keras.applications.resnet50`: keras c5ff4c967e,
 c2a8450279; keras-applications 36436f6."""
@@ -371,7 +386,25 @@ def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | 
     return None
 
 
+def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:
+    """The one epsilon that the configuration of a detector has for its network's norms."""
+    if checkpoint.config is None:
+        return None
+    try:
+        written = epsilons(checkpoint.config)
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    found = {written[layer] for layer in match.modules.values() if layer in written}
+    return found.pop() if len(found) == 1 else None
+
+
 def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
+    written = _written_epsilon(checkpoint, match)
+    if written is not None:
+        raised = _raised(checkpoint, Norm(1, written)).eps
+        return raised, Fact(
+            "epsilon", f.eps_text(raised), Evidence.MODEL_CONFIG, _why(written != raised)
+        )
     eps = match.dialect.defaults.eps
     version = checkpoint.version()
     if eps == 1e-3 and version is not None:
@@ -410,6 +443,11 @@ def _backend(checkpoint: Checkpoint) -> tuple[bool, Fact]:
         theano = checkpoint.backend == "theano"
         return theano, Fact("backend", checkpoint.backend, Evidence.ATTRIBUTES, reason)
     spellings = {weight.spelling for weight in checkpoint.weights}
+    if checkpoint.version() == (0,):
+        return True, Fact("backend", "theano", Evidence.DEFAULT, "Keras 0.x's default")
+    if all(spelling.isdigit() for spelling in spellings):
+        reason = "kernels are the same on every backend in this container"
+        return False, Fact("backend", "any", Evidence.ATTRIBUTES, reason)
     keras_1 = any(
         weight.spelling.partition(":")[0].endswith("_W") or "_W_" in weight.spelling
         for weight in checkpoint.weights

@@ -140,9 +140,7 @@ class _Recogniser:
             input_size=self.input_size(),
         )
         self.check_all_placed()
-        return Structure(
-            architecture, self.named(architecture), self.outputs, tuple(self.summed)
-        )
+        return Structure(architecture, self.named(architecture), self.outputs, tuple(self.summed))
 
     # ---- splitting the graph at its sums
 

@@ -12,6 +12,7 @@ from converter.facts import Fact
 
 if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
+    from converter.folder import Outcome
     from converter.identify import Network
     from converter.parity.prove import Parity
     from converter.parity.settle import Trial
@@ -28,6 +29,39 @@ def progress() -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("opening") as status:
         yield lambda message: status.update(message)
+
+
+@contextmanager
+def folder_progress(
+    total: int,
+) -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+    """(tell, done): the stage at hand, and a line that stays for each finished file, beside a bar
+    where somebody watches."""
+    if not sys.stderr.isatty():
+        yield lambda message: None, lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("opening", total=total)
+
+        def done(line: str) -> None:
+            bar.console.print(line, markup=False, highlight=False)
+            bar.advance(task)
+
+        yield lambda message: bar.update(task, description=message), done
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """`a.h5 → out/a.pth: equal`, or the reason why not, in one line."""
+    name = printable(outcome.source.name)
+    if outcome.error is None:
+        assert outcome.report is not None
+        parity = outcome.report.parity
+        reason = f" ({parity.reason})" if parity.verdict == "not compared" else ""
+        return f"{name} → {printable(str(outcome.target))}: {parity.verdict}{reason}"
+    return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}"
 
 
 def summary(report: Report) -> str:

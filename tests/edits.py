@@ -16,13 +16,18 @@ from converter.cli import convert_weights
 
 
 def edited(
-    path: Path, folder: Path, change: Callable[[Any], object], *, alone: bool = False
+    path: Path,
+    folder: Path,
+    change: Callable[[Any], object],
+    *,
+    alone: bool = False,
+    name: str | None = None,
 ) -> Path:
     """A copy of a whole model (or its weights `alone`) after `change` of the open file."""
     target = weights_only(path, folder) if alone else copy(path, folder)
     with h5py.File(target, "a") as file:
         change(file)
-    return target
+    return target.rename(folder / name) if name else target
 
 
 def reconfigured(path: Path, folder: Path, change: Callable[[Any], object]) -> Path:

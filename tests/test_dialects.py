@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from helpers import RECORDED, is_whole_model, opened
+from edits import edited, run
+from helpers import RECORDED, as_text, fixture, is_whole_model, opened
 
 from converter.discover import modules
 from converter.errors import MismatchError
@@ -82,30 +83,29 @@ def test_a_dialect_that_contradicts_itself_is_refused():
         broken.modules()
 
 
-def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_path, monkeypatch):
+def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_path):
     """A detector's other parts: named in the table, or the file is refused."""
-    from dataclasses import replace
-    from types import SimpleNamespace
+    path = fixture("keras-2.2.4-tensorflow")
+    beside = edited(path, tmp_path, with_layer("fpn_p4"), alone=True, name="detector.h5")
+    unknown = edited(path, tmp_path, with_layer("fpn_p9"), alone=True, name="unknown.h5")
 
-    import h5py
-    from edits import run
-    from helpers import as_text, fixture, weights_only
-
-    from converter.dialects.res_branch import DIALECT as RES_BRANCH
-
-    alone = weights_only(fixture("keras-2.2.4-tensorflow"), tmp_path)
-    with h5py.File(alone, "a") as file:
-        file.copy("res4d_branch2b", "fpn_p4")
-        names = [as_text(name) for name in file.attrs["layer_names"]]
-        file.attrs["layer_names"] = [*names[:-1], "fpn_p4", names[-1]]
-    refused = run(alone, tmp_path / "out.pth", "--no-parity")
-
-    detector = SimpleNamespace(DIALECT=replace(RES_BRANCH, name="detector", left_out=("fpn_p4",)))
-    monkeypatch.setattr("converter.identify.modules", lambda package: [detector])
-    result = run(alone, tmp_path / "out.pth", "--no-parity")
+    refused = run(unknown, tmp_path / "out.pth", "--no-parity")
+    result = run(beside, tmp_path / "out.pth", "--no-parity")
 
     assert refused.exit_code == 5
-    assert "unknown: fpn_p4" in refused.stderr
+    assert "unknown: fpn_p9" in refused.stderr
     assert result.exit_code == 0, result.output
+    assert "naming    mask-rcnn" in result.stderr
     assert "left out  fpn_p4: no part of the network" in result.stderr
     assert "mapped    320 of 322 weights" in result.stderr
+
+
+def with_layer(name):
+    """Add a convolution of another name, before the last layer."""
+
+    def change(file):
+        file.copy("res4d_branch2b", name)
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [*names[:-1], name, names[-1]]
+
+    return change

@@ -80,6 +80,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 cannot load a model of Keras 1")
     if network.theano:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
+    if network.left_out:
+        return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
     if any(is_changed(fact) for fact in network.facts):

@@ -1,0 +1,97 @@
+"""A folder in, a folder out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from edits import run
+from helpers import copy, fixture
+
+from converter.conversion import convert
+from converter.errors import SourceError
+from converter.folder import convert_folder, keras_files
+from resnet_pt import load
+
+PATH = fixture("keras-2.2.4-tensorflow")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "models"
+    made.mkdir()
+    copy(PATH, made, "good.h5")
+    copy(PATH, made, "without_suffix")
+    (made / "cut.h5").write_bytes(PATH.read_bytes()[:5000])
+    (made / "notes.txt").write_text("not a model")
+    return made
+
+
+def test_every_file_has_its_line_and_the_worst_code_counts(folder, tmp_path):
+    result = run(folder, tmp_path / "out", "--no-parity")
+
+    assert result.exit_code == 3
+    lines = result.stderr.splitlines()
+    assert [line.split(":")[0].split(" ")[0] for line in lines] == [
+        "cut.h5",
+        "good.h5",
+        "without_suffix",
+    ]
+    assert "refused (3)" in lines[0]
+    assert "not compared" in lines[1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "good.pth",
+        "without_suffix.pth",
+    ]
+
+
+def test_the_files_are_what_they_would_be_one_by_one(folder, tmp_path):
+    alone = convert(folder / "good.h5", tmp_path / "alone.pth", parity=False)
+
+    outcomes = {
+        one.source.name: one for one in convert_folder(folder, tmp_path / "out", parity=False)
+    }
+
+    assert outcomes["good.h5"].report.target_sha256 == alone.target_sha256
+    assert load(outcomes["good.h5"].target).architecture == alone.network.architecture
+
+
+def test_two_files_of_one_stem_do_not_share_a_target(tmp_path):
+    made = tmp_path / "models"
+    made.mkdir()
+    copy(PATH, made, "a.h5")
+    copy(PATH, made, "a.hdf5")
+
+    outcomes = list(convert_folder(made, tmp_path / "out", parity=False))
+
+    assert [one.target.name for one in outcomes] == ["a.h5.pth", "a.hdf5.pth"]
+
+
+def test_shards_count_as_their_list(tmp_path):
+    (tmp_path / "x.weights.json").write_text(
+        json.dumps({"weight_map": {"/layers/conv2d/vars": ["x_00000.weights.h5"]}})
+    )
+    (tmp_path / "x_00000.weights.h5").write_bytes(b"")
+
+    assert [path.name for path in keras_files(tmp_path)] == ["x.weights.json"]
+
+
+def test_a_folder_without_models_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="holds no Keras files"):
+        list(convert_folder(tmp_path, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    "options", [["--dry-run"], ["--report", "r.json"], ["--expect-sha256", "00"]]
+)
+def test_options_of_one_file_are_refused(options, folder, tmp_path):
+    result = run(folder, tmp_path / "out", *options)
+
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_needs_a_folder(folder, tmp_path):
+    assert run(folder).exit_code == 2
+    (tmp_path / "file").write_text("")
+    assert run(folder, tmp_path / "file").exit_code == 7
