@@ -62,6 +62,7 @@ class Checkpoint:
 
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
     a weights-only file does not say otherwise. `config` is the `model_config` of a whole model.
+    `notes` is what is to be said about how the file was read.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class Checkpoint:
     backend: str | None = None
     config: Mapping[str, Any] | None = None
     sha256: str = ""
+    notes: tuple[str, ...] = ()
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:
         """`{layer: {parameter: weight}}`."""

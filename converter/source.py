@@ -8,8 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import h5py
+from typing import Any
 
 from converter.checkpoint import Checkpoint
 from converter.discover import modules
@@ -28,8 +27,11 @@ LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
 
 
 @contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+def read_here(path: Path) -> Iterator[Checkpoint]:
     """The checkpoint in the file at `path`, readable while the context lasts.
+
+    It is parsed in this process, which a damaged file can hang or crash: `converter.isolation`
+    runs this in another one.
 
     Raises SourceError for what is no Keras file, UnsafeError for what is dangerous to read and
     MismatchError for arrays that no network has.
@@ -64,7 +66,9 @@ def _kind(mode: int) -> str:
 
 
 @contextmanager
-def _hdf5(path: Path) -> Iterator[h5py.File]:
+def _hdf5(path: Path) -> Iterator[Any]:
+    import h5py  # here: who only asks for a checksum needs none
+
     try:
         file = h5py.File(path, "r")
     except OSError as error:
