@@ -62,7 +62,8 @@ class Checkpoint:
 
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
     a weights-only file does not say otherwise. `config` is the `model_config` of a whole model,
-    `parts` are the files that `path` is only the list of.
+    `parts` are the names of the files beside `path` that it is only the list of, `notes` is what
+    is to be said about how the file was read.
 
     Where the container is not `is_ordered`, layers are in order within their class alone; where
     it is not `is_named`, their names are classes with a number (`conv2d_3`).
@@ -76,10 +77,16 @@ class Checkpoint:
     keras_version: str | None = None
     backend: str | None = None
     config: Mapping[str, Any] | None = None
-    parts: tuple[Path, ...] = ()
+    parts: tuple[str, ...] = ()
     is_ordered: bool = True
     is_named: bool = True
     sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file itself, and those beside it that hold its arrays."""
+        return (self.path, *(self.path.parent / Path(name).name for name in self.parts))
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:
         """`{layer: {parameter: weight}}`."""

@@ -142,13 +142,16 @@ def convert_weights(
     if source.is_dir():
         given = {"--report": report, "--dry-run": dry_run}
         return convert_all(source, target, given, options)
-    from converter.conversion import convert
-    from converter.text import plan_lines, progress, summary
-
     if target is None and not dry_run:
         raise click.UsageError("Missing argument 'TARGET'.")
     if report:
         check_report(report, source, target, options["against"])
+    from converter.isolation.process import start_early
+
+    start_early()
+    from converter.conversion import convert
+    from converter.text import plan_lines, progress, summary
+
     try:
         with progress() as tell:
             done = convert(source, target, dry_run=dry_run, progress=tell, **options)
@@ -223,10 +226,13 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
     Example:
         inspect-weights resnet50_weights.h5
     """
+    from converter.isolation.process import start_early
+
+    start_early()
     from converter.identify import identify
+    from converter.isolation.reader import open_checkpoint
     from converter.options import Options
     from converter.report import finite, inspection
-    from converter.source import open_checkpoint
     from converter.text import inspection_lines
 
     with open_checkpoint(file) as checkpoint:

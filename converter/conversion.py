@@ -15,6 +15,7 @@ from converter.checkpoint import Array, Checkpoint
 from converter.discover import modules
 from converter.errors import ParityError, SourceError, UsageError
 from converter.identify import Network, identify
+from converter.isolation.reader import open_checkpoint
 from converter.options import Options
 from converter.parity.prove import Parity, prove_logits, prove_tensors
 from converter.parity.recording import read_record, why_not_comparable
@@ -23,7 +24,7 @@ from converter.plan import make_plan
 from converter.publish import check_target, draft
 from converter.report import Report
 from converter.sanity import check_sanity
-from converter.source import open_checkpoint, sha256
+from converter.source import sha256
 from resnet_pt.architecture import FORMAT
 from resnet_pt.digest import digest
 
@@ -45,7 +46,7 @@ def convert(
     source, started = Path(source), time.perf_counter()
     trials: tuple[Trial, ...] = ()
     with open_checkpoint(source) as opened, ThreadPoolExecutor(2) as background:
-        hashing = background.submit(sha256, source, *opened.parts)
+        hashing = background.submit(sha256, *opened.files)
         network = identify(opened, settings)
         plan = make_plan(opened, network)
         if settings.dry_run or target is None:

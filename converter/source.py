@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from converter.checkpoint import Checkpoint
 from converter.discover import modules
 from converter.errors import SourceError, UnsafeError
@@ -31,8 +29,11 @@ LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
 
 
 @contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+def read_here(path: Path) -> Iterator[Checkpoint]:
     """The checkpoint in the file at `path`, readable while the context lasts.
+
+    It is parsed in this process, which a damaged file can hang or crash: `converter.isolation`
+    runs this in another one.
 
     Raises SourceError for what is no Keras file, UnsafeError for what is dangerous to read and
     MismatchError for arrays that no network has.
@@ -97,7 +98,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise _unreadable(path, error) from error
 
 
-def _open_hdf5(path: Path, keep: ExitStack) -> h5py.File:
+def _open_hdf5(path: Path, keep: ExitStack) -> Any:
+    import h5py  # here: who only asks for a checksum needs none
+
     with _readable(path):
         return keep.enter_context(h5py.File(path, "r"))
 

@@ -192,7 +192,7 @@ def test_a_dry_run_lists_every_tensor_and_reads_no_array(tmp_path, monkeypatch):
     def never(*arguments):
         raise AssertionError("an array was read")
 
-    monkeypatch.setattr("converter.readers._hdf5.read", never)
+    monkeypatch.setattr("converter.isolation.reader.Reader.arrays", never)
 
     result = run(PATH, tmp_path / "out.pth", "--dry-run")
 

@@ -53,8 +53,8 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     """The bundled definition of the network, filled with the arrays of the file."""
     import keras
 
+    from converter.isolation.reader import open_checkpoint
     from converter.parity.keras_network import keras_network, safe_name
-    from converter.source import open_checkpoint
     from resnet_pt.architecture import Architecture
 
     keras.config.set_floatx(dtype)

@@ -183,7 +183,7 @@ def checkpoint(
     *,
     config: Any = None,
     keras_version: str | None = None,
-    parts: tuple[Path, ...] = (),
+    parts: tuple[str, ...] = (),
 ) -> Checkpoint:
     """The checkpoint of what was found; `config` gives the layers their names."""
     scales: dict[str, bool] = {}

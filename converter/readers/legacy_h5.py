@@ -61,9 +61,12 @@ def _config(file: Any) -> Any:
     if len(written) > _hdf5.MAX_CONFIG:
         raise UnsafeError(f"a model_config of {len(written):,} characters is over the limit")
     try:
-        return json.loads(written)
+        config = json.loads(written)
     except (ValueError, RecursionError) as error:
         raise SourceError("the model_config is not valid JSON", [str(error)[:200]]) from error
+    if not isinstance(config, dict):
+        raise SourceError("the model_config is not a configuration", [written[:100]])
+    return config
 
 
 def _of_group(root: Any, layer: str, prefix: str, datasets: dict[str, Any]) -> Iterator[Weight]:

@@ -13,7 +13,7 @@ from converter.errors import SourceError, UnsafeError
 from converter.readers import _variables
 
 FORMAT = "json"
-MAX_SHARDS = 4_096
+MAX_SHARDS = 200
 
 
 def recognises(content: Any) -> bool:
@@ -23,8 +23,8 @@ def recognises(content: Any) -> bool:
 
 def read(content: Any, path: Path, keep: ExitStack) -> Checkpoint:
     """Everything but the arrays; they are read from the shards when asked for."""
-    shards = [path.parent / name for name in _names(content["weight_map"], path)]
-    files = [keep.enter_context(_opened(shard, path)) for shard in shards]
+    shards = _names(content["weight_map"], path)
+    files = [keep.enter_context(_opened(path.parent / name, path)) for name in shards]
     found = _variables.holders(files)
     return _variables.checkpoint(
         path, f"Keras 3 weights in {len(files)} shards", found, parts=tuple(shards)

@@ -1,0 +1,118 @@
+"""The reader's process: opens one file, says what is in it, and sends the arrays asked for.
+
+Started by `converter.isolation.reader` with numpy and h5py, and neither torch nor Keras. It holds
+itself to limits before it looks at the file: narrow ones while the file is opened, which is where
+damaged HDF5 hangs and grows, then as much as the arrays need that the manifest declares.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint
+from converter.discover import modules
+from converter.errors import ConvertError, MismatchError, SourceError, UnsafeError
+from converter.isolation import wire
+from converter.isolation.limits import Limits, relax, restrict
+from converter.source import read_here
+
+OPENING = Limits(memory=192 * 2**20, seconds=10)
+"""For the manifest: about eight times what a ResNet-152 of a detector takes. Twice the file's size
+is added, for containers that are unpacked in memory."""
+
+READING = Limits(memory=2**30, seconds=600)
+"""For the arrays; three times the largest one is added."""
+
+
+def main() -> None:
+    """Serve the file that the first line names, until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller was interrupted too, and ends this
+    modules("converter.readers")  # imported before files are limited
+    requests, answers = sys.stdin.buffer, cast(io.BufferedWriter, sys.stdout.buffer).raw
+    first = requests.readline()
+    if first:
+        serve(Path(json.loads(first)["path"]), requests, answers)
+
+
+def serve(path: Path, requests: Any, answers: Any) -> None:
+    """Send the manifest, then the arrays of each request; a refusal ends it."""
+    try:
+        size = os.path.getsize(path) if path.is_file() else 0
+        more = replace(OPENING, memory=OPENING.memory + 2 * size)
+        lacking = restrict(more, room=replace(READING, memory=2**40))
+        with failures(path), ExitStack() as stack:
+            checkpoint = stack.enter_context(read_here(path))
+            send(answers, wire.MANIFEST, wire.pack_manifest(noted(checkpoint, lacking)))
+            relax(replace(READING, memory=READING.memory + 3 * largest(checkpoint)))
+            for line in requests:
+                for tag, content in arrays(checkpoint, json.loads(line)):
+                    send(answers, tag, content)
+    except ConvertError as error:
+        cause = "".join(traceback.format_exception(error.__cause__ or error))
+        send(answers, wire.FAILURE, wire.pack_failure(error, cause))
+
+
+@contextmanager
+def failures(path: Path) -> Iterator[None]:
+    """Whatever HDF5 raises on a damaged file (KeyError, OSError, RuntimeError, UnicodeError …) as a
+    refusal."""
+    try:
+        yield
+    except (ConvertError, BrokenPipeError):
+        raise
+    except MemoryError as error:
+        raise UnsafeError(
+            f"{path} needs more memory than a file of its size should",
+            ["reading it was stopped"],
+        ) from error
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        raise SourceError(f"{path} is damaged: it cannot be read", [found[:200]]) from error
+
+
+def noted(checkpoint: Checkpoint, lacking: Sequence[str]) -> Checkpoint:
+    """The checkpoint, with a note of what this platform does not limit."""
+    if not lacking:
+        return checkpoint
+    note = f"read without a limit on {', '.join(lacking)}: this platform has none"
+    return replace(checkpoint, notes=(*checkpoint.notes, note))
+
+
+def largest(checkpoint: Checkpoint) -> int:
+    """Bytes of the largest array, in float64."""
+    return 8 * max((math.prod(weight.shape) for weight in checkpoint.weights), default=0)
+
+
+def arrays(checkpoint: Checkpoint, numbers: Sequence[int]) -> Iterator[tuple[bytes, Array]]:
+    """(tag, array) of each weight that is asked for, in that order."""
+    for weight, array in checkpoint.arrays([checkpoint.weights[number] for number in numbers]):
+        dtype = array.dtype.newbyteorder("<")
+        if wire.tag(dtype.str) not in wire.DTYPES or array.shape != weight.shape:
+            raise MismatchError(f"{weight} holds {array.dtype} {array.shape}: no float16, 32 or 64")
+        yield wire.tag(dtype.str), np.ascontiguousarray(array, dtype)
+
+
+def send(answers: Any, tag: bytes, content: Any) -> None:
+    """One frame, however many writes a pipe needs for it."""
+    view = memoryview(content).cast("B") if len(content) else memoryview(b"")
+    for part in (memoryview(wire.HEADER.pack(tag, len(view))), view):
+        sent = 0
+        while sent < len(part):
+            sent += answers.write(part[sent:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Starting the reader's process. Nothing heavy is imported here, so that it can start first."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RUN = "import sys; sys.path += sys.argv[1:]; from converter.isolation.child import main; main()"
+NEEDS = ("converter", "numpy", "h5py")
+"""What the child imports besides the standard library."""
+
+_waiting: list[subprocess.Popen[bytes]] = []
+
+
+def start_early() -> None:
+    """Start the process of the next file now: it imports what it needs while the caller imports
+    the rest."""
+    if not _waiting:
+        _waiting.append(_start())
+
+
+def take() -> subprocess.Popen[bytes]:
+    """A process that waits for its first line."""
+    return _waiting.pop() if _waiting else _start()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Of the caller's environment the child takes no Python options and no plug-ins of HDF5."""
+    found = [importlib.util.find_spec(name) for name in NEEDS]
+    folders = {str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin}
+    utf8 = f"utf8={sys.flags.utf8_mode}"  # -I would forget how the names of files are decoded
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-X", utf8, "-c", RUN, *sorted(folders)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env={**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
+    )

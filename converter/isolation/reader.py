@@ -1,0 +1,191 @@
+"""SOURCE, opened: a path becomes a `Checkpoint` that a process of its own reads.
+
+The child (`converter.isolation.child`) parses the file under limits and is killed when it stalls;
+what it says is checked here before it is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint, Weight
+from converter.errors import ConvertError, UnsafeError
+from converter.isolation import process, wire
+
+STALL = 15.0
+"""Seconds without a byte after which the child is killed."""
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+    """The checkpoint in the file at `path`, readable while the context lasts.
+
+    Raises SourceError for what is no Keras file, UnsafeError for what is dangerous to read, hangs
+    or crashes the reader, and MismatchError for arrays that no network has.
+    """
+    reader = Reader(process.take())
+    try:
+        yield reader.open(Path(path))
+    finally:
+        reader.close()
+
+
+class Reader:
+    """The caller's end: asks, and checks every answer."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child = child
+        self.requests: Any = child.stdin
+        self.answers: Any = child.stdout
+        self.path = Path()
+        self.owed: deque[Weight] = deque()
+        self.number_of: dict[Weight, int] = {}
+        self.watchdog = _Watchdog(child)
+
+    def open(self, path: Path) -> Checkpoint:
+        self.path = path
+        self.watchdog.start()
+        self._ask({"path": os.fspath(path)})
+        tag, length = self._header()
+        if tag != wire.MANIFEST:
+            raise self._confused(f"{tag!r} for a manifest")
+        try:
+            checkpoint = wire.unpack_manifest(self._bytes(length), path, self.arrays)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._confused(f"{error}") from error
+        self.number_of = {weight: number for number, weight in enumerate(checkpoint.weights)}
+        return checkpoint
+
+    def arrays(self, weights: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
+        """The arrays of `weights`, in this order; the child reads ahead while they are used.
+
+        One reading at a time: what a reading left unread is dropped by the next one.
+        """
+        while self.owed:
+            self._receive(self.owed.popleft())
+        wanted = tuple(weights)
+        owed = self.owed = deque(wanted)
+        self._ask([self.number_of[weight] for weight in wanted])
+        for weight in wanted:
+            if owed is not self.owed:
+                raise RuntimeError("another reading of the arrays began before this one ended")
+            yield weight, self._receive(owed.popleft())
+
+    def close(self) -> None:
+        """End the child; it has nothing to lose."""
+        self.watchdog.over.set()
+        self.child.kill()
+        self.child.wait()
+        self.requests.close()
+        self.answers.close()
+
+    def _ask(self, request: Any) -> None:
+        line = memoryview(json.dumps(request).encode() + b"\n")
+        with suppress(BrokenPipeError):  # why it died is said where its answer is missing
+            while line:
+                line = line[self.requests.write(line) :]
+
+    def _receive(self, weight: Weight) -> Array:
+        tag, length = self._header()
+        dtype = np.dtype(wire.DTYPES.get(tag, "V"))
+        if length != math.prod(weight.shape) * dtype.itemsize:
+            raise self._confused(f"{length:,} bytes of {tag!r} for {weight} {weight.shape}")
+        array = np.empty(weight.shape, dtype)
+        if length:
+            self._fill(array.reshape(-1).view(np.uint8).data)
+        return array.astype(dtype.newbyteorder("="), copy=False)
+
+    def _header(self) -> tuple[bytes, int]:
+        """The next frame's (tag, length); a refusal is raised."""
+        tag, length = wire.HEADER.unpack(self._bytes(wire.HEADER.size))
+        if length > wire.MAX_TEXT and tag in (wire.MANIFEST, wire.FAILURE):
+            raise self._confused(f"{length:,} bytes of text")
+        if tag == wire.FAILURE:
+            raise self._refusal(self._bytes(length))
+        return tag, length
+
+    def _refusal(self, content: bytes) -> ConvertError:
+        try:
+            return wire.unpack_failure(content)
+        except (ValueError, KeyError, TypeError) as error:
+            return self._confused(f"{error}")
+
+    def _bytes(self, length: int) -> bytes:
+        content = bytearray(length)
+        self._fill(memoryview(content))
+        return bytes(content)
+
+    def _fill(self, view: memoryview) -> None:
+        """Read exactly as much as `view` holds, or say why the child did not send it."""
+        while view:
+            with self.watchdog.waiting():
+                received = self.answers.readinto(view)
+            if not received:
+                raise self._death()
+            view = view[received:]
+
+    def _death(self) -> UnsafeError:
+        try:
+            code = self.child.wait(timeout=2)
+        except subprocess.TimeoutExpired:  # its pipe is closed, and it lives
+            self.child.kill()
+            code = self.child.wait()
+        if self.watchdog.bit:
+            why = f"gave no answer for {STALL:.0f} s and was ended"
+        elif code < 0 and -code == getattr(signal, "SIGXCPU", None):
+            why = "took more processor time than any such file needs and was ended"
+        elif code < 0:
+            why = f"was ended by {signal.Signals(-code).name}"
+        else:
+            why = f"ended with exit code {code}"
+        return UnsafeError(
+            f"{self.path} cannot be read safely: the process that reads it {why}",
+            hints=["the file is damaged, or made to do this: fetch it again from its source"],
+        )
+
+    def _confused(self, what: str) -> UnsafeError:
+        return UnsafeError(
+            f"{self.path} cannot be read safely: the process that reads it gave an answer that "
+            "cannot be",
+            [what[:200]],
+        )
+
+
+class _Watchdog(threading.Thread):
+    """Kills a child that lets its caller wait for too long."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        super().__init__(daemon=True, name="watchdog of the reader")
+        self.child = child
+        self.over = threading.Event()
+        self.since: float | None = None
+        self.bit = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        self.since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.since = None
+
+    def run(self) -> None:
+        while not self.over.wait(0.5):
+            since = self.since
+            if since is not None and time.monotonic() - since > STALL:
+                self.bit = True
+                self.child.kill()
+                return

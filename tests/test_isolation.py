@@ -1,0 +1,182 @@
+"""The reader's process: what it sends, and what becomes of the caller when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from helpers import FIXTURES, fixture
+
+from converter.errors import UnsafeError
+from converter.isolation import process, reader, wire
+from converter.isolation.reader import open_checkpoint
+from converter.source import read_here
+
+PATH = fixture("keras-2.2.4-tensorflow")
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.h5")), ids=lambda path: path.stem)
+def test_what_comes_through_the_pipe_is_what_is_read_here(path):
+    with read_here(path) as here, open_checkpoint(path) as there:
+        for field in ("path", "container", "weights", "layers", "keras_version", "backend"):
+            assert getattr(there, field) == getattr(here, field)
+        assert there.config == here.config
+        pairs = zip(here.arrays(here.weights), there.arrays(there.weights), strict=True)
+        for (weight, array), (same, sent) in pairs:
+            assert (same, sent.dtype, sent.shape) == (weight, array.dtype, array.shape)
+            assert sent.tobytes() == array.tobytes()
+
+
+def test_arrays_come_in_the_order_asked_for_and_again():
+    with open_checkpoint(PATH) as checkpoint:
+        wanted = checkpoint.weights[5::-1]
+        first = dict(checkpoint.arrays(wanted))
+        again = dict(checkpoint.arrays(wanted))
+
+    assert tuple(first) == tuple(again) == wanted
+    assert all(np.array_equal(first[weight], again[weight]) for weight in wanted)
+
+
+def test_what_a_reading_left_is_dropped_by_the_next():
+    with open_checkpoint(PATH) as checkpoint:
+        left = checkpoint.arrays(checkpoint.weights)
+        next(left)
+        last = checkpoint.weights[-1]
+        (weight, array), *rest = checkpoint.arrays([last])
+
+        assert (weight, rest) == (last, [])
+        with h5py.File(PATH) as file:
+            assert np.array_equal(array, file[last.path][...])
+        with pytest.raises(RuntimeError, match="another reading"):
+            next(left)
+
+
+def test_the_child_is_gone_when_the_context_ends():
+    with open_checkpoint(PATH) as checkpoint:
+        child = checkpoint.arrays.__self__.child
+        assert child.poll() is None
+
+    assert child.poll() is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGXCPU])
+def test_a_child_that_dies_is_code_4_and_says_how(number):
+    with open_checkpoint(PATH) as checkpoint:
+        checkpoint.arrays.__self__.child.send_signal(number)
+
+        with pytest.raises(UnsafeError, match="the process that reads it") as error:
+            list(checkpoint.arrays(checkpoint.weights))
+
+    told = "processor time" if number == signal.SIGXCPU else signal.Signals(number).name
+    assert told in str(error.value)
+
+
+def test_a_child_that_stalls_is_killed(monkeypatch):
+    with open_checkpoint(PATH) as checkpoint:
+        monkeypatch.setattr(reader, "STALL", 0.5)
+        child = checkpoint.arrays.__self__.child
+        child.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+
+        with pytest.raises(UnsafeError, match="gave no answer"):
+            list(checkpoint.arrays(checkpoint.weights))
+
+        assert time.monotonic() - began < 5
+        assert child.returncode == -signal.SIGKILL
+
+
+def frame(tag, content):
+    return struct.pack("<4sQ", tag, len(content)) + content
+
+
+def manifest(**changes):
+    with read_here(PATH) as checkpoint:
+        return json.dumps({**json.loads(wire.pack_manifest(checkpoint)), **changes}).encode()
+
+
+WEIGHT = {
+    "group": "conv1",
+    "layer": "conv1",
+    "parameter": "bias",
+    "path": "conv1/bias",
+    "shape": [4],
+    "dtype": "float32",
+    "spelling": "bias",
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"json", id="half a header"),
+        pytest.param(frame(b"json", b"{"), id="no JSON"),
+        pytest.param(frame(b"json", b"[" * 100_000), id="deep JSON"),
+        pytest.param(frame(b"json", b"{}"), id="no fields"),
+        pytest.param(struct.pack("<4sQ", b"json", 2**60), id="an exabyte"),
+        pytest.param(struct.pack("<4sQ", b"fail", 2**60), id="an exabyte of refusal"),
+        pytest.param(frame(b"<f4 ", b"1234"), id="an array before the manifest"),
+        pytest.param(frame(b"json", manifest(layers=[1, 2])), id="layers that are numbers"),
+        pytest.param(frame(b"json", manifest(weights=[WEIGHT | {"shape": [-1]}])), id="negative"),
+        pytest.param(frame(b"json", manifest(weights=[WEIGHT | {"shape": [2**40]}])), id="huge"),
+        pytest.param(frame(b"json", manifest(weights=[WEIGHT | {"shape": "4"}])), id="no shape"),
+        pytest.param(frame(b"fail", b"{}"), id="an empty refusal"),
+        pytest.param(frame(b"fail", b'{"kind": "Exception"}'), id="no refusal of ours"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_code_4(answer, monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "take", lambda: says(answer, tmp_path / "answer"))
+
+    with (
+        pytest.raises(UnsafeError, match="cannot be read safely"),
+        open_checkpoint(PATH),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(frame(b"<f4 ", bytes(12)), id="too short"),
+        pytest.param(frame(b"<f4 ", bytes(20)), id="too long"),
+        pytest.param(frame(b"<i4 ", bytes(16)), id="whole numbers"),
+        pytest.param(frame(b"|O8 ", bytes(32)), id="objects"),
+        pytest.param(frame(b"json", bytes(16)), id="another manifest"),
+        pytest.param(frame(b"<f4 ", bytes(16))[:-1], id="cut off"),
+    ],
+)
+def test_an_array_that_was_not_asked_for_is_code_4(answer, monkeypatch, tmp_path):
+    start = frame(b"json", manifest(weights=[WEIGHT]))
+    monkeypatch.setattr(process, "take", lambda: says(start + answer, tmp_path / "answer"))
+
+    with (
+        open_checkpoint(PATH) as checkpoint,
+        pytest.raises(UnsafeError, match="cannot be read safely"),
+    ):
+        list(checkpoint.arrays(checkpoint.weights))
+
+
+def says(answer, path):
+    """A child that says this, whatever it is asked, and nothing more."""
+    code = f"""
+import os, sys
+sys.stdout.buffer.write(open({str(path)!r}, "rb").read())
+sys.stdout.flush()
+os.close(1)
+sys.stdin.read()
+"""
+    path.write_bytes(answer)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+    )
