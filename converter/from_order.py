@@ -227,6 +227,9 @@ def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match
                     f"{module}: {first.modules.get(module)} or {other.modules.get(module)}"
                     for module in sorted(differ)
                 ],
-                ["say which with --network NAME, or convert the whole model"],
+                [
+                    "say which with --network NAME (a record, --against, refuses the wrong one)",
+                    "or convert the whole model",
+                ],
             )
     return first, tuple(match.dialect.name for match in others)

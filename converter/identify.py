@@ -98,10 +98,14 @@ def _read_config(
     written = recognise(parse_graph(checkpoint.config), shapes, theano)
     architecture = _raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
+    naming = _naming(checkpoint, dialects)
+    pictures = naming.defaults.preprocessing if naming else None
+    if architecture.stem.rescaling or architecture.stem.data_norm:
+        pictures = "raw"
     return _Reading(
-        structure=replace(written, architecture=architecture),
+        structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
         facts=(*_facts_of_config(architecture, is_raised), *_assumed(written)),
-        dialect=_name_of_naming(checkpoint, dialects),
+        dialect=naming.name if naming else "names of its own, read by the graph",
         is_raised=is_raised,
     )
 
@@ -153,12 +157,12 @@ def _assumed(structure: Structure) -> tuple[Fact, ...]:
     return (Fact("custom code", value, Evidence.DEFAULT, reason),)
 
 
-def _name_of_naming(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> str:
+def _naming(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
     """Which table a whole model's names are from; the graph is what decides."""
     try:
-        return match_dialect(checkpoint, dialects).dialect.name
+        return match_dialect(checkpoint, dialects).dialect
     except MismatchError:
-        return "names of its own, read by the graph"
+        return None
 
 
 def describe_head(head: Sequence[HeadLayer]) -> str:
@@ -215,16 +219,23 @@ def _match(
 ) -> tuple[Match, tuple[Fact, ...]]:
     """By the layers' names; by their order where the names are Keras' own, or where the user says
     whose order it is."""
-    try:
-        return match_dialect(checkpoint, [one for one in dialects if one.rows]), ()
-    except MismatchError:
-        is_told = len(dialects) == 1
-        if checkpoint.is_named and not is_auto_named(checkpoint) and not is_told:
-            raise
-        allowed = dialects if is_told else [one for one in dialects if _may_be(checkpoint, one)]
-        matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
-        if not matches:
-            raise
+    is_told = len(dialects) == 1
+    named = [one for one in dialects if one.rows]
+    refusal = MismatchError(
+        f"the layers of {checkpoint.path} do not stand in the order of {dialects[0].name}",
+        hints=[f"{dialects[0].name} is {dialects[0].summary}"],
+    )
+    if named:
+        try:
+            return match_dialect(checkpoint, named), ()
+        except MismatchError as error:
+            refusal = error
+    if checkpoint.is_named and not is_auto_named(checkpoint) and not is_told:
+        raise refusal
+    allowed = dialects if is_told else [one for one in dialects if _may_be(checkpoint, one)]
+    matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
+    if not matches:
+        raise refusal
     match, others = one_reading(checkpoint, matches)
     reason = "the order and shapes of the layers, which have no names of their own"
     if others:
@@ -558,9 +569,21 @@ def _set_by_user(
         new = replace(architecture, preprocessing=options.preprocess)
         architecture = change("preprocessing", new, options.preprocess, "--preprocess")
     elif architecture.preprocessing:
-        reason = "what the code of this naming does to pictures; not part of the network"
-        kept.append(Fact("preprocessing", architecture.preprocessing, Evidence.DEFAULT, reason))
+        evidence, reason = _pictures(architecture)
+        kept.append(Fact("preprocessing", architecture.preprocessing, evidence, reason))
     return replace(structure, architecture=architecture), tuple(kept)
+
+
+def _pictures(architecture: Architecture) -> tuple[Evidence, str]:
+    """How it is known what was done to pictures before the network."""
+    if architecture.stem.rescaling:
+        return Evidence.MODEL_CONFIG, "the network rescales them itself"
+    if architecture.stem.data_norm:
+        return Evidence.SHAPES, "the network normalises them itself"
+    return (
+        Evidence.DEFAULT,
+        "what the code of this naming does to pictures; not part of the network",
+    )
 
 
 def with_head_activation(architecture: Architecture, name: str) -> Architecture:

@@ -73,3 +73,13 @@ def assert_refused(result: Result, code: int, target: Path) -> None:
     assert result.stderr.startswith("Error: ")
     assert result.stdout == ""
     assert not target.exists()
+
+
+def names_removed(file: Any) -> None:
+    """Take the layers' names out of an open `.weights.h5`, as Keras before 3.6 wrote it."""
+
+    def remove(name: str, found: Any) -> None:
+        if "name" in found.attrs:
+            del found.attrs["name"]
+
+    file.visititems(remove)

@@ -1,0 +1,229 @@
+"""Keras 3's `.weights.h5` and its shards; bfloat16."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from edits import assert_refused, names_removed, run
+from helpers import FIXTURES, converted, facts
+
+from converter.readers._variables import counted, snake_case
+
+NAMED = FIXTURES / "keras-3.15-conv_block-50.weights.h5"
+WHOLE = FIXTURES / "keras-3.15-conv_block-50.h5"
+
+
+def changed(folder, change, source=NAMED):
+    target = folder / "changed.weights.h5"
+    shutil.copyfile(source, target)
+    with h5py.File(target, "a") as file:
+        change(file)
+    return target
+
+
+def test_it_is_the_same_network_as_its_whole_model():
+    _, expected = converted(WHOLE)
+    network, tensors = converted(NAMED)
+
+    assert network.dialect == "conv-block"
+    assert facts(network)["stem"] == ("7x7/2, padding 3", "layer names")
+    assert facts(network)["pool"] == ("3x3/2, padding 1", "layer names")
+    assert facts(network)["flipped"] == ("no", "file attributes")
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_layers_without_names_are_placed_by_order_and_shapes(tmp_path):
+    _, expected = converted(WHOLE)
+
+    network, tensors = converted(changed(tmp_path, names_removed))
+
+    assert network.dialect == "conv-block"
+    assert facts(network)["network"][0] == "conv-block"
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_groups_are_counted_not_sorted_by_letter(tmp_path):
+    """conv2d_10 comes before conv2d_2 in HDF5; Keras 2.13 skips every second number."""
+
+    def skip(file):
+        names_removed(file)
+        for kind in ("conv2d", "batch_normalization"):
+            names = [name for name in file["layers"] if counted(name)[0] == kind]
+            for name in sorted(names, key=counted, reverse=True):
+                number = counted(name)[1]
+                if number:
+                    file["layers"].move(name, f"{kind}_{2 * number}")
+
+    _, expected = converted(WHOLE)
+    _, tensors = converted(changed(tmp_path, skip))
+
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_a_layer_in_another_place_is_refused(tmp_path):
+    """The order that is read is the order that is there: two layers swapped do not fit."""
+
+    def swap(file):
+        names_removed(file)
+        layers = file["layers"]
+        layers.move("conv2d_10", "kept")
+        layers.move("conv2d_14", "conv2d_10")
+        layers.move("kept", "conv2d_14")
+
+    result = run(changed(tmp_path, swap), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+
+
+def test_the_state_of_training_is_no_weight(tmp_path):
+    def train(file):
+        file.create_dataset("optimizer/vars/0", data=np.int64(7))
+        file.create_dataset("layers/activation/seed_generator/vars/0", data=np.zeros(2, "u4"))
+
+    assert run(changed(tmp_path, train), tmp_path / "out.pth", "--no-parity").exit_code == 0
+
+
+def test_an_array_that_is_no_number_is_refused(tmp_path):
+    def spoil(file):
+        del file["layers/conv2d_5/vars/0"]
+        file["layers/conv2d_5/vars/0"] = np.zeros((1, 1, 2, 2), "i4")
+
+    result = run(changed(tmp_path, spoil), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "int32" in result.stderr
+
+
+def test_missing_numbers_are_refused(tmp_path):
+    def spoil(file):
+        file["layers/conv2d_5/vars"].move("1", "7")
+
+    result = run(changed(tmp_path, spoil), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+
+
+def as_bfloat16(array):
+    """The upper halves of float32: what Keras 3 stores."""
+    return (array.astype("<f4").view("<u4") >> 16).astype("<u2").view("V2")
+
+
+def test_bfloat16_is_read_to_the_bit(tmp_path):
+    kept = {}
+
+    def shorten(file):
+        group = file["layers/conv2d_5/vars"]
+        kept["array"] = group["0"][...]
+        del group["0"]
+        group["0"] = as_bfloat16(kept["array"])
+        group["0"].attrs["dtype"] = "bfloat16"
+
+    network, tensors = converted(changed(tmp_path, shorten))
+    module = next(
+        module
+        for module, layer in network.structure.layers.items()
+        if layer == "conv2_block2_1_conv"
+    )
+
+    expected = (kept["array"].view("<u4") & 0xFFFF0000).view("<f4").transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(tensors[f"{module}.weight"], expected)
+
+
+def test_pairs_of_bytes_that_do_not_say_what_they_are_are_refused(tmp_path):
+    def shorten(file):
+        group = file["layers/conv2d_5/vars"]
+        array = group["0"][...]
+        del group["0"]
+        group["0"] = as_bfloat16(array)
+
+    result = run(changed(tmp_path, shorten), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "group"),
+    [
+        ("Conv2D", "conv2d"),
+        ("BatchNormalization", "batch_normalization"),
+        ("BatchNorm", "batch_norm"),
+        ("GlobalAveragePooling2D", "global_average_pooling2d"),
+        ("ReLU", "re_lu"),
+        ("keras_hub>ResNetBackbone", "res_net_backbone"),
+        ("DepthwiseConv2D", "depthwise_conv2d"),
+    ],
+)
+def test_classes_are_spelled_as_keras_spells_them(class_name, group):
+    assert snake_case(class_name) == group
+
+
+# ---- shards
+
+
+def sharded(folder, content=None):
+    """The weights in two files, as Keras 3.10 divides them, the last layer's arrays apart."""
+    names = ["x_00000.weights.h5", "x_00001.weights.h5"]
+    shutil.copyfile(NAMED, folder / names[0])
+    with h5py.File(folder / names[0], "a") as first, h5py.File(folder / names[1], "w") as second:
+        for path in ("layers/dense", "layers/conv2d_52/vars/1"):
+            second.require_group(path.rpartition("/")[0])
+            first.copy(path, second, path)
+            del first[path]
+    target = folder / "x.weights.json"
+    target.write_text(json.dumps(content or {"weight_map": {"/layers/conv2d/vars": names}}))
+    return target
+
+
+def test_shards_are_one_network(tmp_path):
+    _, expected = converted(NAMED)
+
+    network, tensors = converted(sharded(tmp_path))
+
+    assert network.dialect == "conv-block"
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    source = sharded(tmp_path)
+    (tmp_path / "x_00001.weights.h5").unlink()
+
+    result = run(source, tmp_path / "out.pth")
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert "x_00001.weights.h5, which is not beside it" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["../x.h5", "/etc/passwd", "", "..", 5])
+def test_a_shard_elsewhere_is_refused(name, tmp_path):
+    source = sharded(tmp_path, {"weight_map": {"/layers/conv2d/vars": [name]}})
+
+    assert_refused(run(source, tmp_path / "out.pth"), 4, tmp_path / "out.pth")
+
+
+def test_other_json_is_no_source(tmp_path):
+    (tmp_path / "config.json").write_text('{"layers": []}')
+
+    assert_refused(run(tmp_path / "config.json", tmp_path / "out.pth"), 3, tmp_path / "out.pth")
+
+
+def test_the_hash_covers_every_shard(tmp_path):
+    source = sharded(tmp_path)
+    first = run(source, tmp_path / "a.pth", "--no-parity", "--report", tmp_path / "a.json")
+    with h5py.File(tmp_path / "x_00001.weights.h5", "a") as file:
+        file["layers/dense/vars/1"][0] += 1
+    second = run(source, tmp_path / "b.pth", "--no-parity", "--report", tmp_path / "b.json")
+
+    assert first.exit_code == second.exit_code == 0
+    hashes = {
+        json.loads((tmp_path / name).read_text())["source"]["sha256"]
+        for name in ("a.json", "b.json")
+    }
+    assert len(hashes) == 2
