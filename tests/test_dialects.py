@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import RECORDED, is_whole_model, opened
+from helpers import LEGACY, is_whole_model, opened
 
 from converter.discover import modules
 from converter.errors import MismatchError
@@ -13,7 +13,7 @@ from converter.structure import Shapes
 ALL = [module.DIALECT for module in modules("converter.dialects")]
 DIALECTS = [dialect for dialect in ALL if dialect.rows]
 each = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-WHOLE = [path for path in RECORDED if is_whole_model(path)]
+WHOLE = [path for path in LEGACY if is_whole_model(path)]
 
 
 @each
