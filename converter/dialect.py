@@ -51,6 +51,8 @@ class Defaults:
     stride_on: Literal["1x1", "3x3"] = "1x1"
     padding: Literal["same", "pad"] = "same"
     """How a strided 3x3 convolution is padded."""
+    grouped: bool = False
+    """Whether a 3x3 convolution that reads fewer channels than come is grouped (ResNeXt)."""
     stem_stride: int = 2
     shortcut_pool: bool = False
     """Whether a strided shortcut pools 2x2 by average before its convolution (ResNet-D)."""

@@ -7,7 +7,7 @@ paddings, epsilon) comes from the dialect's defaults and is a fact with its evid
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converter.checkpoint import Checkpoint
 from converter.dialect import Defaults, Dialect
@@ -246,12 +246,12 @@ class _Builder:
         stride = self.stride(stage, index, depth, last)
         numbers = [n for n in (1, 2, 3) if f"{name}.conv{n}" in self.modules]
         on = 2 if len(numbers) == 3 and self.defaults.stride_on == "3x3" else 1
-        convs = tuple(
-            self.conv(f"{name}.conv{n}", stride if n == on else 1, self.defaults.padding)
-            for n in numbers
-        )
+        convs: list[Conv] = []
+        for n in numbers:
+            conv = self.conv(f"{name}.conv{n}", stride if n == on else 1, self.defaults.padding)
+            convs.append(self.grouped(conv, convs[-1].out_channels) if convs else conv)
         return Block(
-            convs=convs,
+            convs=tuple(convs),
             norms=tuple(self.norm(f"{name}.bn{n}") for n in numbers),
             shortcut=self.shortcut(name, stride),
             preactivation=self.defaults.preactivation,
@@ -283,6 +283,13 @@ class _Builder:
             groups=groups,
             bias=self.shapes.has(layer, "bias"),
         )
+
+    def grouped(self, conv: Conv, channels: int) -> Conv:
+        """A 3x3 convolution with the groups that its kernel's shape says, if the code has any."""
+        inputs = conv.in_channels
+        if not self.defaults.grouped or conv.kernel == (1, 1) or channels % inputs:
+            return conv
+        return replace(conv, in_channels=channels, groups=channels // inputs)
 
     def amount(self, height: int, width: int, stride: int, padding: str) -> Padding:
         """'same' is a plain number for an odd window that moves by one."""

@@ -79,7 +79,6 @@ class _Taken:
     modules: tuple[tuple[str, str], ...] = ()
     channels: int = 0
     depths: tuple[int, ...] = ()
-    widths: tuple[int, ...] = ()
 
     def take(self, layers: _Layers, module: str) -> tuple[str, _Taken] | None:
         """The next layer of the module's kind, if it is next in the file too."""
@@ -176,21 +175,17 @@ def _block(layers: _Layers, dialect: Dialect, taken: _Taken, parts: Sequence[str
         return None
     if "downsample.1" in found and layers.shapes.vector(found["downsample.1"]) != inside:
         return None
-    return _placed(taken, current, inside)
+    starts = "downsample.0" in found or inside != taken.channels or not taken.depths
+    return _placed(taken, current, inside, starts)
 
 
-def _placed(before: _Taken, after: _Taken, channels: int) -> _Taken:
-    """The block's modules under their names: a new stage starts where the width changes."""
-    depths, widths = list(before.depths), list(before.widths)
-    if not widths or widths[-1] != channels:
-        depths.append(0)
-        widths.append(channels)
+def _placed(before: _Taken, after: _Taken, channels: int, starts: bool) -> _Taken:
+    """The block's modules under their names; it `starts` a stage or goes on with the last."""
+    depths = [*before.depths, 0] if starts else list(before.depths)
     depths[-1] += 1
     name = f"layer{len(depths)}.{depths[-1] - 1}"
     modules = tuple((module.replace("@", name, 1), layer) for module, layer in after.modules)
-    return replace(
-        after, modules=modules, channels=channels, depths=tuple(depths), widths=tuple(widths)
-    )
+    return replace(after, modules=modules, channels=channels, depths=tuple(depths))
 
 
 def _finished(layers: _Layers, dialect: Dialect, taken: _Taken) -> Match | None:

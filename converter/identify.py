@@ -259,7 +259,7 @@ def _decide(
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
     facts = (
-        *_input_fact(around),
+        *_input_fact(around, match),
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
@@ -331,10 +331,11 @@ def _pads(layers: Sequence[str]) -> list[str]:
 Decision = tuple[str, Evidence, str]
 
 
-def _input_fact(around: _Surroundings) -> tuple[Fact, ...]:
+def _input_fact(around: _Surroundings, match: Match) -> tuple[Fact, ...]:
     """Layers between the input and the first convolution that are no padding (Rescaling, say):
     what they do to the picture is not in the weights."""
-    others = [layer for layer in around.before[1:] if layer not in _pads(around.before)]
+    known = {*_pads(around.before), *match.modules.values()}
+    others = [layer for layer in around.before[1:] if layer not in known]
     if not others:
         return ()
     reason = f"the file lists {', '.join(others[:3])} there, and not what it does to the picture"
@@ -580,10 +581,8 @@ def _pictures(architecture: Architecture) -> tuple[Evidence, str]:
         return Evidence.MODEL_CONFIG, "the network rescales them itself"
     if architecture.stem.data_norm:
         return Evidence.SHAPES, "the network normalises them itself"
-    return (
-        Evidence.DEFAULT,
-        "what the code of this naming does to pictures; not part of the network",
-    )
+    reason = "what the code of this naming does to pictures; not part of the network"
+    return Evidence.DEFAULT, reason
 
 
 def with_head_activation(architecture: Architecture, name: str) -> Architecture:

@@ -442,10 +442,11 @@ class _Recogniser:
     # ---- from a list of blocks to stages with names
 
     def stages(self, blocks: Sequence[Block]) -> tuple[tuple[Block, ...], ...]:
-        """A new stage starts where the number of channels changes."""
+        """A new stage starts with a projection, and where the number of channels changes."""
         stages: list[list[Block]] = []
         for block in blocks:
-            if not stages or block.out_channels != stages[-1][-1].out_channels:
+            projected = block.shortcut is not None and block.shortcut.conv is not None
+            if not stages or projected or block.out_channels != stages[-1][-1].out_channels:
                 stages.append([])
             stages[-1].append(block)
         return tuple(tuple(stage) for stage in stages)

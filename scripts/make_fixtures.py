@@ -15,6 +15,7 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 import contextlib
+import functools
 import hashlib
 import importlib
 import json
@@ -29,8 +30,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 TINY = 3e-5  # the variance of one channel in twenty: beside it every epsilon shows
 DIVIDE = 32
+SHORT = (1, 2, 2, 1)  # blocks in the stages: every kind of block that a ResNet-50 has
 
-Fixture = collections.namedtuple("Fixture", "env build saves what options backend again wrap")
+Fixture = collections.namedtuple(
+    "Fixture", "env build saves what options backend again wrap recorded seed"
+)
 FIXTURES = collections.OrderedDict()
 
 
@@ -44,13 +48,19 @@ def fixture(name, env, what, saves=(".h5",), options=LARGE, **more):
 
     `saves` are the suffixes of the files to write (`weights:` before one: weights only; the first
     is what is recorded), `options` those of record_keras.py; `again` loads and saves a second time
-    in the same session; `wrap` makes another model of the filled one.
+    in the same session; `wrap` makes another model of the filled one; `recorded` makes of the
+    built one what is recorded instead, if that is not the model in the file; `seed` draws other
+    weights (some multiply the rounding of float32 until the record itself is off by 1e-5).
     """
     backend, again, wrap = more.get("backend", "tensorflow"), more.get("again"), more.get("wrap")
+    recorded, seed = more.get("recorded"), more.get("seed", len(name))
 
     def register(build):
-        FIXTURES[name] = Fixture(env, build, saves, what, options.split(), backend, again, wrap)
-        return (lambda: wrap(build())) if wrap else build
+        FIXTURES[name] = Fixture(
+            env, build, saves, what, options.split(), backend, again, wrap, recorded, seed
+        )
+        asked = recorded or wrap
+        return (lambda: asked(build())) if asked else build
 
     return register
 
@@ -183,7 +193,7 @@ def make(name, outdir):
     os.environ["KERAS_BACKEND"] = entry.backend
     keras = the_keras(recorder().parse(["-", "-"] + entry.options).keras)
     model = entry.build()
-    fill(keras, model, pictures_for(keras, model, entry), seed=len(name))
+    fill(keras, model, pictures_for(keras, model, entry), entry.seed)
     model = entry.wrap(model) if entry.wrap else model
     for save in entry.saves:
         weights, _, suffix = save.rpartition(":")
@@ -218,7 +228,7 @@ def make_record(name, outdir, path, weights):
     entry = FIXTURES[name]
     script, record = os.path.join(HERE, "record_keras.py"), os.path.join(outdir, name + ".npz")
     command = [sys.executable, script, path, record] + entry.options
-    if weights:
+    if weights or entry.recorded:
         command += ["--build", os.path.abspath(__file__) + ":" + entry.build.__name__]
     subprocess.check_call(command)
 
@@ -453,6 +463,231 @@ def tutorial_stage():
     return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4)
 
 
+# ---------------------------------------------------------------- published, pre-activated
+
+
+def norm_relu(x, **names):
+    """BatchNormalization and ReLU."""
+    layers = the_keras().layers
+    return layers.Activation("relu")(layers.BatchNormalization(**names)(x))
+
+
+def conv_same(x, filters, size, strides=1, **names):
+    layers = the_keras().layers
+    return layers.Conv2D(filters, size, strides=strides, padding="same", **names)(x)
+
+
+def preactivated(bottleneck, contrib=False, blocks=SHORT):
+    """The network of raghakot/keras-resnet or of keras-contrib, layer by layer in their order.
+
+    raghakot/keras-resnet 5e9bcca resnet.py (MIT); keras-contrib bd3f4d7 applications/resnet.py
+    (MIT), which has a norm in the shortcuts, a stride in the first stage too and one name.
+    """
+    layers = the_keras().layers
+    image = layers.Input((96, 112, 3))
+    x = norm_relu(conv_same(image, 4, 7, 2))
+    x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    for stage, count in enumerate(blocks):
+        filters = 4 * 2**stage
+        sizes = (
+            ((filters, 1), (filters, 3), (4 * filters, 1)) if bottleneck else ((filters, 3),) * 2
+        )
+        for block in range(count):
+            first = stage == block == 0
+            strides = 2 if block == 0 and (contrib or stage) else 1
+            x = preactivated_block(x, sizes, strides, first, contrib)
+    x = norm_relu(x)
+    if contrib:
+        x = layers.GlobalAveragePooling2D()(x)
+    else:
+        x = layers.Flatten()(layers.AveragePooling2D(tuple(map(int, x.shape[1:3])), strides=1)(x))
+    x = layers.Dense(5, activation="softmax")(x)
+    return recorder().new_model(the_keras(), [image], x)
+
+
+def preactivated_block(x, sizes, strides, first, contrib):
+    layers, shortcut = the_keras().layers, x
+    for position, (filters, size) in enumerate(sizes):
+        named = {"name": "res0a_branch2a"} if contrib and first and position == 0 else {}
+        x = x if first and position == 0 else norm_relu(x)
+        x = conv_same(x, filters, size, strides if position == 0 else 1, **named)
+    if strides > 1 or int(shortcut.shape[-1]) != sizes[-1][0]:
+        shortcut = layers.Conv2D(sizes[-1][0], 1, strides=strides)(shortcut)
+        shortcut = layers.BatchNormalization()(shortcut) if contrib else shortcut
+    return layers.add([shortcut, x])
+
+
+RAGHAKOT = "raghakot/keras-resnet's network, {}: pre-activated, no names"
+CONTRIB = "keras-contrib's ResNet, {}: pre-activated, a norm in the shortcuts, one name"
+
+
+@fixture("raghakot-basic", "keras-2.2.4", RAGHAKOT.format("basic blocks"), options=SMALL)
+def raghakot_basic():
+    return preactivated(False)
+
+
+@fixture("raghakot-18", "keras-2.0.9", RAGHAKOT.format("18"), saves=WEIGHTS, options=SMALL)
+def raghakot_18():
+    return preactivated(False, blocks=(2, 2, 2, 2))
+
+
+@fixture("raghakot-bottleneck", "keras-2.2.4", RAGHAKOT.format("bottlenecks"), options=SMALL)
+def raghakot_bottleneck():
+    return preactivated(True)
+
+
+@fixture("keras-contrib-18", "keras-2.2.4", CONTRIB.format("18"), saves=WEIGHTS, options=SMALL)
+def contrib_18():
+    return preactivated(False, True, (2, 2, 2, 2))
+
+
+@fixture("keras-contrib-bottleneck", "keras-2.2.4", CONTRIB.format("bottlenecks"), options=SMALL)
+def contrib_bottleneck():
+    return preactivated(True, True)
+
+
+@fixture(
+    "keras-contrib-bottleneck-weights",
+    "keras-2.2.4",
+    CONTRIB.format("bottlenecks"),
+    saves=WEIGHTS,
+    options=SMALL,
+)
+def contrib_bottleneck_weights():
+    return preactivated(True, True)
+
+
+# ---------------------------------------------------------------- detectors
+
+
+def by_name(model):
+    """The backbone, which finds its own layers in a detector's file."""
+    loaded = model.load_weights
+    model.load_weights = lambda path: loaded(path, by_name=True)
+    return model
+
+
+def batch_norm(**settings):
+    """matterport/Mask_RCNN's subclass, whose name Keras 3's `.weights.h5` would take over."""
+    layers = the_keras().layers
+
+    class BatchNorm(layers.BatchNormalization):
+        def call(self, inputs, training=None):
+            return super(BatchNorm, self).call(inputs, training=training)
+
+    return BatchNorm(**settings)
+
+
+def mask_rcnn_around(backbone):
+    """The detector of matterport/Mask_RCNN 0038eff mrcnn/model.py (MIT), layer by layer.
+
+    What the network pools from its regions is an input here: PyramidROIAlign has no weights.
+    """
+    keras = the_keras()
+    layers = keras.layers
+    features = {
+        stage: backbone.get_layer("res{}{}_out".format(stage, "abc"[count - 1])).output
+        for stage, count in enumerate(SHORT, 2)
+    }
+    maps = pyramid(features)
+    pooled = layers.Input((4, 7, 7, 4))
+    rpn = region_proposals()
+    outputs = [output for one in maps for output in rpn(one)]
+    outputs += classifier_head(pooled) + [mask_head(pooled)]
+    return keras.models.Model(inputs=[backbone.input, pooled], outputs=outputs)
+
+
+def pyramid(features):
+    """The feature pyramid, P2 to P5."""
+    layers = the_keras().layers
+    p = layers.Conv2D(4, 1, name="fpn_c5p5")(features[5])
+    maps = [layers.Conv2D(4, 3, padding="same", name="fpn_p5")(p)]
+    for stage in (4, 3, 2):
+        up = layers.UpSampling2D((2, 2), name="fpn_p{}upsampled".format(stage + 1))(p)
+        side = layers.Conv2D(4, 1, name="fpn_c{0}p{0}".format(stage))(features[stage])
+        p = layers.Add(name="fpn_p{}add".format(stage))([up, side])
+        name = "fpn_p{}".format(stage)
+        maps.append(layers.Conv2D(4, 3, padding="same", name=name)(p))
+    return maps
+
+
+def region_proposals():
+    keras = the_keras()
+    layers = keras.layers
+    image = layers.Input((None, None, 4), name="input_rpn_feature_map")
+    shared = layers.Conv2D(8, 3, padding="same", activation="relu", name="rpn_conv_shared")(image)
+    raw = layers.Conv2D(6, 1, activation="linear", name="rpn_class_raw")(shared)
+    box = layers.Conv2D(12, 1, activation="linear", name="rpn_bbox_pred")(shared)
+    return keras.models.Model(inputs=image, outputs=[raw, box], name="rpn_model")
+
+
+def each(layer, name):
+    return the_keras().layers.TimeDistributed(layer, name=name)
+
+
+def classifier_head(x):
+    layers = the_keras().layers
+    for number, size in ((1, 7), (2, 1)):
+        name = "mrcnn_class_{}" + str(number)
+        x = each(layers.Conv2D(8, size), name.format("conv"))(x)
+        x = layers.Activation("relu")(each(batch_norm(), name.format("bn"))(x))
+    shared = layers.Reshape((4, 8), name="pool_squeeze")(x)
+    logits = each(layers.Dense(3), "mrcnn_class_logits")(shared)
+    box = each(layers.Dense(12), "mrcnn_bbox_fc")(shared)
+    return [each(layers.Activation("softmax"), "mrcnn_class")(logits), box]
+
+
+def mask_head(x):
+    layers = the_keras().layers
+    for number in range(1, 5):
+        x = each(layers.Conv2D(4, 3, padding="same"), "mrcnn_mask_conv{}".format(number))(x)
+        x = each(batch_norm(), "mrcnn_mask_bn{}".format(number))(x)
+        x = layers.Activation("relu")(x)
+    x = each(layers.Conv2DTranspose(4, 2, strides=2, activation="relu"), "mrcnn_mask_deconv")(x)
+    return each(layers.Conv2D(3, 1, activation="sigmoid"), "mrcnn_mask")(x)
+
+
+@fixture(
+    "mask-rcnn",
+    "keras-2.2.4",
+    "a detector as of matterport/Mask_RCNN: backbone, FPN, RPN, heads; recorded: C2 to C5",
+    saves=WEIGHTS,
+    options=SMALL,
+    wrap=mask_rcnn_around,
+    recorded=by_name,
+)
+def mask_rcnn_backbone():
+    keras = the_keras()
+    layers = keras.layers
+    image = layers.Input((64, 96, 3), name="input_image")
+    x = layers.Conv2D(4, 7, strides=2, name="conv1")(layers.ZeroPadding2D((3, 3))(image))
+    x = layers.Activation("relu")(batch_norm(name="bn_conv1")(x))
+    x = layers.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
+    for stage, count in enumerate(SHORT, 2):
+        for letter in "abc"[:count]:
+            x = mask_rcnn_block(x, stage, letter)
+    return keras.models.Model(inputs=image, outputs=x)
+
+
+def mask_rcnn_block(x, stage, letter):
+    layers, filters = the_keras().layers, 2**stage
+    strides = 2 if letter == "a" and stage > 2 else 1
+    name = "{}" + "{}{}_branch".format(stage, letter)
+
+    def conv_norm(x, part, filters, size, strides=1):
+        conv = layers.Conv2D(
+            filters, size, strides=strides, padding="same", name=name.format("res") + part
+        )
+        return batch_norm(name=name.format("bn") + part)(conv(x))
+
+    y = layers.Activation("relu")(conv_norm(x, "2a", filters, 1, strides))
+    y = layers.Activation("relu")(conv_norm(y, "2b", filters, 3))
+    y = conv_norm(y, "2c", 4 * filters, 1)
+    shortcut = conv_norm(x, "1", 4 * filters, 1, strides) if letter == "a" else x
+    total = layers.Add()([y, shortcut])
+    return layers.Activation("relu", name="res{}{}_out".format(stage, letter))(total)
+
+
 # ---------------------------------------------------------------- sessions and wrappers of Keras 2
 
 
@@ -570,8 +805,8 @@ def cifar_v2(blocks=2, filters_in=4):
 # ---------------------------------------------------------------- tf.keras and Keras 3
 
 
-def conv_block_resnet50(divide=DIVIDE, **more):
-    """keras.applications.ResNet50 of Keras 2.4 and later, narrowed."""
+def conv_block_resnet(blocks=SHORT, divide=DIVIDE, version=1, **more):
+    """keras.applications' ResNet of Keras 2.4 and later, narrowed: ResNet50 with other blocks."""
     keras = the_keras()
     try:
         module = importlib.import_module("keras.src.applications.resnet")
@@ -579,12 +814,23 @@ def conv_block_resnet50(divide=DIVIDE, **more):
         module = importlib.import_module("keras.applications.resnet")
     if module.layers is None:  # Keras 2 takes its layers from the caller
         more["layers"] = keras.layers
+    stack = getattr(module, "stack_residual_blocks_v{}".format(version), None)
+    stack = stack or getattr(module, "stack{}".format(version))
+
+    def stacks(x):
+        for stage, count in enumerate(blocks, 2):
+            # Version 2 has the stride in a stage's last block, and none in its last stage.
+            stride = 1 if stage == (2 if version == 1 else 5) else 2
+            x = stack(x, 2 ** (stage + 4), count, stride1=stride, name="conv{}".format(stage))
+        return x
+
+    more = dict({"input_shape": (64, 96, 3), "weights": None}, **more)
     with narrow(more.get("layers", module.layers), "Conv2D", divide=divide):
-        return module.ResNet50(weights=None, **more)
+        return module.ResNet(stacks, version == 2, True, **more)
 
 
 def small_conv_block():
-    return conv_block_resnet50(classes=6, input_shape=(64, 96, 3))
+    return conv_block_resnet(classes=6)
 
 
 @fixture(
@@ -631,6 +877,11 @@ def keras315_sharded():
     return small_conv_block()
 
 
+@fixture("keras-2.15-v2", "keras-2.15", "ResNet50V2 with fewer blocks", saves=(".keras",))
+def keras215_v2():
+    return conv_block_resnet(version=2, classes=6)
+
+
 # ---------------------------------------------------------------- other packages
 
 
@@ -658,21 +909,105 @@ def keras_resnet50():
 
 
 @fixture(
-    "keras-resnet-0.1.0-50",
+    "keras-resnet-0.1.0",
     "keras-2.2.4",
-    "keras-resnet 0.1.0, ResNet50: the stem padded by 3",
+    "keras-resnet 0.1.0, bottlenecks 1-2-2-1: the stem padded by 3",
     saves=WEIGHTS,
     options=SMALL,
 )
-def keras_resnet_old50():
-    return keras_resnet("ResNet50")
+def keras_resnet_old():
+    block = importlib.import_module("keras_resnet.blocks").bottleneck_2d
+    return keras_resnet("ResNet", blocks=SHORT, block=block)
 
 
-def keras_resnet(name):
+@fixture(
+    "keras-resnet-0.2.0-34",
+    "keras-2.3.1",
+    "keras-resnet 0.2.0, ResNet34",
+    saves=WEIGHTS,
+)
+def keras_resnet34():
+    return keras_resnet("ResNet34")
+
+
+@fixture(
+    "keras-resnet-0.2.0-200",
+    "keras-2.3.1",
+    "keras-resnet 0.2.0, ResNet200",
+    saves=WEIGHTS,
+    options="--inputs 1 --layers none",
+)
+def keras_resnet200():
+    return keras_resnet("ResNet200", divide=128)
+
+
+def keras_resnet(name, divide=DIVIDE, **more):
     keras = the_keras()
     models = importlib.import_module("keras_resnet.models")
+    with narrow(keras.layers, divide=divide):
+        return getattr(models, name)(keras.layers.Input((80, 96, 3)), classes=7, **more)
+
+
+def retinanet_around(backbone):
+    """keras-retinanet 0.5.1's detector around the backbone's layers."""
+    for name in ("compute_overlap", "image"):  # they need Cython and OpenCV; the network does not
+        module = type(sys)("keras_retinanet.utils." + name)
+        module.compute_overlap = module.preprocess_image = None
+        sys.modules[module.__name__] = module
+    models = importlib.import_module("keras_retinanet.models.retinanet")
+    features = [
+        backbone.get_layer(name).output for name in ("res3b_relu", "res4b_relu", "res5a_relu")
+    ]
+    size = {"pyramid_feature_size": 8}
+    boxes = models.default_regression_model(4, 9, regression_feature_size=8, **size)
+    classes = models.default_classification_model(3, 9, classification_feature_size=8, **size)
+    pyramid = functools.partial(vars(models)["__create_pyramid_features"], feature_size=8)
+    return models.retinanet(
+        backbone.input,
+        features,
+        num_classes=3,
+        create_pyramid_features=pyramid,
+        submodels=[("regression", boxes), ("classification", classes)],
+    )
+
+
+RETINANET = "a detector of keras-retinanet 0.5.1 around keras-resnet 0.2.0; recorded: C5"
+
+
+@fixture(
+    "keras-retinanet-0.5.1",
+    "keras-2.3.1",
+    RETINANET,
+    options=SMALL,
+    wrap=retinanet_around,
+    recorded=by_name,
+)
+def retinanet_whole():
+    return retinanet_backbone()
+
+
+@fixture(
+    "keras-retinanet-0.5.1-weights",
+    "keras-2.3.1",
+    RETINANET,
+    saves=WEIGHTS,
+    options=SMALL,
+    wrap=retinanet_around,
+    recorded=by_name,
+)
+def retinanet_weights():
+    return retinanet_backbone()
+
+
+def retinanet_backbone():
+    keras = the_keras()
+    models = importlib.import_module("keras_resnet.models")
+    block = importlib.import_module("keras_resnet.blocks").bottleneck_2d
+    image = keras.layers.Input((80, 96, 3))
     with narrow(keras.layers):
-        return getattr(models, name)(keras.layers.Input((80, 96, 3)), classes=7)
+        letters = {"numerical_names": [False] * 4, "include_top": False, "freeze_bn": True}
+        model = models.ResNet(image, SHORT, block, **letters)
+    return keras.models.Model(inputs=image, outputs=model.outputs[-1])
 
 
 @fixture(
@@ -696,19 +1031,25 @@ def qubvel50():
         return network(input_shape=(80, 96, 3), weights=None, classes=9)
 
 
-@fixture(
-    "keras-2.3.1-resnext50",
-    "keras-2.3.1",
-    "keras-applications 1.0.8, ResNeXt50 with 8 groups, as depthwise convolutions",
-    saves=WEIGHTS,
-    options=SMALL,
-)
-def resnext50():
+RESNEXT = "keras-applications 1.0.8, ResNeXt with 8 groups, as depthwise convolutions"
+
+
+@fixture("keras-2.3.1-resnext-weights", "keras-2.3.1", RESNEXT, saves=WEIGHTS, options=SMALL)
+def resnext_weights():
+    return resnext()
+
+
+@fixture("keras-2.3.1-resnext", "keras-2.3.1", RESNEXT + " and Lambda layers", options=SMALL)
+def resnext_whole():
+    return resnext()
+
+
+def resnext():
     keras = the_keras()
     common = importlib.import_module("keras_applications.resnet_common")
 
     def stack(x):
-        stages = ((8, 3), (16, 4), (32, 6), (64, 3))
+        stages = ((8, 1), (16, 2), (32, 2), (64, 1))
         for stage, (filters, blocks) in enumerate(stages, 2):
             stride, name = 1 if stage == 2 else 2, "conv{}".format(stage)
             x = common.stack3(x, filters, blocks, stride1=stride, groups=8, name=name)
@@ -721,20 +1062,77 @@ def resnext50():
 
 
 @fixture(
+    "keras-cv-0.9.0",
+    "keras-2.15",
+    "keras-cv 0.9.0, ResNet backbone of bottlenecks 1-2-2-1",
+    saves=("weights:.weights.h5",),
+    options=SMALL,
+)
+def keras_cv():
+    keras = the_keras()
+    sys.modules["tensorflow_datasets"] = type(sys)("tensorflow_datasets")  # its networks need none
+    models = importlib.import_module("keras_cv").models
+    with narrow(keras.layers, divide=16):
+        return models.ResNetBackbone(
+            stackwise_filters=[64, 128, 256, 512],
+            stackwise_blocks=list(SHORT),
+            stackwise_strides=[1, 2, 2, 2],
+            include_rescaling=False,
+            input_shape=(80, 96, 3),
+        )
+
+
+@fixture(
+    "keras-2.3.1-v2-101",
+    "keras-2.3.1",
+    "keras-applications 1.0.8, ResNet101V2",
+    saves=WEIGHTS,
+    options="--inputs 1 --layers none",
+)
+def resnet101_v2():
+    keras = the_keras()
+    common = importlib.import_module("keras_applications.resnet_v2")
+    parts = {name: getattr(keras, name) for name in ("backend", "layers", "models", "utils")}
+    with narrow(keras.layers, divide=64):
+        return common.ResNet101V2(weights=None, input_shape=(64, 80, 3), classes=6, **parts)
+
+
+@fixture(
     "kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet50", options=SMALL
 )
 def kecam():
+    return kecam_family("AotNet", [3, 4, 6, 3], [8, 16, 32, 64])
+
+
+@fixture(
+    "kecam-1.4.1-resnext",
+    "keras-2.10",
+    "keras-cv-attention-models 1.4.1, ResNeXt: grouped convolutions",
+    options=SMALL,
+)
+def kecam_resnext():
+    settings = {"groups": 4, "hidden_channel_ratio": 0.5}
+    return kecam_family("ResNeXt", SHORT, [16, 16, 32, 32], **settings)
+
+
+@fixture(
+    "kecam-1.4.1-resnet-d",
+    "keras-2.10",
+    "keras-cv-attention-models 1.4.1, ResNetD: deep stem, pooled shortcuts",
+    options=SMALL,
+)
+def kecam_resnet_d():
+    return kecam_family("ResNetD", SHORT, [8, 16, 32, 64])
+
+
+def kecam_family(name, blocks, channels, **more):
     the_keras()
-    aotnet = importlib.import_module("keras_cv_attention_models.aotnet")
-    return aotnet.AotNet(
-        num_blocks=[3, 4, 6, 3],
-        out_channels=[8, 16, 32, 64],
-        stem_width=4,
-        input_shape=(80, 96, 3),
-        num_classes=5,
-        model_name="aotnet50",
-        pretrained=None,
-    )
+    modules = {"AotNet": "aotnet", "ResNeXt": "resnet_family.resnext"}
+    module = modules.get(name, "resnet_family.resnet_deep")
+    module = importlib.import_module("keras_cv_attention_models." + module)
+    settings = dict(more, out_channels=channels, stem_width=4, input_shape=(80, 96, 3))
+    settings.update(num_classes=5, pretrained=None, model_name=name.lower())
+    return getattr(module, name)(list(blocks), **settings)
 
 
 @fixture(
@@ -824,7 +1222,7 @@ def hub_vd():
 
 
 def base(size=(96, 112, 3)):
-    return conv_block_resnet50(divide=64, include_top=False, input_shape=size)
+    return conv_block_resnet(include_top=False, input_shape=size)
 
 
 def sequential(*layers):
@@ -834,10 +1232,11 @@ def sequential(*layers):
 @fixture(
     "keras-2.10-head-flatten",
     "keras-2.10",
-    "the 7x7 map flattened (height, width, channel), two Dense layers",
+    "the 3x4 map flattened (height, width, channel), two Dense layers",
+    options=SMALL,
 )
 def head_flatten():
-    layers, bottom = the_keras().layers, base((224, 224, 3))
+    layers, bottom = the_keras().layers, base()
     x = layers.Dense(8, activation="relu")(layers.Flatten()(bottom.output))
     return the_keras().models.Model(bottom.input, layers.Dense(5, activation="softmax")(x))
 
@@ -871,12 +1270,12 @@ def nested_frozen():
 @fixture(
     "keras-2.10-nested-partly-frozen",
     "keras-2.10",
-    "a nested base, its first 100 layers frozen",
+    "a nested base, its first 40 layers frozen",
     options=SMALL,
 )
 def nested_partly_frozen():
     layers, bottom = the_keras().layers, base()
-    for layer in bottom.layers[:100]:
+    for layer in bottom.layers[:40]:
         layer.trainable = False
     return sequential(
         bottom, layers.GlobalAveragePooling2D(), layers.Dense(5, activation="softmax")
@@ -901,12 +1300,29 @@ def two_outputs():
 
 @fixture("keras-2.10-one-channel", "keras-2.10", "pictures of one channel", options=SMALL)
 def one_channel():
-    return conv_block_resnet50(divide=64, classes=3, input_shape=(64, 80, 1))
+    return conv_block_resnet(classes=3, input_shape=(64, 80, 1))
 
 
 @fixture("keras-2.10-four-channels", "keras-2.10", "pictures of four channels", options=SMALL)
 def four_channels():
-    return conv_block_resnet50(divide=64, classes=3, input_shape=(64, 80, 4))
+    return conv_block_resnet(classes=3, input_shape=(64, 80, 4))
+
+
+@fixture(
+    "keras-2.2.4-transfer-head",
+    "keras-2.2.4",
+    "ResNet50 without top, global maximum, Dense (ReLU), BatchNormalization, Dropout, sigmoid",
+    options=SMALL,
+)
+def transfer_head():
+    keras = the_keras()
+    with narrow(keras.layers, "Conv2D", divide=64):
+        network = keras.applications.resnet50.ResNet50
+        bottom = network(weights=None, include_top=False, input_shape=(96, 112, 3))
+    x = keras.layers.GlobalMaxPooling2D()(bottom.output)
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(8, activation="relu")(x))
+    x = keras.layers.Dense(3, activation="sigmoid")(keras.layers.Dropout(0.5)(x))
+    return keras.models.Model(inputs=bottom.input, outputs=x)
 
 
 # ---------------------------------------------------------------- fixtures/README.md

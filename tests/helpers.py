@@ -17,8 +17,7 @@ from converter.plan import make_plan
 from converter.source import read_here
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-RECORDED = sorted(path for path in FIXTURES.glob("*.h5") if path.with_suffix(".npz").exists())
-"""Every HDF5 fixture with what its own Keras computed."""
+CONTAINERS = (".weights.h5", ".weights.json", ".keras", ".h5")
 
 
 def fixture(name: str) -> Path:
@@ -26,10 +25,34 @@ def fixture(name: str) -> Path:
 
 
 def record(path: Path) -> Path:
-    return path.with_suffix(".npz")
+    """What its own Keras computed: `X.npz` beside `X.h5`, `X.keras`, `X.weights.h5`, ..."""
+    suffix = next(suffix for suffix in CONTAINERS if path.name.endswith(suffix))
+    return path.with_name(path.name.removesuffix(suffix) + ".npz")
+
+
+def is_legacy(path: Path) -> bool:
+    """Whether `load_weights` before Keras 3's containers reads it: layers listed by name."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        return is_listed(file.get("model_weights", file).attrs)
+
+
+def is_listed(attributes: h5py.AttributeManager) -> bool:
+    return "layer_names" in attributes or "layer_names0" in attributes
+
+
+RECORDED = sorted(
+    path for path in FIXTURES.iterdir() if path.name.endswith(CONTAINERS) and record(path).exists()
+)
+"""Every fixture with what its own Keras computed, whatever container it is in."""
+
+LEGACY = [path for path in RECORDED if is_legacy(path)]
+"""Those in HDF5 with `layer_names`."""
 
 
 def is_whole_model(path: Path) -> bool:
+    """Whether it is legacy HDF5 of a whole model, not of weights only."""
     with h5py.File(path) as file:
         return "model_weights" in file
 

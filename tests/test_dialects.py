@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from edits import edited, run
-from helpers import RECORDED, as_text, fixture, is_whole_model, opened
+from helpers import LEGACY, as_text, fixture, is_whole_model, opened
 
 from converter.discover import modules
 from converter.errors import MismatchError
@@ -14,7 +14,7 @@ from converter.structure import Shapes
 ALL = [module.DIALECT for module in modules("converter.dialects")]
 DIALECTS = [dialect for dialect in ALL if dialect.rows]
 each = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-WHOLE = [path for path in RECORDED if is_whole_model(path)]
+WHOLE = [path for path in LEGACY if is_whole_model(path)]
 
 
 @each

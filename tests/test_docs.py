@@ -52,3 +52,53 @@ def test_a_refusal_is_short():
     result = CliRunner().invoke(convert_weights, ["missing.h5", "out.pth"])
 
     assert len(result.output.splitlines()) <= 12
+
+
+def walk_through():
+    """The dialect that the README adds, as its reader would have it."""
+    block = README.partition("## Adding a naming")[2].partition("```python\n")[2]
+    made: dict[str, object] = {}
+    exec(block.partition("```")[0], made)
+    return made["DIALECT"]
+
+
+def renamed(module):
+    """A module's layer as the walk-through's project calls it."""
+    if not module.startswith("layer"):
+        return {"conv1": "stem_conv", "bn1": "stem_bn", "fc": "scores"}[module]
+    stage, index, part = module.removeprefix("layer").split(".", 2)
+    names = {"downsample.0": "short", "downsample.1": "short_bn"}
+    for number, word in enumerate(("first", "second", "third"), start=1):
+        names[f"conv{number}"], names[f"bn{number}"] = word, f"{word}_bn"
+    return f"unit{stage}{chr(97 + int(index))}_{names[part]}"
+
+
+def test_the_walk_through_adds_a_naming_that_works(tmp_path, monkeypatch):
+    """A real file's weights under the walk-through's names are read by its table alone."""
+    from types import SimpleNamespace
+
+    import h5py
+    import numpy as np
+    from edits import assert_refused, run
+    from helpers import converted, fixture, weights_only
+
+    path = fixture("keras-2.2.4-tensorflow")
+    network, expected = converted(path)
+    names = {layer: renamed(module) for module, layer in network.structure.layers.items()}
+    source = weights_only(path, tmp_path)
+    with h5py.File(source, "a") as file:
+        weighted = [one.decode() for one in file.attrs["layer_names"]]
+        weighted = [one for one in weighted if one in names]
+        for layer in weighted:
+            file.move(layer, names[layer])
+        file.attrs["layer_names"] = [names[layer] for layer in weighted]
+
+    assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
+    added = [SimpleNamespace(DIALECT=walk_through())]
+    monkeypatch.setattr("converter.identify.modules", lambda package: added)
+    network, tensors = converted(source)
+
+    assert network.dialect == "my-project"
+    assert tensors.keys() == expected.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)

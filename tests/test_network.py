@@ -72,7 +72,7 @@ def test_the_default_network_prints_as_torchvisions_resnet50():
     assert sum(parameter.numel() for parameter in ResNet().parameters()) == 25_557_032
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_the_list_of_tensors_is_the_state_dict(path):
     architecture = converted(path)[0].architecture
 
@@ -82,7 +82,7 @@ def test_the_list_of_tensors_is_the_state_dict(path):
     assert list(tensors(architecture).items()) == [(k, tuple(v.shape)) for k, v in state.items()]
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_an_architecture_survives_json(path):
     architecture = converted(path)[0].architecture
 

@@ -51,7 +51,7 @@ def test_old_statistics_become_the_variance_that_gives_the_same():
     assert np.allclose((x - mean) / np.sqrt(variance), (x - mean) / (deviation + eps), rtol=1e-6)
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_every_weight_and_every_tensor_has_its_place(path):
     with opened(path) as (checkpoint, network):
         plan = make_plan(checkpoint, network)

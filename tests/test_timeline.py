@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from edits import assert_refused, edited, run
 from helpers import (
-    RECORDED,
+    LEGACY,
     facts,
     fixture,
     is_whole_model,
@@ -128,7 +128,7 @@ def convolutions(architecture):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in RECORDED if is_whole_model(path)], ids=lambda path: path.stem
+    "path", [path for path in LEGACY if is_whole_model(path)], ids=lambda path: path.stem
 )
 def test_weights_alone_are_the_network_of_the_whole_model(path, tmp_path):
     with opened(path) as (_, network):

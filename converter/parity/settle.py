@@ -83,6 +83,8 @@ def _rank(trial: Trial) -> tuple[bool, int, float]:
 def _combinations(network: Network) -> Iterator[Mapping[str, Any]]:
     """Every combination of options for what is open."""
     facts = [fact.name for fact in network.facts if is_open(fact)]
+    if network.architecture.stem.pool is None:  # there is nothing to pad
+        facts = [name for name in facts if name != "pool"]
     choices = [[None, *ALTERNATIVES[name][1]] for name in facts]
     for values in itertools.product(*choices):
         yield {name: v for name, v in zip(facts, values, strict=True) if v is not None}
