@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError, ParityError, TargetError, UsageError
+from converter.errors import ConvertError, ParityError, TargetError, UsageError, about
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -204,7 +204,7 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
     from converter.report import finite, inspection
     from converter.text import inspection_lines
 
-    with open_checkpoint(file) as checkpoint:
+    with open_checkpoint(file) as checkpoint, about(file):
         network = identify(checkpoint, Options(**options))
     if as_json:
         click.echo(json.dumps(finite(inspection(checkpoint, network)), indent=1))
