@@ -74,11 +74,12 @@ def _walk(parent: Any, path: str) -> Any:
     parts = path.split("/")
     if len(parts) > MAX_DEPTH:
         raise UnsafeError(f"{path!r} is nested deeper than {MAX_DEPTH} groups")
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise MismatchError(f"the name {path!r} is no UTF-8, and no Keras writes others")
     for name in parts:
         if name in ("", "."):
             raise UnsafeError(f"{path!r} is no plain path in an HDF5 file")
-        stored = name.encode("utf-8", "surrogateescape")  # not every name in a file is UTF-8
-        link = current.get(stored, getlink=True)
+        link = current.get(name, getlink=True)
         if link is None:
             raise KeyError(path)
         if not isinstance(link, h5py.HardLink):
@@ -88,7 +89,7 @@ def _walk(parent: Any, path: str) -> Any:
                     "a weights file holds its arrays itself: copy them in with h5repack or h5copy"
                 ],
             )
-        current = current[stored]
+        current = current[name]
     return current
 
 
