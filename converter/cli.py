@@ -47,6 +47,17 @@ OPTIONS = (
         help="Write everything that was decided, mapped and measured.",
     ),
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(
+            [
+                *("not-finite", "negative-variance", "constant-kernel"),
+                *("identical-kernels", "swapped-norm"),
+            ]
+        ),
+        help="Weights to take as they are, with a warning; can be given more than once.",
+    ),
 )
 
 FACTS = (

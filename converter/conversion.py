@@ -65,7 +65,7 @@ def convert(
         background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
         progress("reading and carrying over")
         with about(source):
-            tensors = check_sanity(plan, plan.tensors(opened))
+            tensors, warnings = check_sanity(plan, plan.tensors(opened), settings.allow)
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
         with draft(real, force=settings.force) as one:
@@ -89,6 +89,7 @@ def convert(
                 hashing.result(),
                 time.perf_counter() - started,
                 trials,
+                warnings,
             )
             refuse_unproven(report, settings)
             finishing.result()
