@@ -101,7 +101,10 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, debug: bool, **kwargs: Any) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number and signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
+                signal.signal(number, _terminate)
         try:
             sys.exit(command(*args, **kwargs))
         except ConvertError as error:
@@ -109,8 +112,6 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            sys.exit(130)
         except MemoryError:
             click.echo("Error: not enough memory", err=True)
             sys.exit(4)
@@ -119,7 +120,8 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def _terminate(number: int, frame: Any) -> None:
-    """Leave through every `finally`, so that a draft is removed."""
+    """Leave through every `finally`, so that a draft is removed; a second signal waits."""
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

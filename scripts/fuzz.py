@@ -15,6 +15,7 @@ What fails is kept, with the seed in its name; the exit code is the number of fa
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,16 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from converter.cli import convert_weights  # noqa: E402
 from converter.errors import ConvertError  # noqa: E402
 from converter.isolation import child, process, reader  # noqa: E402
 
 FULL = {"reader": 20_000, "command": 300, "load": 5_000}
 SHORT = {"reader": 300, "command": 5, "load": 80}
 HANG = 20.0
-"""Seconds, for any case: the reader's own limits come before it."""
+"""Seconds of processor time, for any case: the reader's own limits come before it."""
+STUCK = 120.0
+"""Seconds after which a case is killed, and counts as a hang."""
 MEMORY = {"reader": 256 * 2**20, "command": 512 * 2**20, "load": 2**30}
 """Bytes that a case's process may take at most (for `load`, torch is most of it)."""
 
@@ -208,6 +213,9 @@ EDITS: tuple[Callable[[Any, str, random.Random], object], ...] = (
 """Faults that are sound HDF5: deleted, renamed, linked, of another kind, shape or list."""
 
 
+REFUSED = (KeyError, ValueError, OSError, RuntimeError, TypeError)
+
+
 def _replace(file: Any, path: str, other: Any) -> None:
     del file[path]
     file[path] = other
@@ -230,7 +238,7 @@ def edited(content: bytes, chance: random.Random, folder: Path) -> bytes:
     with h5py.File(path, "a") as file:
         for _ in range(chance.randint(1, 3)):
             arrays = arrays_of(file)
-            if arrays:
+            with suppress(IndexError, *REFUSED):  # what HDF5 itself does not let one do
                 chance.choice(EDITS)(file, chance.choice(arrays), chance)
     return path.read_bytes()
 
@@ -264,7 +272,7 @@ class Forked:
         theirs, ours = os.pipe()
         back, their_back = os.pipe()
         self.returncode: int | None = None
-        self.memory = 0
+        self.memory, self.seconds = 0, 0.0
         self.pid = os.fork()
         if not self.pid:
             os.close(ours), os.close(back)
@@ -297,12 +305,13 @@ class Forked:
                     time.sleep(0.01)
             _, status, used = os.wait4(self.pid, 0)
             self.returncode = os.waitstatus_to_exitcode(status)
-            self.memory = used.ru_maxrss * 1024
+            self.memory, self.seconds = used.ru_maxrss * 1024, used.ru_utime + used.ru_stime
         return self.returncode
 
 
-def apart(work: Callable[[], Any], seconds: float = HANG) -> tuple[Any, int]:
-    """(what `work` returns, or how its process ended; its memory), in a fork."""
+def apart(work: Callable[[], Any]) -> tuple[Any, float, int]:
+    """What `work` returns, done in a fork (in words, how that ended), its processor time and its
+    memory."""
     back, there = os.pipe()
     pid = os.fork()
     if not pid:
@@ -317,13 +326,14 @@ def apart(work: Callable[[], Any], seconds: float = HANG) -> tuple[Any, int]:
             os._exit(99)
     os.close(there)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, STUCK)
     with os.fdopen(back, "rb") as answer:
         content = answer.read()
     _, status, used = os.wait4(pid, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     code = os.waitstatus_to_exitcode(status)
-    return (json.loads(content) if code == 0 else f"ended with {code}"), used.ru_maxrss * 1024
+    result = json.loads(content) if code == 0 else f"ended with {code}"
+    return result, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
 def plainly(path: Path, names: list[str]) -> Any:
@@ -344,23 +354,23 @@ def fuzz_reader(cases: int, chance: random.Random, keep: Path, folder: Path) -> 
     files = seeds(folder)
     contents = [(path.stem, path.read_bytes(), numbers_of(path)) for path in files]
     source = folder / "case.h5"
+    take = process.take
     for number in range(cases):
         stem, content, spared = contents[number % len(contents)]
         sound = chance.random() < 0.1
         new = edited(content, chance, folder) if sound else damaged(content, chance, spared)
         source.write_bytes(new)
-        began = time.monotonic()
         forked: list[Forked] = []
         process.take = lambda forked=forked: forked.append(Forked()) or forked[-1]
         outcome, names = _opened(source)
-        seconds = time.monotonic() - began
         if outcome == "read" and names:
-            plain, _ = apart(lambda names=names: plainly(source, list(names)))
+            plain, *_ = apart(lambda names=names: plainly(source, list(names)))
             if not isinstance(plain, dict):
                 outcome = "read (a plain reading failed)"
             elif plain != names:
                 outcome = "FAILED: other numbers than a plain reading gives"
-        campaign.note(outcome, new, f"{number}-{stem}.h5", seconds, forked[-1].memory)
+        campaign.note(outcome, new, f"{number}-{stem}.h5", forked[-1].seconds, forked[-1].memory)
+    process.take = take
     return campaign
 
 
@@ -383,8 +393,11 @@ def _opened(source: Path) -> tuple[str, dict[str, Any]]:
 
 
 def fuzz_command(cases: int, chance: random.Random, keep: Path, folder: Path) -> Campaign:
-    """The whole command, in a process of its own, on a network that Keras wrote."""
+    """The whole command, in a process of its own, on networks that Keras wrote."""
     from safetensors.numpy import load_file
+
+    import converter.conversion
+    import converter.text  # noqa: F401  once, for every fork
 
     campaign = Campaign("command", keep)
     files = [
@@ -399,32 +412,33 @@ def fuzz_command(cases: int, chance: random.Random, keep: Path, folder: Path) ->
         new = damaged(content, chance, spared)
         source.write_bytes(new)
         target.write_bytes(b"old")
-        command = [sys.executable, "-m", "converter.cli", str(source), str(target), "--force"]
-        began = time.monotonic()
+        report.unlink(missing_ok=True)
         before = sorted(os.listdir(folder))
-        done = subprocess.Popen(
-            [*command, "--no-parity", "--report", str(report)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        assert done.stderr
-        told = done.stderr.read().decode()
-        _, status, used = os.wait4(done.pid, 0)
-        done.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - began
-        outcome = f"code {done.returncode}"
-        if done.returncode == 0:
+        arguments = [str(source), str(target), "--force", "--no-parity", "--report", str(report)]
+        result, seconds, memory = apart(lambda arguments=arguments: _command(arguments))
+        code, told = result if isinstance(result, list) else (None, result)
+        outcome = f"code {code}"
+        if code == 0:
             outcome = _compared(source, load_file(target), json.loads(report.read_text()))
-            report.unlink()
-        elif done.returncode not in (3, 4, 5, 6):
-            outcome = f"FAILED: code {done.returncode}: {told[-300:]}"
+        elif code not in (3, 4, 5, 6):
+            outcome = f"FAILED: code {code}: {told[-300:]}"
         elif "Traceback" in told or len(told.splitlines()) > 12:
             outcome = f"FAILED: {told[:300]}"
         elif target.read_bytes() != b"old" or sorted(os.listdir(folder)) != before:
             outcome = "FAILED: refused, and left something behind"
-        campaign.note(outcome, new, f"{number}-{stem}.h5", seconds, used.ru_maxrss * 1024)
+        campaign.note(outcome, new, f"{number}-{stem}.h5", seconds, memory)
     return campaign
+
+
+def _command(arguments: list[str]) -> tuple[int, str]:
+    """(exit code, what it told) of `convert-weights`."""
+    told = io.StringIO()
+    with redirect_stderr(told):
+        try:
+            convert_weights(arguments)
+        except SystemExit as done:
+            return (done.code if isinstance(done.code, int) else 2), told.getvalue()
+    return 98, told.getvalue()
 
 
 def _compared(source: Path, tensors: dict[str, Any], report: dict[str, Any]) -> str:
@@ -476,10 +490,9 @@ def fuzz_load(cases: int, chance: random.Random, keep: Path, folder: Path) -> Ca
         new = damaged(content, chance, head if chance.random() < 0.7 else [])
         source = folder / f"case{suffix}"
         source.write_bytes(new)
-        began = time.monotonic()
-        outcome, memory = apart(lambda source=source: attempt(source))
+        outcome, seconds, memory = apart(lambda source=source: attempt(source))
         outcome = outcome if not outcome.startswith("ended") else f"FAILED: {outcome}"
-        campaign.note(outcome, new, f"{number}{suffix}", time.monotonic() - began, memory)
+        campaign.note(outcome, new, f"{number}{suffix}", seconds, memory)
     return campaign
 
 
