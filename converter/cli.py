@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError, ParityError, TargetError, UsageError
+from converter.errors import ConvertError, ParityError, TargetError, UsageError, about
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -47,6 +47,17 @@ OPTIONS = (
         help="Write everything that was decided, mapped and measured.",
     ),
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(
+            [
+                *("not-finite", "negative-variance", "constant-kernel"),
+                *("identical-kernels", "swapped-norm"),
+            ]
+        ),
+        help="Weights to take as they are, with a warning; can be given more than once.",
+    ),
 )
 
 FACTS = (
@@ -95,7 +106,10 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, debug: bool, **kwargs: Any) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number and signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
+                signal.signal(number, _terminate)
         try:
             sys.exit(command(*args, **kwargs))
         except ConvertError as error:
@@ -103,8 +117,6 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            sys.exit(130)
         except MemoryError:
             click.echo("Error: not enough memory", err=True)
             sys.exit(4)
@@ -113,7 +125,8 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def _terminate(number: int, frame: Any) -> None:
-    """Leave through every `finally`, so that a draft is removed."""
+    """Leave through every `finally`, so that a draft is removed; a second signal waits."""
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
@@ -235,7 +248,7 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
     from converter.report import finite, inspection
     from converter.text import inspection_lines
 
-    with open_checkpoint(file) as checkpoint:
+    with open_checkpoint(file) as checkpoint, about(file):
         network = identify(checkpoint, Options(**options))
     if as_json:
         click.echo(json.dumps(finite(inspection(checkpoint, network)), indent=1))

@@ -13,7 +13,7 @@ from typing import Any
 
 from converter.checkpoint import Array, Checkpoint
 from converter.discover import modules
-from converter.errors import ParityError, SourceError, UsageError
+from converter.errors import ParityError, SourceError, UsageError, about
 from converter.identify import Network, identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
@@ -47,8 +47,9 @@ def convert(
     trials: tuple[Trial, ...] = ()
     with open_checkpoint(source) as opened, ThreadPoolExecutor(2) as background:
         hashing = background.submit(sha256, *opened.files)
-        network = identify(opened, settings)
-        plan = make_plan(opened, network)
+        with about(source):
+            network = identify(opened, settings)
+            plan = make_plan(opened, network)
         if settings.dry_run or target is None:
             return Report(
                 source, None, opened, network, plan, Parity("not compared", reason="dry run")
@@ -63,7 +64,8 @@ def convert(
                 plan = make_plan(opened, network)
         background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
         progress("reading and carrying over")
-        tensors = check_sanity(plan, plan.tensors(opened))
+        with about(source):
+            tensors, warnings = check_sanity(plan, plan.tensors(opened), settings.allow)
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
         with draft(real, force=settings.force) as one:
@@ -87,6 +89,7 @@ def convert(
                 hashing.result(),
                 time.perf_counter() - started,
                 trials,
+                warnings,
             )
             refuse_unproven(report, settings)
             finishing.result()

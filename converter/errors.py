@@ -12,11 +12,16 @@ ConvertError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SHOWN = 8
 """Findings that a message lists before it counts the rest."""
+
+LINE = 600
+"""Characters of one line: names in a file can be longer."""
 
 
 class ConvertError(Exception):
@@ -27,9 +32,9 @@ class ConvertError(Exception):
     def __init__(
         self, headline: str, findings: Iterable[str] = (), hints: Iterable[str] = ()
     ) -> None:
-        self.headline = printable(headline)
-        self.findings = tuple(printable(finding) for finding in findings)
-        self.hints = tuple(printable(hint) for hint in hints)
+        self.headline = _line(headline)
+        self.findings = tuple(_line(finding) for finding in findings)
+        self.hints = tuple(_line(hint) for hint in hints)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -71,6 +76,26 @@ class TargetError(ConvertError):
     exit_code = 7
 
 
+@contextmanager
+def about(source: Path) -> Iterator[None]:
+    """Refusals of what is in SOURCE name the file, where they do not already."""
+    try:
+        yield
+    except (SourceError, UnsafeError, MismatchError, SanityError) as error:
+        name = _line(str(source))
+        if name not in error.headline:
+            error.headline = f"{name}: {error.headline}"
+        raise
+
+
 def printable(text: str) -> str:
     """`text` with control characters escaped: names in a file are a stranger's."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _line(text: str) -> str:
+    """One line of a message, its middle left out if it is too long."""
+    shown = printable(text)
+    if len(shown) <= LINE:
+        return shown
+    return f"{shown[: LINE // 2]} … {shown[-LINE // 2 :]}"

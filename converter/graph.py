@@ -9,7 +9,7 @@ Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -238,7 +238,7 @@ class _Builder:
         self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
     ) -> tuple[str, ...]:
         """Add a model that reads `inputs` (none at the top); the ids of its outputs."""
-        if len(outer) > MAX_DEPTH or len(self.nodes) > MAX_NODES:
+        if len(outer) > MAX_DEPTH or len(model_layers(config)) > MAX_NODES:
             raise ValueError("too deep or too large a model")
         inner = config["config"]
         functional = isinstance(inner, dict) and "input_layers" in inner
@@ -269,27 +269,27 @@ class _Builder:
         inner = config["config"]
         made: dict[str, list[tuple[str, ...]]] = {}
         given = dict(zip(_references(inner["input_layers"]), inputs, strict=False))
-        waiting = [call for layer in inner["layers"] for call in _calls(layer)]
-        calls = Counter(call.name for call in waiting)
+        ready = deque(call for layer in inner["layers"] for call in _calls(layer))
+        calls = Counter(call.name for call in ready)
 
-        def is_ready(call: Call) -> bool:
-            there = [len(made.get(name, ())) for name, _, _ in call.sources]
-            wanted = [_which(calls, source) for source in call.sources]
-            return len(made.get(call.name, ())) == call.number and all(
-                number > index for number, index in zip(there, wanted, strict=True)
-            )
+        def missing(call: Call) -> tuple[str, int] | None:
+            """(layer, which of its calls) that has to be made before this, or None."""
+            wanted = [(source[0], _which(calls, source)) for source in call.sources]
+            wanted += [(call.name, call.number - 1)] if call.number else []
+            return next((one for one in wanted if len(made.get(one[0], ())) <= one[1]), None)
 
-        while waiting:
-            later = []
-            for call in waiting:
-                if is_ready(call):
-                    inputs = tuple(_pick(made, calls, one) for one in call.sources)
-                    made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
-                else:
-                    later.append(call)
-            if len(later) == len(waiting):
-                raise ValueError("layers that wait for each other")
-            waiting = later
+        blocked: dict[tuple[str, int], list[Call]] = {}
+        while ready:
+            call = ready.popleft()
+            before = missing(call)
+            if before:
+                blocked.setdefault(before, []).append(call)
+                continue
+            inputs = tuple(_pick(made, calls, one) for one in call.sources)
+            made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
+            ready.extendleft(reversed(blocked.pop((call.name, call.number), [])))
+        if blocked:
+            raise ValueError("layers that wait for each other")
         return tuple(_pick(made, calls, one) for one in _reference_list(inner["output_layers"]))
 
     def call(
@@ -331,6 +331,8 @@ class _Builder:
     ) -> str:
         if id in self.nodes:
             raise ValueError(f"two layers called {id!r}")
+        if len(self.nodes) >= MAX_NODES:
+            raise ValueError(f"more than {MAX_NODES:,} layers")
         self.nodes[id] = Node(id, layer, outer, op, inputs)
         return id
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from converter.errors import UsageError
+from converter.sanity import CHECKS
 from resnet_pt.architecture import ACTIVATIONS
 
 
@@ -22,6 +24,8 @@ class Options:
     require_parity: bool = False
     against: Path | None = None
     expect_sha256: str | None = None
+    allow: Sequence[str] = ()
+    """Checks of `converter.sanity` to waive."""
 
     # What a file cannot say; None leaves it to the evidence.
     bn_eps: float | None = None
@@ -36,6 +40,9 @@ class Options:
 
     def __post_init__(self) -> None:
         """UsageError for what no network has."""
+        unknown = [name for name in self.allow if name not in CHECKS]
+        if unknown:
+            raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")
         eps, activation = self.bn_eps, self.head_activation
         if eps is not None and not (math.isfinite(eps) and eps >= 0):
             raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")

@@ -56,20 +56,27 @@ def draft(target: Path, *, force: bool) -> Iterator[Draft]:
     Raises TargetError for everything that the file system refuses.
     """
     path = target.with_name(f".{_shortened(target.name)}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    ours = True
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError:
+            ours = False
+            raise
         with open(handle, "wb") as file:
             one = Draft(path, file)
             yield one
         _publish(path, target, force)
     except OSError as error:
         raise _cannot_write(target, error) from error
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise _cannot_write(target, error.__context__) from error  # as torch says it
     finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
+        if ours:
+            with suppress(OSError):  # gone already, or a disk that lets nobody tidy up
+                path.unlink()
 
 
 def _publish(path: Path, target: Path, force: bool) -> None:

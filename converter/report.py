@@ -31,6 +31,7 @@ class Report:
     target_sha256: str = ""
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -70,6 +71,7 @@ class Report:
             ],
             "left_out": [weight.path for weight in self.plan.left_out],
             "proven_tensors": self.proven_tensors,
+            "warnings": self.warnings,
             "parity": {
                 "oracle": self.parity.oracle,
                 "reason": self.parity.reason,
@@ -123,6 +125,7 @@ def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
         "input_channels": architecture.in_channels,
         "input_size": architecture.input_size,
         "weights": len(checkpoint.weights),
+        "notes": checkpoint.notes,
         "facts": [
             {
                 "name": fact.name,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converter.errors import printable
+from converter.errors import SHOWN, printable
 from converter.facts import Fact
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
         "",
         *table([("fact", "value", "evidence"), *map(_fact_row, network.facts)]),
     ]
+    lines += [f"note      {printable(note)}" for note in checkpoint.notes]
     defaults = [fact.name for fact in network.facts if fact.is_default]
     if defaults:
         lines += ["", f"resting on a default: {', '.join(defaults)} (options set them)"]
@@ -120,7 +121,14 @@ def _tensor_lines(report: Report) -> list[str]:
         lines.append(f"left out  {', '.join(layers)}: no part of the network")
     if report.proven_tensors:
         lines.append(f"proven    {report.proven_tensors} tensors read back, bit for bit")
-    return lines
+    return lines + warning_lines(report.warnings)
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """A few of the warnings, and how many there are."""
+    lines = [f"warning   {printable(text)}" for text in warnings[:SHOWN]]
+    more = len(warnings) - len(lines)
+    return [*lines, f"warning   … and {more} more"] if more else lines
 
 
 def parity_lines(parity: Parity) -> list[str]:

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from resnet_pt.architecture import FORMAT, Architecture
+from resnet_pt.archive import check_archive, check_sums
 from resnet_pt.check import problems
 from resnet_pt.digest import digest
 from resnet_pt.network import ResNet, described
 from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"
+ARCHIVE = b"PK\x03\x04"
 MAX_HEADER = 100_000_000
 """The limit of the safetensors format."""
 
@@ -31,12 +33,15 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
     held against that architecture, and a checksum against the tensors, before anything is used.
 
     Raises FileError, naming what is wrong, for any other file; OSError if it cannot be read.
+    Nothing in the file is run, and no more memory is used than its size warrants.
     """
     path = Path(path)
+    if not path.is_file() and path.exists():
+        raise FileError(f"{path} is no file")
     state, description = read(path)
     try:
         architecture = Architecture.from_dict(description.get("architecture"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: the architecture in the file is not readable: {error}") from error
     wrong = problems(architecture)
     if wrong:
@@ -54,7 +59,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(tensors, description) of a file of either format, told by its first bytes."""
     with path.open("rb") as file:
         start = file.read(8)
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith(ARCHIVE):
         return _read_pth(path)
     if len(start) == 8 and 2 <= struct.unpack("<Q", start)[0] <= MAX_HEADER:
         return _read_safetensors(path)
@@ -63,12 +68,19 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read_pth(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets
         raise FileError(f"{path} is not a plain torch state_dict: {error}") from error
     if not isinstance(state, dict) or not isinstance(state.get(EXTRA_STATE), dict):
         raise FileError(f"{path} does not describe its network: convert-weights did not write it")
-    return state, _known_format(path, state.pop(EXTRA_STATE))
+    description = _known_format(path, state.pop(EXTRA_STATE))
+    if "sha256" not in description:  # then the archive's own checksums are all there is
+        try:
+            check_sums(path)
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
+    return state, description
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -81,7 +93,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FileError(f"{path} is not a safetensors file: {error}") from error
     try:
         description = described(state.pop(EXTRA_STATE))
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise FileError(
             f"{path} does not describe its network: convert-weights did not write it"
         ) from None
@@ -94,18 +106,33 @@ def _known_format(path: Path, description: Any) -> dict[str, Any]:
     return description
 
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""What a converted network is written in, and what it may be saved in again."""
+
+
 def _check_tensors(path: Path, state: dict[str, Any], shapes: dict[str, Any]) -> None:
     wrong = [f"missing {name}" for name in shapes if name not in state]
-    wrong += [f"unknown {name}" for name in state if name not in shapes]
-    for name, tensor in state.items():
-        expected = torch.int64 if name.endswith("num_batches_tracked") else torch.float32
-        if name in shapes and tuple(tensor.shape) != shapes[name]:
-            wrong.append(f"{name} is {tuple(tensor.shape)}, not {shapes[name]}")
-        elif name in shapes and tensor.dtype != expected and not tensor.dtype.is_floating_point:
-            wrong.append(f"{name} is {tensor.dtype}, not {expected}")
+    wrong += [f"unknown {name!r}" for name in state if name not in shapes]
+    for name in shapes.keys() & state.keys():
+        wrong += _misfit(name, state[name], shapes[name])
     if wrong:
         more = f" … and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise FileError(f"{path} does not hold its network: {'; '.join(wrong[:5])}{more}")
+        shown = "; ".join(one[:200] for one in wrong[:5])
+        raise FileError(f"{path} does not hold its network: {shown}{more}")
+
+
+def _misfit(name: str, tensor: Any, shape: tuple[int, ...]) -> list[str]:
+    """What is wrong with one tensor: [] for a plain one of the right shape and dtype."""
+    expected = (torch.int64,) if name.endswith("num_batches_tracked") else DTYPES
+    if type(tensor) is not torch.Tensor or tensor.layout != torch.strided:
+        return [f"{name} is no plain tensor"]
+    if tuple(tensor.shape) != shape:
+        return [f"{name} is {tuple(tensor.shape)}, not {shape}"]
+    if tensor.dtype not in expected:
+        return [f"{name} is {tensor.dtype}, not {expected[0]}"]
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return [f"{name} has fewer numbers than its shape"]
+    return []
 
 
 def _check_digest(path: Path, state: dict[str, Any], description: dict[str, Any]) -> None:
@@ -113,6 +140,7 @@ def _check_digest(path: Path, state: dict[str, Any], description: dict[str, Any]
     written = description.pop("sha256", None)
     if written is None:
         return
-    found = digest(description, ((name, tensor.numpy()) for name, tensor in state.items()))
-    if found != written:
+    is_plain = all(tensor.dtype != torch.bfloat16 for tensor in state.values())  # as numpy has it
+    arrays = ((name, tensor.numpy()) for name, tensor in state.items())
+    if not is_plain or digest(description, arrays) != written:
         raise FileError(f"{path} is damaged: its tensors are not those that were written")

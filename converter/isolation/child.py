@@ -29,7 +29,7 @@ from converter.isolation import wire
 from converter.isolation.limits import Limits, relax, restrict
 from converter.source import read_here
 
-OPENING = Limits(memory=192 * 2**20, seconds=10)
+OPENING = Limits(memory=192 * 2**20, seconds=6)
 """For the manifest: about eight times what a ResNet-152 of a detector takes. Twice the file's size
 is added, for containers that are unpacked in memory."""
 
@@ -73,12 +73,12 @@ def failures(path: Path) -> Iterator[None]:
         yield
     except (ConvertError, BrokenPipeError):
         raise
-    except MemoryError as error:
-        raise UnsafeError(
-            f"{path} needs more memory than a file of its size should",
-            ["reading it was stopped"],
-        ) from error
     except Exception as error:
+        if isinstance(error, MemoryError) or "memory allocation failed" in str(error):
+            raise UnsafeError(
+                f"{path} needs more memory than a file of its size should",
+                hints=["the file is damaged, or made to do this: fetch it again from its source"],
+            ) from error
         found = f"{type(error).__name__}: {error}"
         raise SourceError(f"{path} is damaged: it cannot be read", [found[:200]]) from error
 

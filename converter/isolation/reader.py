@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, Weight
-from converter.errors import ConvertError, UnsafeError
+from converter.errors import ConvertError, UnsafeError, about
 from converter.isolation import process, wire
 
-STALL = 15.0
+STALL = 12.0
 """Seconds without a byte after which the child is killed."""
 
 
@@ -38,7 +38,9 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     """
     reader = Reader(process.take())
     try:
-        yield reader.open(Path(path))
+        with about(path):
+            checkpoint = reader.open(path)
+        yield checkpoint
     finally:
         reader.close()
 

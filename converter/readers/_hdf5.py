@@ -2,7 +2,9 @@
 
 HDF5 follows links into other files, opens storage that lies outside, decompresses a kilobyte
 into a gigabyte and gives zeros for data that was never written. Every group and dataset is
-reached through `group` and `dataset`, which refuse those before anything is read.
+reached through `group` and `dataset`, which refuse those before anything is read. What cannot be
+seen beforehand (names of variable length that hang HDF5 or expand a thousandfold) is left to the
+limits of the process that this runs in: `converter.isolation`.
 
 Sources: keras `saving_lib.safe_get_h5_dataset`; h5py#2891 (such checks are the reader's job).
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -24,7 +26,8 @@ MAX_NAMES = 20_000
 MAX_NAME = 1_024
 MAX_CHUNK = 64 * 2**20
 MAX_ARRAY = 2**31
-MAX_CONFIG = 64 * 2**20
+MAX_CONFIG = 16 * 2**20
+MAX_DEPTH = 32
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 NEVER_WRITTEN = "its data were never written to the file"
 
@@ -78,9 +81,23 @@ def _is_bfloat16(found: Any) -> bool:
     )
 
 
+def check_distinct(datasets: Mapping[str, Any]) -> None:
+    """Refuse two paths that lead to one array: a layer that was lost behind another's name."""
+    seen: dict[int, str] = {}
+    for path, found in datasets.items():
+        other = seen.setdefault(h5py.h5o.get_info(found.id).addr, path)
+        if other != path:
+            raise MismatchError(f"{other!r} and {path!r} are one and the same array in the file")
+
+
 def _walk(parent: Any, path: str) -> Any:
     current = parent
-    for name in path.split("/"):
+    parts = path.split("/")
+    if len(parts) > MAX_DEPTH:
+        raise UnsafeError(f"{path!r} is nested deeper than {MAX_DEPTH} groups")
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise MismatchError(f"the name {path!r} is no UTF-8, and no Keras writes others")
+    for name in parts:
         if name in ("", "."):
             raise UnsafeError(f"{path!r} is no plain path in an HDF5 file")
         link = current.get(name, getlink=True)
@@ -106,12 +123,14 @@ def _check_storage(found: Any, path: str) -> None:
     if found.shape is None:
         raise MismatchError(f"{path!r} is empty (no dataspace)")
     for number in range(plist.get_nfilters()):
-        code, name = plist.get_filter(number)[0], plist.get_filter(number)[3]
+        code, _, _, name = plist.get_filter(number)
         if code not in FILTERS:
             raise UnsafeError(
-                f"{path!r} is stored through HDF5 filter {code} ({name!r})",
+                f"{path!r} is stored through HDF5 filter {code} ({name.decode(errors='replace')})",
                 hints=["repack the file without it: h5repack -f NONE"],
             )
+    if found.dtype.kind == "f" and found.dtype.itemsize > 8:
+        raise MismatchError(f"{path!r} holds {found.dtype}: no float16, float32 or float64")
     size = math.prod(found.shape) * found.dtype.itemsize
     if size > MAX_ARRAY:
         raise UnsafeError(f"{path!r} declares {size:,} bytes: over the limit of {MAX_ARRAY:,}")
@@ -126,9 +145,13 @@ def text(found: Any, name: str) -> str | None:
     if name not in found.attrs:
         return None
     value = found.attrs[name]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return str(value)
+    if not isinstance(value, str):
+        raise SourceError(f"the attribute {name!r} in the file is no text")
+    return value
 
 
 def names(found: Any, name: str) -> tuple[str, ...]:

@@ -194,6 +194,8 @@ def checkpoint(
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SourceError(f"{path}: config.json is not one that Keras writes") from error
     stored = datasets(found)
+    if not parts:  # addresses are those of one file
+        _hdf5.check_distinct(stored)
     is_old = keras_version is not None and keras_version.startswith("2.")
     return Checkpoint(
         path=path,

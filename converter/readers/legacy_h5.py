@@ -36,6 +36,7 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
         raise SourceError("the file lists two layers of one name")
     datasets: dict[str, Any] = {}
     weights = [weight for layer in layers for weight in _of_group(root, layer, prefix, datasets)]
+    _hdf5.check_distinct(datasets)
     version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
     return Checkpoint(
         path=path,
@@ -62,7 +63,9 @@ def _config(file: Any) -> Any:
         raise UnsafeError(f"a model_config of {len(written):,} characters is over the limit")
     try:
         config = json.loads(written)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise UnsafeError("the model_config is nested too deeply") from error
+    except ValueError as error:
         raise SourceError("the model_config is not valid JSON", [str(error)[:200]]) from error
     if not isinstance(config, dict):
         raise SourceError("the model_config is not a configuration", [written[:100]])
