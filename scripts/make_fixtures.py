@@ -1449,12 +1449,12 @@ def museum(folder, outdir):
 
 
 def museum_record(path, model_path):
-    """One museum `.npz` in the record format: {key: array}."""
+    """One museum `.npz` in the record format: {key: array}, of its first picture only."""
     with np.load(path, allow_pickle=False) as old:
         record = {
-            "input": old["x"].astype("float32"),
-            "output": old["probs"],
-            "logits": old["logits"],
+            "input": old["x"][:1].astype("float32"),
+            "output": old["probs"][:1],
+            "logits": old["logits"][:1],
         }
         layers = [str(name) for name in old["layers"]]
         for layer in layers:
@@ -1473,13 +1473,14 @@ def museum_record(path, model_path):
 
 def museum_layer(name, values, shape):
     """The museum samples element `(k * 7919) % size`; a small layer is thereby whole."""
-    size = int(np.prod(shape))
+    size, one = int(np.prod(shape)), int(np.prod(shape[1:]))
     index, first = np.unique((np.arange(len(values)) * 7919) % size, return_index=True)
     if len(index) == size:
-        return {"layer/" + name: values[first].reshape(shape)}
+        return {"layer/" + name: values[first].reshape(shape)[:1]}
+    index = index[index < one]
     return {
         "layer/" + name + "/index": index.astype("int64"),
-        "layer/" + name + "/value": values[first],
+        "layer/" + name + "/value": values[first[: len(index)]],
     }
 
 
