@@ -140,6 +140,10 @@ def test_weights_alone_are_the_network_of_the_whole_model(path, tmp_path):
         assert whole.dialect == "names of its own, read by the graph"
         return
 
+    if whole.dialect == "names of its own, read by the graph":
+        # Told by the layers' order: the window of the last average is not in the weights.
+        assert convolutions(alone.architecture) == convolutions(whole.architecture)
+        return
     with_epsilon = path.stem not in EPSILON_DOES_NOT_SHOW
     assert shown(alone.architecture, with_epsilon) == shown(whole.architecture, with_epsilon)
     assert alone.layout == whole.layout
