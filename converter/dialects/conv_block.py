@@ -26,6 +26,7 @@ DIALECT = Dialect(
         Row("conv{stage}_block{number}_0_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1.001e-5, pool="zero", ending="global", preprocessing="caffe"),
+    required=("bn1",),
     bias=True,
     orders=(SHORTCUT_FIRST,),
 )
