@@ -63,6 +63,8 @@ class Defaults:
     shortcut_on: Literal["input", "preactivation"] = "input"
     stride_in: Literal["first", "last"] = "first"
     """The block of a stage that shrinks the map; keras-applications' V2 uses the last one."""
+    first_stage_stride: int = 1
+    """By how much the first stage shrinks the map, where the pool before it does too."""
     momentum: float = 0.99
     preprocessing: str | None = None
 

@@ -239,7 +239,9 @@ class _Builder:
     def stride(self, stage: int, index: int, depth: int, last: int) -> int:
         if self.defaults.stride_in == "last":
             return 2 if index == depth - 1 and stage < last else 1
-        return 2 if index == 0 and stage > 1 else 1
+        if index:
+            return 1
+        return 2 if stage > 1 else self.defaults.first_stage_stride
 
     def block(self, stage: int, index: int, depth: int, last: int) -> Block:
         name = f"layer{stage}.{index}"

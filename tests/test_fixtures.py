@@ -20,6 +20,7 @@ BY_ORDER = {
     "keras-2.3.1-auto-named": "auto-main-first",
     "keras-2.3.1-cifar-v1": "cifar-v1",
     "keras-2.3.1-cifar-v2": "cifar-v2",
+    "keras-contrib-18": "keras-contrib",
     "raghakot-18": "raghakot",
     "raghakot-basic": "raghakot",
     "raghakot-bottleneck": "raghakot",

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import h5py
 import numpy as np
 import pytest
 from edits import assert_refused, names_removed, run
-from helpers import FIXTURES, converted, facts
+from helpers import FIXTURES, converted, copy, facts
 
 from converter.readers._variables import counted, snake_case
 
-NAMED = FIXTURES / "keras-3.15-conv_block-50.weights.h5"
-WHOLE = FIXTURES / "keras-3.15-conv_block-50.h5"
+SHARDED = FIXTURES / "keras-3.15-sharded.weights.json"
 
 
-def changed(folder, change, source=NAMED):
-    target = folder / "changed.weights.h5"
-    shutil.copyfile(source, target)
+def in_one(target):
+    """The three shards as the one file that Keras writes without `max_shard_size`."""
+    with h5py.File(target, "w") as file:
+        for shard in sorted(FIXTURES.glob("keras-3.15-sharded_*.weights.h5")):
+            with h5py.File(shard) as part:
+                for layer, group in part["layers"].items():
+                    variables = file.require_group(f"layers/{layer}/vars")
+                    for name, value in group["vars"].attrs.items():
+                        variables.attrs[name] = value
+                    for number in group["vars"]:
+                        group["vars"].copy(number, variables)
+    return target
+
+
+def changed(folder, change):
+    target = in_one(folder / "changed.weights.h5")
     with h5py.File(target, "a") as file:
         change(file)
     return target
 
 
-def test_it_is_the_same_network_as_its_whole_model():
-    _, expected = converted(WHOLE)
-    network, tensors = converted(NAMED)
+def test_it_is_the_same_network_as_its_shards(tmp_path):
+    _, expected = converted(SHARDED)
+    network, tensors = converted(in_one(tmp_path / "one.weights.h5"))
 
     assert network.dialect == "conv-block"
     assert facts(network)["stem"] == ("7x7/2, padding 3", "layer names")
@@ -38,7 +49,7 @@ def test_it_is_the_same_network_as_its_whole_model():
 
 
 def test_layers_without_names_are_placed_by_order_and_shapes(tmp_path):
-    _, expected = converted(WHOLE)
+    _, expected = converted(SHARDED)
 
     network, tensors = converted(changed(tmp_path, names_removed))
 
@@ -60,7 +71,7 @@ def test_groups_are_counted_not_sorted_by_letter(tmp_path):
                 if number:
                     file["layers"].move(name, f"{kind}_{2 * number}")
 
-    _, expected = converted(WHOLE)
+    _, expected = converted(SHARDED)
     _, tensors = converted(changed(tmp_path, skip))
 
     for name, tensor in tensors.items():
@@ -73,9 +84,9 @@ def test_a_layer_in_another_place_is_refused(tmp_path):
     def swap(file):
         names_removed(file)
         layers = file["layers"]
-        layers.move("conv2d_10", "kept")
-        layers.move("conv2d_14", "conv2d_10")
-        layers.move("kept", "conv2d_14")
+        layers.move("conv2d_5", "kept")
+        layers.move("conv2d_6", "conv2d_5")
+        layers.move("kept", "conv2d_6")
 
     result = run(changed(tmp_path, swap), tmp_path / "out.pth", "--no-parity")
 
@@ -120,20 +131,16 @@ def test_bfloat16_is_read_to_the_bit(tmp_path):
 
     def shorten(file):
         group = file["layers/conv2d_5/vars"]
-        kept["array"] = group["0"][...]
+        kept["array"], kept["layer"] = group["0"][...], group.attrs["name"]
         del group["0"]
         group["0"] = as_bfloat16(kept["array"])
         group["0"].attrs["dtype"] = "bfloat16"
 
     network, tensors = converted(changed(tmp_path, shorten))
-    module = next(
-        module
-        for module, layer in network.structure.layers.items()
-        if layer == "conv2_block2_1_conv"
-    )
+    modules = {layer: module for module, layer in network.structure.layers.items()}
 
     expected = (kept["array"].view("<u4") & 0xFFFF0000).view("<f4").transpose(3, 2, 0, 1)
-    np.testing.assert_array_equal(tensors[f"{module}.weight"], expected)
+    np.testing.assert_array_equal(tensors[f"{modules[kept['layer']]}.weight"], expected)
 
 
 def test_pairs_of_bytes_that_do_not_say_what_they_are_are_refused(tmp_path):
@@ -168,37 +175,23 @@ def test_classes_are_spelled_as_keras_spells_them(class_name, group):
 
 
 def sharded(folder, content=None):
-    """The weights in two files, as Keras 3.10 divides them, the last layer's arrays apart."""
-    names = ["x_00000.weights.h5", "x_00001.weights.h5"]
-    shutil.copyfile(NAMED, folder / names[0])
-    with h5py.File(folder / names[0], "a") as first, h5py.File(folder / names[1], "w") as second:
-        for path in ("layers/dense", "layers/conv2d_52/vars/1"):
-            second.require_group(path.rpartition("/")[0])
-            first.copy(path, second, path)
-            del first[path]
-    target = folder / "x.weights.json"
-    target.write_text(json.dumps(content or {"weight_map": {"/layers/conv2d/vars": names}}))
+    """A copy of the list and its shards."""
+    for path in FIXTURES.glob("keras-3.15-sharded*"):
+        copy(path, folder, path.name)
+    target = folder / SHARDED.name
+    if content:
+        target.write_text(json.dumps(content))
     return target
-
-
-def test_shards_are_one_network(tmp_path):
-    _, expected = converted(NAMED)
-
-    network, tensors = converted(sharded(tmp_path))
-
-    assert network.dialect == "conv-block"
-    for name, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
 
 
 def test_a_missing_shard_is_named(tmp_path):
     source = sharded(tmp_path)
-    (tmp_path / "x_00001.weights.h5").unlink()
+    (tmp_path / "keras-3.15-sharded_00001.weights.h5").unlink()
 
     result = run(source, tmp_path / "out.pth")
 
     assert_refused(result, 3, tmp_path / "out.pth")
-    assert "x_00001.weights.h5, which is not beside it" in result.stderr
+    assert "keras-3.15-sharded_00001.weights.h5, which is not beside it" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["../x.h5", "/etc/passwd", "", "..", 5])
@@ -217,7 +210,7 @@ def test_other_json_is_no_source(tmp_path):
 def test_the_hash_covers_every_shard(tmp_path):
     source = sharded(tmp_path)
     first = run(source, tmp_path / "a.pth", "--no-parity", "--report", tmp_path / "a.json")
-    with h5py.File(tmp_path / "x_00001.weights.h5", "a") as file:
+    with h5py.File(tmp_path / "keras-3.15-sharded_00002.weights.h5", "a") as file:
         file["layers/dense/vars/1"][0] += 1
     second = run(source, tmp_path / "b.pth", "--no-parity", "--report", tmp_path / "b.json")
 

@@ -5,7 +5,7 @@ from converter.dialect import Defaults, Dialect
 DIALECT = Dialect(
     name="keras-contrib",
     summary="conv2d_1, batch_normalization_1, res0a_branch2a, …; norms before convolutions",
-    source="keras-contrib 3fc5ef7 applications/resnet.py",
+    source="keras-contrib bd3f4d7 applications/resnet.py",
     rows=(),
     orders=(
         ("bn1", "conv1", "bn2", "conv2", "bn3", "downsample.0", "downsample.1", "conv3"),
@@ -18,5 +18,5 @@ DIALECT = Dialect(
     stem_kernel=7,
     is_past=True,
     required=("bn1", "norm"),
-    defaults=Defaults(eps=1e-3, stem="same", pool="same", preactivation=True),
+    defaults=Defaults(eps=1e-3, stem="same", pool="same", preactivation=True, first_stage_stride=2),
 )

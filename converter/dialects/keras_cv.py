@@ -1,6 +1,7 @@
 """keras-cv's ResNetV1 backbones: keras-applications' strides, TensorFlow's paddings, no biases."""
 
 from converter.dialect import Defaults, Dialect, Row
+from converter.dialects.conv_block import SHORTCUT_FIRST, SHORTCUT_FIRST_BASIC
 
 DIALECT = Dialect(
     name="keras-cv",
@@ -21,4 +22,5 @@ DIALECT = Dialect(
     defaults=Defaults(eps=1.001e-5, stem="same", pool="same"),
     required=("bn1",),
     bias=False,
+    orders=(SHORTCUT_FIRST, SHORTCUT_FIRST_BASIC),
 )

@@ -1,7 +1,6 @@
 """keras-hub's ResNet (converted from timm): torchvision's strides and paddings, no biases."""
 
 from converter.dialect import Defaults, Dialect, Row
-from converter.dialects.conv_block import SHORTCUT_FIRST
 
 BLOCKS = (
     Row("stack{stack}_block{index}_1_conv", "layer{layer}.{index}.conv1"),
@@ -31,5 +30,4 @@ DIALECT = Dialect(
     defaults=DEFAULTS,
     required=("bn1",),
     bias=False,
-    orders=(SHORTCUT_FIRST,),
 )
