@@ -84,7 +84,9 @@ def test_a_disk_that_is_full(room, old, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["new\nline", "\x1b[2J", "caf\udce9", "é" * 121, "n" * 243], ids=ascii
+    "name",
+    ["new\nline", "\x1b[2J", "caf\udce9", "é" * 121, "n" * 243],
+    ids=["line", "escape", "no UTF-8", "accents", "long"],
 )
 def test_any_name_that_a_file_can_have(name, tmp_path):
     target = tmp_path / f"{name}.safetensors"
