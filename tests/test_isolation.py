@@ -8,11 +8,12 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from helpers import FIXTURES, fixture
+from helpers import FIXTURES, copy, fixture
 
 from converter.errors import UnsafeError
 from converter.isolation import process, reader, wire
@@ -56,6 +57,15 @@ def test_what_a_reading_left_is_dropped_by_the_next():
             assert np.array_equal(array, file[last.path][...])
         with pytest.raises(RuntimeError, match="another reading"):
             next(left)
+
+
+def test_a_child_that_started_early_reads_from_where_the_caller_is(tmp_path, monkeypatch):
+    process.start_early()
+    copy(PATH, tmp_path, "here.h5")
+    monkeypatch.chdir(tmp_path)
+
+    with open_checkpoint(Path("here.h5")) as checkpoint:
+        assert len(checkpoint.weights) == 320
 
 
 def test_the_child_is_gone_when_the_context_ends():
