@@ -69,7 +69,7 @@ def test_a_folder_that_nothing_can_be_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("old", [None, b"an older target"], ids=["new", "old"])
-@pytest.mark.parametrize("room", [4_000, 500_000])
+@pytest.mark.parametrize("room", [4_000, 100_000])
 def test_a_disk_that_is_full(room, old, tmp_path):
     """A limit on the size of files stops the write as a full disk does."""
     target = tmp_path / "out.safetensors"
