@@ -40,8 +40,8 @@ from converter.cli import convert_weights  # noqa: E402
 
 SOURCE = ROOT / "fixtures/keras-2.3.1-qubvel-18.h5"
 OLD = b"an older target"
-FULL = {"kill": 1000, "interrupt": 300, "fault": 1, "race": 20}
-SHORT = {"kill": 16, "interrupt": 6, "fault": 1, "race": 2}
+FULL = {"kill": 1000, "interrupt": 300, "fault": 100, "race": 20}
+SHORT = {"kill": 12, "interrupt": 6, "fault": 2, "race": 2}
 
 
 def run(target: Path, force: bool, before: Callable[[], object] = lambda: None) -> int:
@@ -50,6 +50,7 @@ def run(target: Path, force: bool, before: Callable[[], object] = lambda: None) 
     if pid:
         return pid
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         before()
         convert_weights([str(SOURCE), str(target), "--no-parity", *(["--force"] if force else [])])
@@ -116,7 +117,11 @@ def _signalled(
     for _ in range(3):
         ended(run(campaign.target, force=True))
     whole = (time.monotonic() - began) / 3
+    stopped: list[int] = []
+    signal.signal(signal.SIGINT, lambda *_: stopped.append(1))  # Ctrl-C: report what was run
     for case in range(cases):
+        if stopped:
+            break
         old, number = bool(case % 2), signals[case % len(signals)]
         campaign.prepare(old)
         moment = chance.uniform(0.01 if drafts else 0.1 * whole, 1.2 * whole)
@@ -131,11 +136,11 @@ CALLS = ("open", "write", "fsync", "link", "replace", "unlink")
 
 
 def fault(campaign: Campaign, cases: int, chance: random.Random) -> None:
-    """Every call of every kind, until one call more is not reached."""
+    """Every call of every kind, until one call more is not reached, or `cases` of each."""
     for call in CALLS:
         for error in ("ENOSPC", "EIO", "SIGKILL"):
-            for nth in range(1, 50):
-                for old in (False, True):
+            for nth in range(1, cases + 1):
+                for old in (False, True) if cases > 2 else (bool(nth % 2),):
                     campaign.prepare(old)
                     reached = campaign.folder.parent / "reached"
                     reached.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -349,13 +349,23 @@ def plainly(path: Path, names: list[str]) -> Any:
 # Campaigns
 
 
+def counted(cases: int) -> Iterator[int]:
+    """The cases' numbers; Ctrl-C ends them, and what was run until then is reported."""
+    stopped: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))
+    for number in range(cases):
+        if stopped:
+            return
+        yield number
+
+
 def fuzz_reader(cases: int, chance: random.Random, keep: Path, folder: Path) -> Campaign:
     campaign = Campaign("reader", keep)
     files = seeds(folder)
     contents = [(path.stem, path.read_bytes(), numbers_of(path)) for path in files]
     source = folder / "case.h5"
     take = process.take
-    for number in range(cases):
+    for number in counted(cases):
         stem, content, spared = contents[number % len(contents)]
         sound = chance.random() < 0.1
         new = edited(content, chance, folder) if sound else damaged(content, chance, spared)
@@ -407,7 +417,7 @@ def fuzz_command(cases: int, chance: random.Random, keep: Path, folder: Path) ->
     source, target, report = (
         folder / name for name in ("case.h5", "out.safetensors", "report.json")
     )
-    for number in range(cases):
+    for number in counted(cases):
         stem, content, spared = contents[number % len(contents)]
         new = damaged(content, chance, spared)
         source.write_bytes(new)
@@ -484,7 +494,7 @@ def fuzz_load(cases: int, chance: random.Random, keep: Path, folder: Path) -> Ca
         same = all(torch.equal(state[name], tensor) for name, tensor in expected.items())
         return "loaded, the same" if same else "FAILED: other tensors"
 
-    for number in range(cases):
+    for number in counted(cases):
         suffix, content = rights[number % 2]
         head = [(4096, len(content) - 65536)] if suffix == ".pth" else [(65536, len(content))]
         new = damaged(content, chance, head if chance.random() < 0.7 else [])

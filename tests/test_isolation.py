@@ -8,11 +8,12 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from helpers import FIXTURES, fixture
+from helpers import FIXTURES, copy, fixture
 
 from converter.errors import UnsafeError
 from converter.isolation import process, reader, wire
@@ -56,6 +57,15 @@ def test_what_a_reading_left_is_dropped_by_the_next():
             assert np.array_equal(array, file[last.path][...])
         with pytest.raises(RuntimeError, match="another reading"):
             next(left)
+
+
+def test_a_child_that_started_early_reads_from_where_the_caller_is(tmp_path, monkeypatch):
+    process.start_early()
+    copy(PATH, tmp_path, "here.h5")
+    monkeypatch.chdir(tmp_path)
+
+    with open_checkpoint(Path("here.h5")) as checkpoint:
+        assert len(checkpoint.weights) == 320
 
 
 def test_the_child_is_gone_when_the_context_ends():
@@ -180,3 +190,65 @@ sys.stdin.read()
         stderr=subprocess.DEVNULL,
         bufsize=0,
     )
+
+
+LIMITED = """
+import resource
+from converter.isolation.limits import Limits, relax, restrict
+lacking = restrict(Limits(memory=2**27, seconds=1, files=20), room=Limits(2**30, 5))
+{then}
+"""
+
+
+def limited(then):
+    code = LIMITED.format(then=then)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits differ elsewhere")
+
+
+@linux
+def test_linux_lacks_no_limit():
+    assert limited("print(lacking)").stdout == "()\n"
+
+
+@linux
+@pytest.mark.parametrize(
+    ("then", "ended"),
+    [
+        ("bytearray(2**28)", "MemoryError"),
+        ("relax(Limits(2**29, 5)); print(len(bytearray(2**28)))", "268435456"),
+        ("relax(Limits(2**40, 5)); bytearray(2**31)", "MemoryError"),
+        ("import tempfile; tempfile.TemporaryFile(buffering=0).write(b'x')", "File too large"),
+        ("[open('/dev/null') for _ in range(30)]", "Too many open files"),
+        ("print(resource.getrlimit(resource.RLIMIT_CORE))", "(0, 0)"),
+    ],
+)
+def test_a_limit_holds(then, ended):
+    done = limited(then)
+
+    assert ended in done.stdout + done.stderr
+
+
+@linux
+def test_processor_time_runs_out():
+    began = time.monotonic()
+
+    assert limited("while True: pass").returncode == -signal.SIGXCPU
+    assert time.monotonic() - began < 60
+
+
+def test_a_platform_without_limits_works_and_says_so(monkeypatch, tmp_path):
+    """As on Windows: the module `resource` is not there."""
+    poisoned = tmp_path / "resource.py"
+    poisoned.write_text("raise ImportError('no such module here')")
+    monkeypatch.setattr(
+        process, "RUN", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {process.RUN}"
+    )
+
+    with open_checkpoint(PATH) as checkpoint:
+        assert checkpoint.notes == (
+            "read without a limit on memory, processor time, open files: this platform has none",
+        )
+        assert len(list(checkpoint.arrays(checkpoint.weights))) == 320

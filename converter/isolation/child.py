@@ -44,7 +44,9 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, cast(io.BufferedWriter, sys.stdout.buffer).raw
     first = requests.readline()
     if first:
-        serve(Path(json.loads(first)["path"]), requests, answers)
+        job = json.loads(first)
+        os.chdir(job["folder"])  # it may have started early, and elsewhere
+        serve(Path(job["path"]), requests, answers)
 
 
 def serve(path: Path, requests: Any, answers: Any) -> None:

@@ -60,7 +60,7 @@ class Reader:
     def open(self, path: Path) -> Checkpoint:
         self.path = path
         self.watchdog.start()
-        self._ask({"path": os.fspath(path)})
+        self._ask({"path": os.fspath(path), "folder": os.getcwd()})
         tag, length = self._header()
         if tag != wire.MANIFEST:
             raise self._confused(f"{tag!r} for a manifest")

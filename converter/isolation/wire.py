@@ -1,9 +1,9 @@
 """What the reader's process and its caller say to each other, over two pipes.
 
-The caller writes lines of JSON: first `{"path": …}`, then lists of numbers, each the place of a
-weight in the manifest. The child answers in frames: a tag of four bytes, a length of eight
-(little-endian), and that many bytes. The tag `json` is the manifest, `fail` a refusal, and any
-other the dtype of an array's raw bytes. Nothing is pickled, and the caller trusts no answer.
+The caller writes lines of JSON: first `{"path": …, "folder": …}`, then lists of numbers, each the
+place of a weight in the manifest. The child answers in frames: a tag of four bytes, a length of
+eight (little-endian), and that many bytes. The tag `json` is the manifest, `fail` a refusal, and
+any other the dtype of an array's raw bytes. Nothing is pickled, and the caller trusts no answer.
 """
 
 from __future__ import annotations

@@ -16,12 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from converter.isolation.limits import Limits, restrict
 from converter.parity.sampling import sample_index
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["KERAS_BACKEND"] = "tensorflow"
+
+CORES = os.cpu_count() or 1
+LIMITS = Limits(
+    memory=16 * 2**30 + CORES * 2**29,  # of addresses: TensorFlow reserves some for every thread
+    seconds=900 * CORES,
+    written=2**30,
+    files=1024,
+)
+"""Far above what a ResNet-152 in float64 takes: a model made to exhaust the machine ends here."""
 
 
 def main(folder: Path) -> None:
@@ -162,6 +172,7 @@ def is_activation(layer: Any) -> bool:
 
 if __name__ == "__main__":
     work = Path(sys.argv[1])
+    restrict(LIMITS)
     try:
         main(work)
     except Exception as error:

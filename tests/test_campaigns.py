@@ -1,0 +1,78 @@
+"""The campaigns in short, with another seed each day's worth of commits would not notice: the same
+one, so that a failure here is a change of ours. In full: docs/robustness.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fuzz.py", "--short", "--only", "reader"),
+        ("fuzz.py", "--short", "--only", "command"),
+        ("fuzz.py", "--short", "--only", "load"),
+        ("crash.py", "--short"),
+    ],
+    ids=lambda arguments: arguments[0][:-3] + "".join(f"-{a}" for a in arguments[3:]),
+)
+def test_no_case_fails(arguments, tmp_path):
+    script, *options = arguments
+    keep = ["--keep", str(tmp_path)] if script == "fuzz.py" else []
+    command = [sys.executable, str(SCRIPTS / script), *options, *keep]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_is_wrong_is_noticed(tmp_path):
+    """The anti-test: one number of every array changed on its way."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(SCRIPTS)!r}]
+import fuzz
+read = fuzz.reader.Reader._receive
+def wrong(*arguments):
+    array = read(*arguments)
+    array.flat[0] += 1
+    return array
+fuzz.reader.Reader._receive = wrong
+sys.argv = ["fuzz.py", "--only", "reader", "--cases", "10", "--keep", {str(tmp_path)!r}]
+sys.exit(fuzz.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode > 0, done.stderr
+    assert "FAILED: other numbers than a plain reading gives" in done.stdout
+    assert len(list(tmp_path.iterdir())) == done.returncode
+
+
+def test_a_writer_that_truncates_is_noticed():
+    """The anti-test: the target is opened for writing before the draft is whole."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(SCRIPTS)!r}]
+import crash
+whole = crash.publish._publish
+def in_place(path, target, force):
+    content = path.read_bytes()
+    with target.open("wb") as file:
+        for start in range(0, len(content), 1000):
+            file.write(content[start : start + 1000])
+            crash.time.sleep(0.002)
+crash.publish._publish = in_place
+sys.argv = ["crash.py", "--only", "kill", "--cases", "12"]
+sys.exit(crash.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode > 0, done.stderr
+    assert "lost" in done.stdout
