@@ -127,9 +127,10 @@ def not_equal(parity: Parity) -> ParityError:
     findings = [
         f"{one.dtype} on {one.device}: {one.worst}, allowed {one.gate:.0e}" for one in worst[:4]
     ]
-    if parity.first_wrong_layer:
-        found = next(one for one in parity.layers if one.name == parity.first_wrong_layer)
-        findings.insert(0, f"the first layer that differs is {found}")
+    if parity.wrong:
+        findings.insert(0, f"the first layer that differs is {parity.wrong}")
+    if parity.diagnosis:
+        findings.insert(1, f"it looks as if {parity.diagnosis}")
     return ParityError(
         f"the converted network does not give the logits of {parity.oracle}",
         findings,

@@ -20,10 +20,36 @@ from resnet_pt.architecture import Architecture
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Values of an activation at flat (N, H, W, C) positions."""
+    """What is known of a layer's activation: `value` (flat) at the flat (N, H, W, C) positions
+    `index`; or, where `index` is None, all of it for the first pictures, of `shape` (n, H, W, C)
+    or (n, C)."""
 
-    index: Array
+    index: Array | None
     value: Array
+    shape: tuple[int, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.index is None
+
+    def of(self, activation: Array) -> Array:
+        """Another activation where this one is known, flat; NaN where it has no such element."""
+        if self.index is not None:
+            flat = activation.ravel()
+            there = self.index < flat.size  # a map of another size is different, not an error
+            return np.where(there, flat[np.where(there, self.index, 0)], np.nan)
+        if _one(activation.shape) != _one(self.shape):
+            return np.full(self.value.shape, np.nan)
+        return activation[: self.shape[0]].ravel()
+
+    def first(self) -> Array:
+        """The first picture's whole activation, (1, H, W, C) or (1, C)."""
+        return self.value.reshape(self.shape)[:1]
+
+
+def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one picture's activation; a map of one pixel (1, 1, C) is a vector (C,)."""
+    return shape[3:] if shape[1:3] == (1, 1) else shape[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +134,7 @@ def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
             layer = layer.removesuffix("/value")
             found[layer] = _sample(layer, arrays[f"layer/{layer}/index"], array)
         else:
-            found[layer] = _sample(layer, np.arange(array.size), array.ravel())
+            found[layer] = _whole(layer, array, len(arrays["input"]))
     return found
 
 
@@ -118,6 +144,12 @@ def _sample(layer: str, index: Array, value: Array) -> Sample:
     if value.shape != index.shape or not _is_number(value):
         raise ValueError(f"`layer/{layer}` has {value.shape} values for {index.shape} positions")
     return Sample(index, value)
+
+
+def _whole(layer: str, array: Array, pictures: int) -> Sample:
+    if not _is_number(array) or not array.size or not 1 <= len(array) <= pictures:
+        raise ValueError(f"`layer/{layer}` is {array.dtype} {array.shape}")
+    return Sample(None, array.ravel(), array.shape)
 
 
 def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
