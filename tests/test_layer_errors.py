@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import converted, fixture, record
+from stand_ins import whole_recording
 
 from converter.parity import torch_run
-from converter.parity.layers import as_array, compared
+from converter.parity.layers import compared
 from converter.parity.prove import compare, compare_model
-from converter.parity.recording import Pass, Recording, Sample, read_record
+from converter.parity.recording import Sample, read_record
 
 PATH = fixture("keras-2.3.1-conv_block-50")
 
@@ -19,22 +20,6 @@ PATH = fixture("keras-2.3.1-conv_block-50")
 @pytest.fixture(scope="module")
 def right():
     return converted(PATH)
-
-
-def whole_recording(network, tensors, dtype="float64", keep=lambda layer: True):
-    """What the network itself computes, every layer whole: a stand-in for Keras."""
-    model = torch_run.build(network.architecture, tensors)
-    outputs = compared(network.structure)
-    picture = np.load(record(PATH))["input"][:1, :64, :64]
-    seen = {}
-
-    def look(module, layer, inputs, result):
-        seen[layer] = as_array(result)
-
-    with torch_run.watched(model, outputs, outputs.values(), look):
-        logits = torch_run.run(model, picture, dtype, "cpu")
-    layers = {k: Sample(None, v.ravel(), v.shape) for k, v in seen.items() if keep(k)}
-    return Recording((Pass(picture, logits, layers, dtype),), "a stand-in", {"kind": "logits"})
 
 
 @pytest.fixture(scope="module")

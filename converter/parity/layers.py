@@ -45,7 +45,8 @@ class LayerError:
 
     `cumulative` compares the networks as they run. `own` compares this layer alone, fed the
     original's input; None where the original's input is not known whole. `noise` is what rounding
-    alone did to this layer in this run, relative to its largest value.
+    alone did to this layer in this run, relative to its largest value. `is_last` is a layer that
+    is known by the logits only.
     """
 
     module: str
@@ -53,6 +54,7 @@ class LayerError:
     own: Difference | None
     noise: float
     dtype: str
+    is_last: bool = False
 
     @property
     def name(self) -> str:
@@ -110,6 +112,7 @@ class Watch:
     def __init__(self, one: Pass) -> None:
         self.one = one
         self.modules: dict[str, str] = {}
+        self.last: set[str] = set()
         self.cumulative: dict[str, Difference] = {}
         self.own: dict[str, Difference] = {}
         self.noise: dict[str, float] = {}
@@ -143,19 +146,19 @@ class Watch:
         self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
     ) -> None:
         """The run is done: logits are the result of a last layer whose own activation hides it."""
-        for output, layer in last_layers(model, outputs).items():
+        for output, (module, layer) in last_modules(model, outputs).items():
             if layer not in self.modules and output in results and output in self.one.logits:
                 expected = self.one.logits[output]
-                self.modules[layer] = f"logits {output}".strip()
+                self.modules[layer] = module
+                self.last.add(layer)
                 self.cumulative[layer] = difference(layer, results[output], expected)
 
     def finishing_alone(
         self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
     ) -> None:
         """The same, for the run in which each layer was fed the original's."""
-        for output, layer in last_layers(model, outputs).items():
-            is_last = self.modules.get(layer, "").startswith("logits")
-            if is_last and not np.isnan(results[output]).any():
+        for output, (_, layer) in last_modules(model, outputs).items():
+            if layer in self.last and not np.isnan(results[output]).any():
                 expected = self.one.logits[output][:1]
                 self.own[layer] = difference(layer, results[output], expected)
 
@@ -168,6 +171,7 @@ class Watch:
                 self.own.get(layer),
                 self.noise.get(layer, 0.0),
                 self.one.dtype,
+                layer in self.last,
             )
             for layer, cumulative in self.cumulative.items()
         )
@@ -220,16 +224,19 @@ def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
     return next(iter(blamed or late), None)
 
 
-def last_layers(model: ResNet, outputs: Mapping[str, str]) -> dict[str, str]:
-    """`{output: Keras layer}` for the layers of the head that compute logits; the only output is
-    ''. A headless network, and one that says nothing of itself, has none."""
+def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
+    output is ''. A headless network, and one that says nothing of itself, has none."""
     architecture = getattr(model, "architecture", None)
     if architecture is None:
         return {}
     modules = {layer.name: head_prefix(architecture, layer) for layer in architecture.head}
     single = len(architecture.outputs) == 1
     return {
-        "" if single else output.name: outputs.get(modules[output.layer], output.layer)
+        "" if single else output.name: (
+            modules[output.layer],
+            outputs.get(modules[output.layer], output.layer),
+        )
         for output in architecture.outputs
         if output.layer in modules
     }

@@ -224,7 +224,16 @@ def compare_model(
             noise.reordered(first.input, torch_run.run_reordered(model, picture, "float64"))
     with torch_run.watched(model, outputs, first.layers, watch.alone):
         watch.finishing_alone(model, outputs, torch_run.run(model, picture, "float64", "cpu"))
-    return _judged(recording, comparisons, watch.errors(), noise.floor)
+    parity = _judged(recording, comparisons, watch.errors(), noise.floor)
+    return replace(parity, diagnosis=_diagnosis(model, outputs, first, parity.wrong))
+
+
+def _diagnosis(
+    model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerError | None
+) -> str:
+    from converter.parity.diagnosis import diagnose
+
+    return diagnose(model, outputs, one, wrong) if wrong else ""
 
 
 def _look(watch: Watch, one: Pass, dtype: str, number: int) -> Look | None:
