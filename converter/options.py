@@ -22,6 +22,8 @@ class Options:
     require_parity: bool = False
     against: Path | None = None
     expect_sha256: str | None = None
+    keras_python: Path | None = None
+    build: str | None = None
 
     # What a file cannot say; None leaves it to the evidence.
     bn_eps: float | None = None
@@ -34,7 +36,11 @@ class Options:
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
 
     def __post_init__(self) -> None:
-        """UsageError for what no network has."""
+        """UsageError for what no network has, and for options that do not go together."""
+        if self.build and not self.keras_python:
+            raise UsageError("--build names code for --keras-python to run, which is not given")
+        if self.keras_python and self.against:
+            raise UsageError("--against and --keras-python are two originals: give one")
         eps, activation = self.bn_eps, self.head_activation
         if eps is not None and not (math.isfinite(eps) and eps >= 0):
             raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")

@@ -32,6 +32,8 @@ class Report:
     target_sha256: str = ""
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
+    is_verification: bool = False
+    """Whether `target` was there before: `verify-weights` wrote nothing."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -85,7 +87,12 @@ class Report:
             },
             "seconds": round(self.seconds, 3),
             "candidates": [
-                {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
+                {
+                    "changes": dict(one.changes),
+                    "error": one.error,
+                    "fits": one.fits,
+                    "differs": one.differs,
+                }
                 for one in self.trials
             ],
         }

@@ -33,11 +33,20 @@ def progress() -> Iterator[Callable[[str], None]]:
 def summary(report: Report) -> str:
     """What was found, decided, mapped and proven."""
     lines = inspection_lines(report.checkpoint, report.network)
-    lines += ["", *_tensor_lines(report)]
+    lines += ["", *_tensor_lines(report)] if report.plan.steps else []
     if report.target:
         lines += ["", *trial_lines(report.trials), *parity_lines(report.parity)]
-        lines += ["", f"{report.target} is written ({report.seconds:.1f} s)"]
+        lines += ["", f"{report.target} {_outcome(report)} ({report.seconds:.1f} s)"]
     return "\n".join(lines)
+
+
+def _outcome(report: Report) -> str:
+    if not report.is_verification:
+        return "is written"
+    proven = " and ".join(
+        ["its tensors"] * bool(report.proven_tensors) + ["its logits"] * (report.verdict == "equal")
+    )
+    return f"is proven by {proven}" if proven else "is not proven"
 
 
 def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:

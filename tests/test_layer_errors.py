@@ -121,7 +121,7 @@ def test_a_float32_original_is_judged_by_its_own_gates(right):
 
     assert parity.verdict == "equal"
     assert 1e-9 < max(one.own.relative for one in parity.layers) < 1e-5
-    assert {one.own_gate for one in parity.layers} == {1e-4}
+    assert {one.own_gate for one in parity.layers} == {1e-5}
     assert parity.noise.keys() == {"float32"}
     assert max(one.gate for one in parity.layers) < 1e-4  # by the noise of each layer
 

@@ -11,7 +11,7 @@ from converter.checkpoint import Array
 GATES = {"float64": 1e-12, "float32": 1e-5}
 """The largest difference of logits, relative to the largest logit, that counts as equal."""
 
-OWN_GATES = {"float64": 1e-12, "float32": 1e-4}
+OWN_GATES = {"float64": 1e-12, "float32": 1e-5}
 """The same for one layer alone, all of it known, fed what the original's layer was fed."""
 
 LAYER_GATES = {"float64": 1e-10, "float32": 1e-3}

@@ -62,6 +62,11 @@ class LayerError:
         return self.cumulative.name
 
     @property
+    def relative(self) -> float:
+        """The cumulative error, relative to the layer's largest value."""
+        return self.cumulative.relative
+
+    @property
     def gate(self) -> float:
         """The largest cumulative error that is no sign of a fault."""
         if self.dtype == "float64":
@@ -81,7 +86,7 @@ class LayerError:
         """The own error decides where there is one: the layer is not to blame for its inputs."""
         if self.own is not None:
             return self.own_passes
-        return self.cumulative.relative <= self.gate
+        return self.relative <= self.gate
 
     def __str__(self) -> str:
         if self.own is None:
@@ -220,7 +225,7 @@ def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
     """The layer to blame: the first that fails alone, or, where what it was fed is not known, as
     the network runs."""
     blamed = [one for one in layers if not one.passes]
-    late = [one for one in layers if one.cumulative.relative > one.gate]
+    late = [one for one in layers if one.relative > one.gate]
     return next(iter(blamed or late), None)
 
 

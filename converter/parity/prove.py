@@ -14,7 +14,7 @@ from converter.parity.compare import GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.layers import LayerError, Watch, compared, first_wrong
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
-from converter.parity.recording import Pass, Recording, read_record, why_not_comparable
+from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.plan import Plan
 
 if TYPE_CHECKING:
@@ -91,9 +91,18 @@ def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Arra
     Returns the number of tensors proven. Raises ParityError for the least difference: every bit
     of a float32 source, the bits of its one rounding for another dtype.
     """
-    wrong: list[str] = []
+    wrong = wrong_tensors(plan, checkpoint, written)
+    if wrong:
+        raise ParityError("the written tensors are not the source's", list(wrong.values()))
+    return len(plan.steps)
+
+
+def wrong_tensors(
+    plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]
+) -> dict[str, str]:
+    """`{tensor: what is wrong with it}`, in words; {} if every bit is right."""
     expected = {step.target for step in plan.steps}
-    wrong += [f"{name} is in only one of plan and file" for name in expected ^ written.keys()]
+    wrong = {name: f"{name} is in only one of plan and file" for name in expected ^ written.keys()}
     steps = {step.source: step for step in plan.mapped}
     for weight, array in checkpoint.arrays([w for w in checkpoint.weights if w in steps]):
         step, tensor = steps[weight], written.get(steps[weight].target)
@@ -103,14 +112,12 @@ def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Arra
             same = _same_bits(step.undo(tensor), as_float32(array))
         else:
             same = _same_bits(tensor, step.apply(array))
-        wrong += [] if same else [f"{step.target} is not {weight}"]
+        wrong.update({} if same else {step.target: f"{step.target} is not {weight}"})
     for step in plan.steps:
         if step.source is None and step.target in written:
             same = _same_bits(written[step.target], step.value())
-            wrong += [] if same else [f"{step.target} is not {step.constant}"]
-    if wrong:
-        raise ParityError("the written tensors are not the source's", wrong)
-    return len(plan.steps)
+            wrong.update({} if same else {step.target: f"{step.target} is not {step.constant}"})
+    return wrong
 
 
 def _same_bits(one: Array, other: Array) -> bool:
@@ -126,10 +133,11 @@ def prove_logits(
     tensors: Mapping[str, Array],
     options: Options,
     progress: Progress,
+    recording: Recording | None = None,
 ) -> Parity:
-    """Run the original and the converted network on the same inputs, and compare."""
-    if options.against:
-        recording = read_record(options.against)
+    """Run the original, unless there is a recording of it, and the converted network on the same
+    inputs, and compare."""
+    if recording:
         reason = why_not_comparable(recording, network.architecture)
         if reason:
             return Parity("not compared", recording.oracle, reason)
@@ -144,13 +152,26 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
-    return replace(parity, notes=notes(recording, checkpoint))
+    return replace(parity, notes=notes(recording, checkpoint.sha256))
 
 
-def notes(recording: Recording, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What is odd about a record and does not stop its use."""
+def compare_recording(
+    model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
+) -> Parity:
+    """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
+    that it was converted from."""
+    reason = why_not_comparable(recording, model.architecture)
+    if reason:
+        return Parity("not compared", recording.oracle, reason)
+    parity = compare_model(model, outputs, recording, devices(device))
+    return replace(parity, notes=notes(recording, made_from))
+
+
+def notes(recording: Recording, source: str) -> tuple[str, ...]:
+    """What is odd about a record and does not stop its use; `source` is the SHA-256 of the Keras
+    file that the network is from."""
     made_from = recording.meta.get("sha256")
-    if made_from in (None, checkpoint.sha256):
+    if made_from in (None, source):
         return ()
     return (f"the record was made from another file (sha256 {made_from})",)
 

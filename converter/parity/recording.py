@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -72,6 +72,15 @@ class Recording:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file looks like one: an archive with an `input` in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "input.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def read_record(path: Path) -> Recording:
     """The record in an `.npz` (written by scripts/record_keras.py), its parts held against each
     other. Raises SourceError for a file that is none.
@@ -80,7 +89,7 @@ def read_record(path: Path) -> Recording:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return _recording(arrays)
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise SourceError(
             f"{path} is not a record: {error}",
             hints=["make one with scripts/record_keras.py MODEL.h5 RECORD.npz"],
