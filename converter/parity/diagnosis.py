@@ -26,9 +26,17 @@ def diagnose(model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerE
     scene = Scene(model, outputs, one, wrong)
     if scene.module.training and isinstance(scene.module, nn.modules.batchnorm._BatchNorm):
         return "it runs in training mode"
+    if scene.calls > 1:
+        return f"it runs {scene.calls} times"
+    if isinstance(scene.module, ResidualBlock) and "long" not in scene.inputs:
+        return "it is skipped: its layers never ran"
     with torch.inference_mode():
-        return reproduced(scene) or fits.described(
-            scene.module, scene.inputs["x"], scene.result, scene.sample, scene.limit
+        return (
+            reproduced(scene)
+            or fits.of_weights(scene.module, scene.others())
+            or fits.described(
+                scene.module, scene.inputs["x"], scene.result, scene.sample, scene.limit
+            )
         )
 
 
@@ -44,6 +52,7 @@ class Scene:
         known = None if wrong.is_last else one.layers[wrong.name]
         self.sample = known or _logits(model, outputs, one, wrong.name)
         self.inputs: dict[str, Tensor] = {}
+        self.calls = 0
         self._run(one)
         self.result = self.inputs["result"]
         actual, expected = first_picture(as_array(self.result), self.sample)
@@ -57,6 +66,7 @@ class Scene:
 
         def look(module: str, layer: str, inputs: Any, result: Tensor) -> Tensor | None:
             if module == self.wrong.module:
+                self.calls += 1
                 self.inputs.update(x=inputs[0].clone(), result=result.clone())
             if "result" in self.inputs or layer not in one.layers:
                 return None
@@ -88,17 +98,20 @@ class Scene:
 
         return note
 
-    def suspicions(self) -> Iterator[Suspicion]:
-        others = {
+    def others(self) -> dict[str, nn.Module]:
+        """The other layers, by their Keras names."""
+        return {
             layer: self.model.get_submodule(module)
             for module, layer in self.outputs.items()
             if module != self.wrong.module
         }
+
+    def suspicions(self) -> Iterator[Suspicion]:
         if isinstance(self.module, ResidualBlock):
             yield from self._sums(self.module)
         else:
             before = self.inputs.get("before")
-            yield from suspicions(self.module, self.inputs["x"], others, before)
+            yield from suspicions(self.module, self.inputs["x"], self.others(), before)
 
     def _sums(self, block: ResidualBlock) -> Iterator[Suspicion]:
         short = self.inputs.get("short", self.inputs["x"])

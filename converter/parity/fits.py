@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ SHOWN = 4
 
 
 def described(module: nn.Module, x: Tensor, result: Tensor, sample: Sample, limit: float) -> str:
-    """'' where there is nothing to say. Without the whole activation of the original only the
-    precision of the weights is looked at."""
+    """From the whole activations of both; '' where there is nothing to say."""
     if not sample.is_whole:
-        return rounded(module)
+        return ""
     actual, expected = as_array(result), sample.first()
     if np.squeeze(actual).shape != np.squeeze(expected).shape:
         return f"its output is {actual.shape}, the original's {expected.shape}"
@@ -35,8 +35,8 @@ def described(module: nn.Module, x: Tensor, result: Tensor, sample: Sample, limi
         limit * float(np.abs(expected).max(initial=0.0)),
     )
     return (
-        rounded(module)
-        or scene.reordered()
+        scene.reordered()
+        or scene.activated()
         or _of_kind(module, x, scene)
         or scene.scaled()
         or scene.some_channels()
@@ -50,20 +50,40 @@ def _of_kind(module: nn.Module, x: Tensor, fit: _Fit) -> str:
     if isinstance(module, nn.Conv2d | nn.Linear):
         bias = None if module.bias is None else module.bias.cpu().numpy()
         inner = fit.without(bias)
+        if isinstance(module, nn.Linear) and bias is not None and not bias.any():
+            return "its bias is missing"
         weight = one_weight(module, x, fit) if isinstance(module, nn.Conv2d) else ""
         return weight or fit.bias(bias) or inner.reordered("its kernel's") or inner.kernel()
     return ""
 
 
-def rounded(module: nn.Module) -> str:
-    """Weights that all happen to be numbers of a shorter format were rounded to it."""
+def of_weights(module: nn.Module, others: Mapping[str, nn.Module]) -> str:
+    """What the weights alone show: all zero, another layer's too, or of few digits."""
     weight = getattr(module, "weight", None)
-    if weight is None or weight.numel() < 2:
+    if not isinstance(weight, Tensor) or weight.numel() < 2:
         return ""
+    if not bool(weight.any()):
+        return "its weights are zero"
+    for layer, other in others.items():
+        theirs = getattr(other, "weight", None)
+        if not isinstance(theirs, Tensor) or weight.dim() == 1:
+            continue
+        if theirs.shape == weight.shape and torch.equal(weight, theirs):
+            return f"it has the weights of {layer} too"
+    return rounded(weight)
+
+
+def rounded(weight: Tensor) -> str:
+    """Numbers that all happen to be of a shorter format were rounded to it."""
     for dtype in (torch.bfloat16, torch.float16):
-        if torch.equal(weight, weight.to(dtype).to(weight.dtype)) and len(weight.unique()) > 2:
+        if torch.equal(weight, weight.to(dtype).to(weight.dtype)) and _values(weight) > 2:
             return f"its weights were rounded to {str(dtype).removeprefix('torch.')}"
-    return ""
+    values = _values(weight)
+    return f"its weights were rounded to {values} values" if values <= weight.numel() / 4 else ""
+
+
+def _values(weight: Tensor) -> int:
+    return len(np.unique(weight.cpu().numpy()))
 
 
 class _Fit:
@@ -95,6 +115,12 @@ class _Fit:
         if len(order) == 2:
             return f"{whose} output channels {self.wrong[0]} and {self.wrong[1]} are swapped"
         return f"{len(order)} of {whose} output channels are in another order"
+
+    def activated(self) -> str:
+        """What the original left out of its logits."""
+        powers = np.exp(self.expected - self.expected.max(1, keepdims=True))
+        near = self.near(powers / powers.sum(1, keepdims=True), self.actual)
+        return "a softmax is behind it, and the original's logits have none" if near else ""
 
     def bias(self, bias: Array | None) -> str:
         """A constant for each channel is missing."""

@@ -62,12 +62,20 @@ REARRANGED: tuple[tuple[str, Change], ...] = (
     ("its input channels are shifted by one", lambda w: w.roll(1, 1)),
     ("its input channels are shifted by one", lambda w: w.roll(-1, 1)),
     ("its kernel has the wrong sign", lambda w: -w),
+    *(
+        ("its kernel is moved by a pixel", partial(torch.roll, shifts=step, dims=axis))
+        for axis in (2, 3)
+        for step in (1, -1)
+    ),
 )
+
+NOT_THE_WEIGHTS = "its weights are right, and what is done with them is not"
 
 
 def convolution(
     conv: nn.Conv2d, x: Tensor, others: Mapping[str, nn.Module], before: Tensor | None
 ) -> Suspicions:
+    yield Suspicion(NOT_THE_WEIGHTS, partial(convolved, conv, x))
     for what, change in REARRANGED:
         weight = change(conv.weight)
         if weight.shape == conv.weight.shape:
@@ -77,6 +85,9 @@ def convolution(
         yield Suspicion(f"its output channels are {what}", partial(_reordered, change, conv, x))
     yield from _windows(conv, x)
     yield Suspicion("the activation before it is missing", lambda: conv(x.relu()))
+    yield Suspicion(
+        "height and width of what it reads are swapped", lambda: conv(x.transpose(2, 3))
+    )
     if before is not None and before.shape == x.shape:
         yield Suspicion("the activation before it is one too many", lambda: conv(before))
     for name, other in others.items():
@@ -198,6 +209,7 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
     def changed(**changes: Any) -> Callable[[], Tensor]:
         return lambda: normalised(x, {**now, **changes})
 
+    yield Suspicion(NOT_THE_WEIGHTS, changed())
     names = [name for name in VECTORS if now[name] is not None]
     for i, one in enumerate(names):
         for two in names[i + 1 :]:
