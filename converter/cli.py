@@ -18,9 +18,7 @@ from converter.errors import ConvertError, ParityError, TargetError, UsageError,
 if TYPE_CHECKING:
     from converter.report import Report
 
-OPTIONS = (
-    click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
-    click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
+COMPARING = (
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -34,18 +32,41 @@ OPTIONS = (
         help="Skip the comparison of logits with --no-parity; tensors are proven all the same.",
     ),
     click.option("--require-parity", is_flag=True, help="Fail if logits could not be compared."),
+)
+
+REPORT = click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.json",
+    help="Write everything that was decided, mapped and measured.",
+)
+
+ORIGINAL = (
+    click.option(
+        "--keras-python",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="An interpreter with the Keras that made the file: the original is run there.",
+    ),
+    click.option(
+        "--build",
+        metavar="MODULE:FUNCTION",
+        help="The code that builds the model of a file of weights, for --keras-python.",
+    ),
+)
+
+OPTIONS = (
+    click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
+    click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
+    *COMPARING,
     click.option(
         "--against",
         type=click.Path(path_type=Path),
         metavar="RECORD.npz",
         help="Compare with what the original computed, recorded by scripts/record_keras.py.",
     ),
-    click.option(
-        "--report",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE.json",
-        help="Write everything that was decided, mapped and measured.",
-    ),
+    REPORT,
+    *ORIGINAL,
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
     click.option(
         "--allow",
@@ -224,6 +245,47 @@ def write_report(report: Report, path: Path) -> None:
     with draft(Path(os.path.realpath(path)), force=True) as one:
         one.file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
         one.finish()
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    required=True,
+    help="The Keras file that TARGET was converted from, or a record of the original.",
+)
+@with_options(*COMPARING, *ORIGINAL, REPORT, *FACTS, DEBUG)
+@click.version_option(package_name="convert-weights")
+@guarded
+def verify_weights(target: Path, against: Path, report: Path | None, **options: Any) -> int:
+    """Prove that the converted TARGET is still the network in PATH.
+
+    Against a record: logits and layers. Against the Keras file: the architecture, every tensor bit
+    for bit, then logits as a conversion compares them. Nothing but the report is written.
+
+    \b
+    Examples:
+        verify-weights out.pth --against record.npz
+        verify-weights out.pth --against resnet50_weights.h5 --report proof.json
+    """
+    from converter.text import progress, summary
+    from converter.verification import verify
+
+    if report:
+        check_report(report, target, against)
+    try:
+        with progress() as tell:
+            done = verify(target, against, progress=tell, **options)
+    except ParityError as error:
+        if report and error.report:
+            write_report(error.report, report)
+        raise
+    if report:
+        write_report(done, report)
+    click.echo(summary(done), err=True)
+    return 0
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,10 @@ from converter.errors import ParityError, SourceError, UsageError, about
 from converter.identify import Network, identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
+from converter.parity.keras_python import ask_python
+from converter.parity.layers import compared
 from converter.parity.prove import Parity, prove_logits, prove_tensors
-from converter.parity.recording import read_record, why_not_comparable
+from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
 from converter.publish import check_target, draft
@@ -56,12 +58,11 @@ def convert(
             )
         writer, target = writer_for(Path(target)), Path(target)
         real = check_target(source, target, settings.force)
-        if settings.against:
+        recording = recorded(opened, network, settings, progress)
+        if recording:
             progress("trying the networks that the file allows")
-            record = read_record(settings.against)
-            if not why_not_comparable(record, network.architecture):
-                network, trials = settle(opened, network, record, settings)
-                plan = make_plan(opened, network)
+            network, trials = decide(opened, network, recording, settings)
+            plan = make_plan(opened, network)
         background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
         progress("reading and carrying over")
         with about(source):
@@ -77,7 +78,7 @@ def convert(
             progress("proving every tensor")
             written, _ = writer.read(one.path)
             proven = prove_tensors(plan, checkpoint, written)
-            parity = prove(checkpoint, network, written, settings, progress)
+            parity = prove(checkpoint, network, written, settings, progress, recording)
             report = Report(
                 source,
                 target,
@@ -96,28 +97,58 @@ def convert(
     return report
 
 
+def recorded(
+    checkpoint: Checkpoint,
+    network: Network,
+    settings: Options,
+    progress: Callable[[str], None],
+) -> Recording | None:
+    """What the original computed, where it is to be had: a record, or another interpreter."""
+    if settings.against:
+        return read_record(settings.against)
+    if not settings.keras_python:
+        return None
+    if checkpoint.config is None and not settings.build:
+        raise UsageError(
+            f"{checkpoint.path} holds weights only: Keras does not know their network",
+            hints=["name the code that builds it: --build package.module:function"],
+        )
+    progress(f"asking {settings.keras_python} for the original's logits")
+    return ask_python(settings.keras_python, checkpoint.path, settings.build, network.theano)
+
+
+def decide(
+    checkpoint: Checkpoint, network: Network, recording: Recording, settings: Options
+) -> tuple[Network, tuple[Trial, ...]]:
+    """The network that a recording decides for, and the candidates that were tried."""
+    if why_not_comparable(recording, network.architecture):
+        return network, ()
+    return settle(checkpoint, network, recording, settings)
+
+
 def prove(
     checkpoint: Checkpoint,
     network: Network,
     tensors: Mapping[str, Array],
     settings: Options,
     progress: Callable[[str], None],
+    recording: Recording | None,
 ) -> Parity:
     """The comparison of logits, or the reason why there is none."""
-    if not settings.parity and not settings.against:
+    if not settings.parity and not recording:
         return Parity("not compared", reason="--no-parity")
-    return prove_logits(checkpoint, network, tensors, settings, progress)
+    return prove_logits(checkpoint, network, tensors, settings, progress, recording)
 
 
 def refuse_unproven(report: Report, settings: Options) -> None:
     """ParityError, with the report, if the logits differ or were not compared and had to be."""
-    parity = report.parity
+    parity, proven = report.parity, bool(report.proven_tensors)
     if parity.verdict == "not equal":
-        error = not_equal(parity)
+        error = not_equal(parity, report.trials)
     elif parity.verdict == "not compared" and settings.require_parity:
         error = ParityError(
             f"the logits were not compared: {parity.reason}",
-            hints=["without --require-parity the tensors alone are proven"],
+            hints=["without --require-parity the tensors alone are proven"] * proven,
         )
     else:
         return
@@ -125,15 +156,21 @@ def refuse_unproven(report: Report, settings: Options) -> None:
     raise error
 
 
-def not_equal(parity: Parity) -> ParityError:
-    """What differs, the first wrong layer by name, and what to try."""
+def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
+    """What differs, the first wrong layer by name, the nearest of the networks that were tried,
+    and what to try."""
     worst = [one for one in parity.comparisons if one.counts and not one.passes]
     findings = [
         f"{one.dtype} on {one.device}: {one.worst}, allowed {one.gate:.0e}" for one in worst[:4]
     ]
-    if parity.first_wrong_layer:
-        found = next(one for one in parity.layers if one.name == parity.first_wrong_layer)
-        findings.insert(0, f"the first layer that differs is {found}")
+    if parity.wrong:
+        findings.insert(0, f"the first layer that differs is {parity.wrong}")
+    if parity.diagnosis:
+        findings.insert(1, f"it looks as if {parity.diagnosis}")
+    if len(trials) > 1 and not trials[0].fits:
+        nearest = trials[0]
+        findings.append(f"none of {len(trials)} networks that the file allows fits the record")
+        findings.append(f"the nearest, {nearest}, differs first at {nearest.differs or 'no layer'}")
     return ParityError(
         f"the converted network does not give the logits of {parity.oracle}",
         findings,
@@ -161,6 +198,7 @@ def describe(
         "facts": [
             {"name": f.name, "value": f.value, "evidence": str(f.evidence)} for f in network.facts
         ],
+        "layers": compared(network.structure),
         "source_sha256": checkpoint.sha256,
     }
     return {**description, "sha256": digest(description, tensors.items())}

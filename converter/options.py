@@ -26,6 +26,8 @@ class Options:
     expect_sha256: str | None = None
     allow: Sequence[str] = ()
     """Checks of `converter.sanity` to waive."""
+    keras_python: Path | None = None
+    build: str | None = None
 
     # What a file cannot say; None leaves it to the evidence.
     bn_eps: float | None = None
@@ -39,10 +41,14 @@ class Options:
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
 
     def __post_init__(self) -> None:
-        """UsageError for what no network has."""
+        """UsageError for what no network has, and for options that do not go together."""
         unknown = [name for name in self.allow if name not in CHECKS]
         if unknown:
             raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")
+        if self.build and not self.keras_python:
+            raise UsageError("--build names code for --keras-python to run, which is not given")
+        if self.keras_python and self.against:
+            raise UsageError("--against and --keras-python are two originals: give one")
         eps, activation = self.bn_eps, self.head_activation
         if eps is not None and not (math.isfinite(eps) and eps >= 0):
             raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")

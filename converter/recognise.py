@@ -201,7 +201,8 @@ class _Recogniser:
             deep.append((conv, norm))
             conv, norm, activated = self.stem_conv(tokens, len(deep))
         self.rename_stem(len(deep))
-        pool = self.pool(tokens, positive=activated and set(self.activations) <= NON_NEGATIVE)
+        positive = activated and set(self.activations) <= NON_NEGATIVE
+        pool = self.pool(tokens, positive, "maxpool")
         return Stem(conv, norm, activated, pool, data_norm, rescaling, tuple(deep)), tokens
 
     def stem_conv(self, tokens: Tokens, number: int) -> tuple[Conv, Norm | None, bool]:
@@ -277,7 +278,7 @@ class _Recogniser:
     ) -> Shortcut | None:
         if not tokens.nodes:
             return None if not has_shared else Shortcut(source="preactivation")
-        pool = self.pool(tokens, positive=True)
+        pool = self.pool(tokens, True, f"{name}.downsample.pool")
         place = f"the shortcut into {split.add.layer!r}"
         conv = None
         if tokens.nodes:
@@ -409,7 +410,7 @@ class _Recogniser:
             raise MismatchError(f"activation {names[0]!r} of {node.layer!r} is not known")
         return names[0] if names else "relu"
 
-    def pool(self, tokens: Tokens, positive: bool) -> Pool | None:
+    def pool(self, tokens: Tokens, positive: bool, module: str = "") -> Pool | None:
         pads = isinstance(tokens.nodes[0].op, g.ZeroPad) if tokens.nodes else False
         if pads and not (len(tokens.nodes) > 1 and isinstance(tokens.nodes[1].op, g.Pooling)):
             return None
@@ -418,6 +419,8 @@ class _Recogniser:
         if found is None:
             return None
         node, op = found
+        if module:
+            self.outputs[module] = node.layer
         self.placed |= {node.id} | ({padded[0].id} if padded else set())
         sides = padded[1].sides if padded else (0, 0, 0, 0)
         if padded and op.mode == "avg":

@@ -12,6 +12,7 @@ from typing import Any
 from converter.checkpoint import Checkpoint
 from converter.facts import Fact
 from converter.identify import Network
+from converter.parity.layers import LayerError
 from converter.parity.prove import Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
@@ -32,6 +33,8 @@ class Report:
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_verification: bool = False
+    """Whether `target` was there before: `verify-weights` wrote nothing."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -80,15 +83,35 @@ class Report:
                     {**asdict(one), "gate": one.gate, "passes": one.passes}
                     for one in self.parity.comparisons
                 ],
-                "layers": [asdict(one) for one in self.parity.layers],
+                "noise": dict(self.parity.noise),
+                "diagnosis": self.parity.diagnosis,
+                "layers": [_layer(one) for one in self.parity.layers],
             },
             "seconds": round(self.seconds, 3),
             "candidates": [
-                {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
+                {
+                    "changes": dict(one.changes),
+                    "error": one.error,
+                    "fits": one.fits,
+                    "differs": one.differs,
+                }
                 for one in self.trials
             ],
         }
         return finite(data)  # type: ignore[no-any-return]
+
+
+def _layer(one: LayerError) -> dict[str, Any]:
+    """The cumulative error at the top, the own error (null where it is not known) in `own`."""
+    return {
+        **asdict(one.cumulative),
+        "gate": one.gate,
+        "module": one.module,
+        "own": asdict(one.own) if one.own else None,
+        "own_gate": one.own_gate,
+        "noise": one.noise,
+        "passes": one.passes,
+    }
 
 
 PACKAGES = (

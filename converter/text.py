@@ -67,11 +67,20 @@ def outcome_line(outcome: Outcome) -> str:
 def summary(report: Report) -> str:
     """What was found, decided, mapped and proven."""
     lines = inspection_lines(report.checkpoint, report.network)
-    lines += ["", *_tensor_lines(report)]
+    lines += ["", *_tensor_lines(report)] if report.plan.steps else []
     if report.target:
         lines += ["", *trial_lines(report.trials), *parity_lines(report.parity)]
-        lines += ["", f"{report.target} is written ({report.seconds:.1f} s)"]
+        lines += ["", f"{report.target} {_outcome(report)} ({report.seconds:.1f} s)"]
     return "\n".join(lines)
+
+
+def _outcome(report: Report) -> str:
+    if not report.is_verification:
+        return "is written"
+    proven = " and ".join(
+        ["its tensors"] * bool(report.proven_tensors) + ["its logits"] * (report.verdict == "equal")
+    )
+    return f"is proven by {proven}" if proven else "is not proven"
 
 
 def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
@@ -136,7 +145,9 @@ def parity_lines(parity: Parity) -> list[str]:
     if parity.verdict == "not compared":
         return [f"logits    not compared: {parity.reason}"]
     reason = f" ({parity.reason})" if parity.reason else ""
-    rows = [("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1")]
+    rows = [
+        ("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1", "top-5")
+    ]
     for one in parity.comparisons:
         shape = "x".join(map(str, one.shape))
         rows.append(
@@ -148,14 +159,34 @@ def parity_lines(parity: Parity) -> list[str]:
                 f"{one.worst.relative:.1e}",
                 f"{one.gate:.0e}" if one.counts else "reported",
                 f"{one.top1:.0%}",
+                f"{one.top5:.0%}",
             )
         )
-    layers = f", {len(parity.layers)} layers sampled" if parity.layers else ""
     return [
-        f"logits    {parity.verdict} to {parity.oracle}{reason}{layers}",
+        f"logits    {parity.verdict} to {parity.oracle}{reason}",
         *table(rows),
+        *_layer_lines(parity),
         *(f"note      {printable(note)}" for note in parity.notes),
     ]
+
+
+def _layer_lines(parity: Parity) -> list[str]:
+    """What rounding alone does, and the worst layer."""
+    floor = ", ".join(f"{dtype} {error:.1e}" for dtype, error in sorted(parity.noise.items()))
+    lines = [f"noise     {floor} of the largest logit: rounding alone, measured"] if floor else []
+    alone = [one for one in parity.layers if one.own]
+    if parity.layers:
+        worst = max(parity.layers, key=lambda one: one.cumulative.relative)
+        known = f"; {len(alone)} of them alone too, fed the original's inputs" if alone else ""
+        lines += [
+            f"layers    {len(parity.layers)} compared, the worst {worst.name} "
+            f"{worst.cumulative.relative:.1e} of its largest{known}"
+        ]
+    if alone:
+        worst_alone = max(alone, key=lambda one: one.own.relative if one.own else 0.0)
+        assert worst_alone.own
+        lines += [f"          alone, the worst {worst_alone.name} {worst_alone.own.relative:.1e}"]
+    return lines
 
 
 def trial_lines(trials: Sequence[Trial]) -> list[str]:

@@ -50,7 +50,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
     _check_digest(path, state, description)
     with torch.device("meta"):
         model = ResNet(architecture)
-    state[EXTRA_STATE] = model.get_extra_state()
+    state[EXTRA_STATE] = {**model.get_extra_state(), "layers": description.get("layers", {})}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval()
 

@@ -152,12 +152,14 @@ class ResNet(nn.Module):
     Input: float (N, C_in, H, W). Output: logits (N, classes); the feature map (N, C, H, W) or
     its pooled vector (N, C) for a headless network; a dict by Keras layer name for several
     outputs. `state_dict()` carries the architecture, and a strict `load_state_dict` refuses the
-    weights of another one.
+    weights of another one. `original_layers` names the layers of the original that modules stand
+    for, `{module: layer}`, where the weights came with their names.
     """
 
     def __init__(self, architecture: Architecture | None = None) -> None:
         super().__init__()
         self.architecture = architecture or resnet()
+        self.original_layers: dict[str, str] = {}
         stem = self.architecture.stem
         if stem.rescaling:
             self.rescaling = layers.Rescaling(*stem.rescaling)
@@ -211,15 +213,18 @@ class ResNet(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What describes the tensors, kept beside them as `_extra_state`."""
-        return {"format": FORMAT, "architecture": self.architecture.to_dict()}
+        state = {"format": FORMAT, "architecture": self.architecture.to_dict()}
+        return {**state, "layers": self.original_layers} if self.original_layers else state
 
     def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
         """Refuse weights that were made for another architecture."""
-        if described(state).get("architecture") != self.architecture.to_dict():
+        description = described(state)
+        if description.get("architecture") != self.architecture.to_dict():
             raise ValueError(
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
             )
+        self.original_layers = dict(description.get("layers", {}))
 
 
 def described(state: dict[str, Any] | Tensor) -> dict[str, Any]:

@@ -91,7 +91,7 @@ TENSOR_FAULTS = {
     ),
     "classifier off by one class": (
         lambda t: changed(t, fc__bias=np.roll(t["fc.bias"], 1)),
-        None,
+        "fc1000",
     ),
 }
 
@@ -115,8 +115,8 @@ def stride_of_one_block_moved(architecture):
 FACT_FAULTS = {
     "epsilon": (lambda a: f.with_eps(a, 1e-5), "bn_conv1"),
     "stem": (lambda a: f.with_stem(a, "same"), "conv1"),
-    "pool unpadded": (lambda a: f.with_pool(a, "valid"), "res2a_branch2a"),
-    "pool 'same'": (lambda a: f.with_pool(a, "same"), "res2a_branch2a"),
+    "pool unpadded": (lambda a: f.with_pool(a, "valid"), "max_pooling2d_1"),
+    "pool 'same'": (lambda a: f.with_pool(a, "same"), "max_pooling2d_1"),
     "stride of one block": (stride_of_one_block_moved, "res3a_branch2a"),
 }
 
@@ -278,31 +278,41 @@ def test_a_headless_file_gives_what_its_keras_gave(name, removed, shape, feature
     assert difference(features, values, sample.value).relative < 1e-5
 
 
-def test_on_a_gpu_tf32_is_reported_and_never_judged(right, recording, monkeypatch):
-    """A stand-in: 'cuda' runs on the CPU here, and TF32's ten-bit mantissa is played by noise."""
+def test_on_a_gpu_reduced_precision_is_reported_and_never_judged(right, recording, monkeypatch):
+    """A stand-in: 'cuda' runs on the CPU here, and its shorter mantissas are played by noise."""
     import torch
 
     from converter.parity import prove, torch_run
 
-    run = torch_run.run
+    run, autocast = torch_run.run, torch.autocast
     seen = []
 
     def played(model, picture, dtype, device):
         tf32 = torch.backends.cuda.matmul.allow_tf32
-        seen.append((device, dtype, tf32))
-        result = run(model, picture, dtype, "cpu")
-        return {name: value * (1 + 1e-3 * tf32) for name, value in result.items()}
+        bfloat16 = torch.is_autocast_enabled("cpu")
+        seen.append((device, dtype, tf32, bfloat16))
+        with autocast("cpu", enabled=False):
+            result = run(model, picture, dtype, "cpu")
+        off = 1e-3 * tf32 + 1e-2 * bfloat16
+        return {name: value * (1 + off) for name, value in result.items()}
 
     monkeypatch.setattr(torch_run, "run", played)
+    monkeypatch.setattr(torch, "autocast", lambda device, *a, **k: autocast("cpu", *a, **k))
     parity = prove.compare(*right, recording, ("cpu", "cuda"))
 
-    reported = [one for one in parity.comparisons if not one.counts]
+    reported = {one.dtype: one for one in parity.comparisons if not one.counts}
     assert parity.verdict == "equal"
-    assert ("cuda", "float32", False) in seen
-    assert ("cuda", "float32", True) in seen
-    assert not any(tf32 for device, _, tf32 in seen if device == "cpu")
-    assert [one.dtype for one in reported] == ["float32 (TF32)"]
-    assert reported[0].worst.relative > 1e-4
+    assert {one[1:] for one in seen if one[0] == "cuda"} == {
+        ("float64", False, False),
+        ("float32", False, False),
+        ("float32", True, False),
+        ("float32", False, True),
+    }
+    assert not any(tf32 or bfloat16 for device, _, tf32, bfloat16 in seen if device == "cpu")
+    assert list(reported) == ["float32 (TF32)", "bfloat16"]
+    assert 1e-4 < reported["float32 (TF32)"].worst.relative < 5e-3
+    assert reported["bfloat16"].worst.relative > 5e-3
+    assert [one.top1 for one in reported.values()] == [1.0, 1.0]
 
 
 def test_a_failed_proof_does_not_blame_tf32():

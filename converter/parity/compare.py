@@ -11,8 +11,12 @@ from converter.checkpoint import Array
 GATES = {"float64": 1e-12, "float32": 1e-5}
 """The largest difference of logits, relative to the largest logit, that counts as equal."""
 
+OWN_GATES = {"float64": 1e-12, "float32": 1e-5}
+"""The same for one layer alone, all of it known, fed what the original's layer was fed."""
+
 LAYER_GATES = {"float64": 1e-10, "float32": 1e-3}
-"""The same for the samples of a layer: coarser, since a layer's largest value is not known."""
+"""The same for a layer as the network runs: coarser, since the layers before it add their own
+rounding, and the largest value of a layer that is sampled is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ def difference(name: str, actual: Array, expected: Array) -> Difference:
     """Compare element by element in float64; NaN anywhere, or other shapes, are infinitely far."""
     if actual.shape != expected.shape:
         return Difference(name, np.inf, np.inf, 0.0, (), np.nan, np.nan)
-    one, other = actual.astype(np.float64), expected.astype(np.float64)
+    one = actual.astype(np.float64, copy=False)
+    other = expected.astype(np.float64, copy=False)
     apart = np.abs(one - other)
     apart[~np.isfinite(apart)] = np.inf
     where = np.unravel_index(int(np.argmax(apart)), apart.shape)

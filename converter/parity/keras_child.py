@@ -2,6 +2,10 @@
 
 `python -m converter.parity.keras_child FOLDER` reads `job.json` and `input_<i>.npy` in FOLDER and
 writes `<dtype>.npz`, or `error.txt` if Keras cannot do the job. No torch is imported here.
+
+Of the first picture every layer that the job asks for is kept: whole, as `whole_<i>.npy` of its
+own that can be mapped into memory, in the first dtype; sampled in the others, and where all
+together would be larger than WHOLE_LIMIT.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,9 @@ import numpy as np
 
 from converter.isolation.limits import Limits, restrict
 from converter.parity.sampling import sample_index
+
+WHOLE_LIMIT = 1 << 30
+"""Bytes of whole activations; a ResNet-50 at 224x224 has 0.2 GiB in float64."""
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -39,7 +46,8 @@ def main(folder: Path) -> None:
     pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
     for dtype in job["dtypes"]:
         model = load(job, dtype) if job["kind"] == "load" else build(job, dtype)
-        recorded = record(model, job, pictures, dtype)
+        recorded, seen = record(model, job, pictures, dtype)
+        recorded.update(kept(seen, folder if dtype == job["dtypes"][0] else None))
         np.savez(folder / f"{dtype}.npz", **recorded)
 
 
@@ -64,20 +72,21 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     import keras
 
     from converter.isolation.reader import open_checkpoint
-    from converter.parity.keras_network import keras_network, safe_name
+    from converter.parity.keras_network import keras_network
     from resnet_pt.architecture import Architecture
 
     keras.config.set_floatx(dtype)
     architecture = Architecture.from_dict(job["architecture"])
-    model = keras_network(architecture, job["layers"])
+    model = keras_network(architecture)
     with open_checkpoint(Path(job["source"])) as checkpoint:
         arrays = {
-            (safe_name(weight.layer), weight.parameter): array
+            (weight.layer, weight.parameter): array
             for weight, array in checkpoint.arrays(checkpoint.weights)
         }
     for layer in model.layers:
         if layer.weights:
-            values = [stored(arrays, layer.name, variable.name) for variable in layer.weights]
+            source = job["layers"][layer.name]
+            values = [stored(arrays, source, variable.name) for variable in layer.weights]
             layer.set_weights([correlating(value, job["layout"]) for value in values])
     return model
 
@@ -103,21 +112,37 @@ def correlating(array: Any, layout: Mapping[str, Any]) -> Any:
     return array[::-1, ::-1] if layout["flipped"] else array
 
 
-def record(model: Any, job: Mapping[str, Any], pictures: list[Any], dtype: str) -> dict[str, Any]:
-    """Logits for every picture, and for the first one samples of every layer."""
+def record(
+    model: Any, job: Mapping[str, Any], pictures: list[Any], dtype: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(logits for every picture, the activations of the first one)."""
     leaves = list(leaf_layers(model))
     found: dict[str, Any] = {}
+    first: dict[str, Any] = {}
     for number, picture in enumerate(pictures):
-        with captured(leaves, job["outputs"]) as seen:
+        wanted = job["wanted"] if number == 0 else {}
+        with captured(leaves, job["outputs"], wanted) as seen:
             result = model(picture.astype(dtype), training=False)
         results = result if isinstance(result, list | tuple) else [result]
         for output, value in zip(job["outputs"], results, strict=True):
             logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
             found[f"{number}/logits/{output['name']}"] = logits
-        for layer, value in seen.items():
-            if number == 0 and not layer.startswith("logits:"):
-                index = sample_index(value.size)
-                found[f"0/index/{layer}"], found[f"0/value/{layer}"] = index, value.ravel()[index]
+        first = first or {wanted[name]: seen[name] for name in seen if name in wanted}
+    return found, first
+
+
+def kept(seen: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Activations as they are handed over: whole in files of `folder`, or samples of them."""
+    found: dict[str, Any] = {}
+    room = WHOLE_LIMIT if folder else 0
+    for number, (layer, value) in enumerate(seen.items()):
+        room -= value.nbytes
+        if folder and room >= 0:
+            np.save(folder / f"whole_{number}.npy", value)
+            found[f"0/whole/{layer}"] = np.array(number)
+        else:
+            index = sample_index(value.size)
+            found[f"0/index/{layer}"], found[f"0/value/{layer}"] = index, value.ravel()[index]
     return found
 
 
@@ -131,13 +156,17 @@ def leaf_layers(model: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def captured(leaves: list[Any], outputs: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """While the context lasts, each layer's output is kept under its name, and the logits (the
-    tensor before the last activation) under `logits:<layer>`."""
+def captured(
+    leaves: list[Any], outputs: list[Mapping[str, Any]], wanted: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """While the context lasts, the output of each layer that is `wanted` is kept under its name,
+    and the logits (the tensor before the last activation) under `logits:<layer>`."""
     seen: dict[str, Any] = {}
     last = {output["layer"] for output in outputs if output["loads"]}
     restore = []
     for layer in leaves:
+        if layer.name not in wanted and layer.name not in last:
+            continue
         restore.append((layer, layer.call, getattr(layer, "activation", None)))
         if layer.name in last and hasattr(layer, "units"):
             layer.activation = lambda x: x
@@ -152,7 +181,7 @@ def captured(leaves: list[Any], outputs: list[Mapping[str, Any]]) -> Iterator[di
 
 
 def watched(layer: Any, call: Any, seen: dict[str, Any], is_last: bool) -> Any:
-    name = layer.name.replace("__slash__", "/")
+    name = layer.name
 
     def call_and_keep(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)

@@ -1,10 +1,12 @@
 """The same network in Keras' own words, for files that Keras itself cannot load.
 
-Every layer has the name of the layer whose weights it takes. Runs in the oracle's process only.
+A layer that stands for a torch module has that module's name: what Keras names by itself could be
+the name of another layer of the file. Runs in the oracle's process only.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,18 +23,18 @@ from resnet_pt.architecture import (
     Pool,
     Shortcut,
 )
-from resnet_pt.tensors import head_prefix
+from resnet_pt.tensors import module_name
 
 
-def keras_network(architecture: Architecture, names: Mapping[str, str]) -> Any:
-    """A keras.Model whose outputs are the logits; `names` maps torch modules to Keras layers."""
-    return _Network(architecture, names).model()
+def keras_network(architecture: Architecture) -> Any:
+    """A keras.Model whose outputs are the logits."""
+    return _Network(architecture).model()
 
 
 class _Network:
-    def __init__(self, architecture: Architecture, names: Mapping[str, str]) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        self.names = names
+        self.numbers = itertools.count()
 
     def model(self) -> Any:
         inputs = x = keras.Input((None, None, self.architecture.in_channels))
@@ -46,7 +48,7 @@ class _Network:
         x = self.conv(x, stem.conv, stem.module)
         x = self.norm(x, stem.norm, "bn1")
         x = self.act(x) if stem.activation else x
-        x = self.pool(x, stem.pool) if stem.pool else x
+        x = self.pool(x, stem.pool, "maxpool") if stem.pool else x
         for number, stage in enumerate(self.architecture.stages, start=1):
             for index, block in enumerate(stage):
                 make = self.preactivated if block.preactivation else self.postactivated
@@ -60,7 +62,7 @@ class _Network:
         for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
             y = self.norm(self.conv(y, conv, f"{name}.conv{number}"), norm, f"{name}.bn{number}")
             y = self.act(y) if number < len(block.convs) else y
-        return self.act(layers.Add()([y, self.shortcut(x, block.shortcut, name)]))
+        return self.act(self.add(y, self.shortcut(x, block.shortcut, name)), name)
 
     def preactivated(self, x: Any, block: Block, name: str) -> Any:
         first = y = self.act(self.norm(x, block.norms[0], f"{name}.bn1")) if block.norms[0] else x
@@ -68,12 +70,12 @@ class _Network:
             y = self.act(self.norm(y, norm, f"{name}.bn{number}")) if number > 1 else y
             y = self.conv(y, conv, f"{name}.conv{number}")
         shared = block.shortcut is not None and block.shortcut.source == "preactivation"
-        return layers.Add()([y, self.shortcut(first if shared else x, block.shortcut, name)])
+        return self.add(y, self.shortcut(first if shared else x, block.shortcut, name), name)
 
     def shortcut(self, x: Any, shortcut: Shortcut | None, name: str) -> Any:
         if shortcut is None:
             return x
-        x = self.pool(x, shortcut.pool) if shortcut.pool else x
+        x = self.pool(x, shortcut.pool, f"{name}.downsample.pool") if shortcut.pool else x
         x = self.conv(x, shortcut.conv, f"{name}.downsample.0") if shortcut.conv else x
         return self.norm(x, shortcut.norm, f"{name}.downsample.1")
 
@@ -87,28 +89,36 @@ class _Network:
             dilation_rate=conv.dilation,
             groups=conv.groups,
             use_bias=conv.bias,
-            name=self.name(module),
+            name=module,
         )(x)
 
     def norm(self, x: Any, norm: Norm | None, module: str) -> Any:
         if norm is None:
             return x
         x = layers.BatchNormalization(
-            epsilon=norm.eps, scale=norm.gamma, center=norm.beta, name=self.name(module)
+            epsilon=norm.eps, scale=norm.gamma, center=norm.beta, name=module
         )(x)
         if norm.rescale:
-            x = Scale(name=self.name(f"{module}.scale"))(x)
+            x = Scale(name=f"{module}.scale")(x)
         return x
 
-    def act(self, x: Any) -> Any:
-        return layers.Activation(self.architecture.activation)(x)
+    def act(self, x: Any, module: str = "") -> Any:
+        name = module or self.nameless()
+        return layers.Activation(self.architecture.activation, name=name)(x)
 
-    def pool(self, x: Any, pool: Pool) -> Any:
+    def add(self, x: Any, y: Any, module: str = "") -> Any:
+        return layers.Add(name=module or self.nameless())([x, y])
+
+    def nameless(self) -> str:
+        """A name for a layer that no torch module stands for."""
+        return f"between.{next(self.numbers)}"
+
+    def pool(self, x: Any, pool: Pool, module: str) -> Any:
         """Zeros stand for -inf where the map is not negative: the architecture says -inf only
         for such maps, or where nothing is padded."""
         x, padding = self.padded(x, pool.padding)
         make = layers.MaxPooling2D if pool.mode == "max" else layers.AveragePooling2D
-        return make(pool.kernel, pool.stride, padding=padding)(x)
+        return make(pool.kernel, pool.stride, padding=padding, name=module)(x)
 
     def padded(self, x: Any, padding: Padding) -> tuple[Any, str]:
         if padding == "same":
@@ -125,20 +135,25 @@ class _Network:
         return [values[output.layer] for output in self.architecture.outputs]
 
     def head_layer(self, x: Any, layer: HeadLayer) -> Any:
+        name = self.head_module(layer)
         if layer.kind == "dense":
-            name = self.name(head_prefix(self.architecture, layer))
             return layers.Dense(layer.out_features, use_bias=layer.bias, name=name)(x)
         if layer.kind == "norm":
-            return self.norm(x, layer.norm, head_prefix(self.architecture, layer))
+            return self.norm(x, layer.norm, name)
         if layer.kind in ("avg_pool", "max_pool"):
             assert layer.pool is not None
-            return self.pool(x, layer.pool)
+            return self.pool(x, layer.pool, name)
         if layer.kind == "rescaling":
             assert layer.rescaling is not None
-            return layers.Rescaling(*layer.rescaling)(x)
+            return layers.Rescaling(*layer.rescaling, name=name)(x)
         if layer.kind.startswith("flatten"):
             return self.flatten(x, layer)
-        return HEAD[layer.kind](layer)(x)
+        return HEAD[layer.kind](layer, name)(x)
+
+    def head_module(self, layer: HeadLayer) -> str:
+        if not self.architecture.is_plain_head:
+            return f"head.{module_name(layer.name)}"
+        return "fc" if layer.kind == "dense" else "avgpool"
 
     def flatten(self, x: Any, layer: HeadLayer) -> Any:
         """A Reshape to the width that is read next: maps of any size have no static one."""
@@ -150,20 +165,12 @@ class _Network:
         width = layer.in_features if layer.norm is None else layer.norm.channels
         return layers.Reshape((width,))(x)
 
-    def name(self, module: str) -> str:
-        """Keras 3 allows no slash in a layer's name."""
-        return safe_name(self.names[module])
-
-
-def safe_name(layer: str) -> str:
-    return layer.replace("/", "__slash__")
-
 
 HEAD: Mapping[str, Any] = {
-    "global_avg_pool": lambda layer: layers.GlobalAveragePooling2D(),
-    "global_max_pool": lambda layer: layers.GlobalMaxPooling2D(),
-    "dropout": lambda layer: layers.Dropout(layer.rate),
-    "activation": lambda layer: layers.Activation(layer.activation),
+    "global_avg_pool": lambda layer, name: layers.GlobalAveragePooling2D(name=name),
+    "global_max_pool": lambda layer, name: layers.GlobalMaxPooling2D(name=name),
+    "dropout": lambda layer, name: layers.Dropout(layer.rate, name=name),
+    "activation": lambda layer, name: layers.Activation(layer.activation, name=name),
 }
 
 

@@ -20,6 +20,7 @@ from converter.checkpoint import Array, Checkpoint
 from converter.facts import Evidence, Fact
 from converter.graph import OPS
 from converter.identify import Network
+from converter.parity.layers import compared
 from converter.parity.recording import Pass, Recording, Sample
 
 TIME_LIMIT = 900
@@ -122,8 +123,13 @@ def ask(
     pictures: Sequence[Array],
     dtypes: Sequence[str] = ("float64", "float32"),
 ) -> Recording:
-    """What Keras computes for each picture, in each dtype. Raises OracleError."""
-    with tempfile.TemporaryDirectory(prefix="convert-weights-") as name:
+    """What Keras computes for each picture, in each dtype, and every layer of the first one.
+
+    Whole activations stay on the disk, mapped; their files are gone with the recording. Raises
+    OracleError.
+    """
+    # Where an open file cannot be removed (Windows), it is left to the system.
+    with tempfile.TemporaryDirectory(prefix="convert-weights-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(_job(oracle, checkpoint, network, dtypes)))
         for number, picture in enumerate(pictures):
@@ -140,6 +146,7 @@ def _job(
     architecture = network.architecture
     single = len(architecture.outputs) == 1
     loads = oracle.kind == "load"
+    modules = compared(network.structure)
     return {
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
@@ -148,6 +155,10 @@ def _job(
         "layers": dict(network.structure.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
         "dtypes": list(dtypes),
+        "wanted": {
+            layer if loads else _last_part(network, module): layer
+            for module, layer in modules.items()
+        },
         "outputs": [
             {
                 "name": "" if single else output.name,
@@ -157,6 +168,12 @@ def _job(
             for output in architecture.outputs
         ],
     }
+
+
+def _last_part(network: Network, module: str) -> str:
+    """A norm with a Scale behind it is two layers in Keras; the second one's output is compared."""
+    scale = f"{module}.scale"
+    return scale if scale in network.structure.layers else module
 
 
 def _run(folder: Path) -> None:
@@ -184,7 +201,7 @@ def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:
     with np.load(folder / f"{dtype}.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return [
-        Pass(picture, _named(arrays, f"{number}/logits/"), _layers(arrays, number), dtype)
+        Pass(picture, _named(arrays, f"{number}/logits/"), _layers(folder, arrays, number), dtype)
         for number, picture in enumerate(pictures)
     ]
 
@@ -193,7 +210,11 @@ def _named(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _layers(arrays: Mapping[str, Array], number: int) -> dict[str, Sample]:
+def _layers(folder: Path, arrays: Mapping[str, Array], number: int) -> dict[str, Sample]:
     values = _named(arrays, f"{number}/value/")
     index = _named(arrays, f"{number}/index/")
-    return {layer: Sample(index[layer], value) for layer, value in values.items()}
+    found = {layer: Sample(index[layer], value) for layer, value in values.items()}
+    for layer, file in _named(arrays, f"{number}/whole/").items():
+        whole = np.load(folder / f"whole_{file}.npy", mmap_mode="r")
+        found[layer] = Sample(None, whole.reshape(-1), whole.shape)
+    return found

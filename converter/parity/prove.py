@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, as_float32
 from converter.errors import ParityError, SourceError, UsageError
-from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
+from converter.parity.compare import GATES, Difference, difference
 from converter.parity.inputs import inputs
+from converter.parity.layers import LayerError, Watch, compared, first_wrong
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
-from converter.parity.recording import Pass, Recording, read_record, why_not_comparable
+from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.plan import Plan
 
 if TYPE_CHECKING:
     from converter.identify import Network
     from converter.options import Options
+    from converter.parity.torch_run import Look
+    from resnet_pt.network import ResNet
 
 Verdict = Literal["equal", "not equal", "not compared"]
 Progress = Callable[[str], None]
@@ -32,7 +35,11 @@ OLD_VARIANCE = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The logits of one input on one device in one dtype, against the original's."""
+    """The logits of one input on one device in one dtype, against the original's.
+
+    `top1` is the share of pictures whose first class is the same, `top5` the share of the
+    original's first five classes that are among the first five here.
+    """
 
     device: str
     dtype: str
@@ -40,8 +47,9 @@ class Comparison:
     shape: tuple[int, ...]
     worst: Difference
     top1: float
+    top5: float = float("nan")
     counts: bool = True
-    """False for what is only reported (TF32)."""
+    """False for what is only reported (TF32, bfloat16)."""
 
     @property
     def gate(self) -> float:
@@ -54,15 +62,27 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The outcome of a comparison with the original."""
+    """The outcome of a comparison with the original.
+
+    `noise` is what rounding alone does to the logits, measured in this run on the converted
+    network, relative to the largest: `{dtype: error}`. `diagnosis` says what the first wrong layer
+    looks like, where the numbers tell.
+    """
 
     verdict: Verdict
     oracle: str = ""
     reason: str = ""
     comparisons: tuple[Comparison, ...] = ()
-    layers: tuple[Difference, ...] = ()
+    layers: tuple[LayerError, ...] = ()
     first_wrong_layer: str | None = None
     notes: tuple[str, ...] = ()
+    noise: Mapping[str, float] = field(default_factory=dict)
+    diagnosis: str = ""
+
+    @property
+    def wrong(self) -> LayerError | None:
+        """The first wrong layer's errors."""
+        return next((one for one in self.layers if one.name == self.first_wrong_layer), None)
 
 
 def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]) -> int:
@@ -71,9 +91,18 @@ def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Arra
     Returns the number of tensors proven. Raises ParityError for the least difference: every bit
     of a float32 source, the bits of its one rounding for another dtype.
     """
-    wrong: list[str] = []
+    wrong = wrong_tensors(plan, checkpoint, written)
+    if wrong:
+        raise ParityError("the written tensors are not the source's", list(wrong.values()))
+    return len(plan.steps)
+
+
+def wrong_tensors(
+    plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]
+) -> dict[str, str]:
+    """`{tensor: what is wrong with it}`, in words; {} if every bit is right."""
     expected = {step.target for step in plan.steps}
-    wrong += [f"{name} is in only one of plan and file" for name in expected ^ written.keys()]
+    wrong = {name: f"{name} is in only one of plan and file" for name in expected ^ written.keys()}
     steps = {step.source: step for step in plan.mapped}
     for weight, array in checkpoint.arrays([w for w in checkpoint.weights if w in steps]):
         step, tensor = steps[weight], written.get(steps[weight].target)
@@ -83,14 +112,12 @@ def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Arra
             same = _same_bits(step.undo(tensor), as_float32(array))
         else:
             same = _same_bits(tensor, step.apply(array))
-        wrong += [] if same else [f"{step.target} is not {weight}"]
+        wrong.update({} if same else {step.target: f"{step.target} is not {weight}"})
     for step in plan.steps:
         if step.source is None and step.target in written:
             same = _same_bits(written[step.target], step.value())
-            wrong += [] if same else [f"{step.target} is not {step.constant}"]
-    if wrong:
-        raise ParityError("the written tensors are not the source's", wrong)
-    return len(plan.steps)
+            wrong.update({} if same else {step.target: f"{step.target} is not {step.constant}"})
+    return wrong
 
 
 def _same_bits(one: Array, other: Array) -> bool:
@@ -106,10 +133,11 @@ def prove_logits(
     tensors: Mapping[str, Array],
     options: Options,
     progress: Progress,
+    recording: Recording | None = None,
 ) -> Parity:
-    """Run the original and the converted network on the same inputs, and compare."""
-    if options.against:
-        recording = read_record(options.against)
+    """Run the original, unless there is a recording of it, and the converted network on the same
+    inputs, and compare."""
+    if recording:
         reason = why_not_comparable(recording, network.architecture)
         if reason:
             return Parity("not compared", recording.oracle, reason)
@@ -124,13 +152,26 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
-    return replace(parity, notes=notes(recording, checkpoint))
+    return replace(parity, notes=notes(recording, checkpoint.sha256))
 
 
-def notes(recording: Recording, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What is odd about a record and does not stop its use."""
+def compare_recording(
+    model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
+) -> Parity:
+    """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
+    that it was converted from."""
+    reason = why_not_comparable(recording, model.architecture)
+    if reason:
+        return Parity("not compared", recording.oracle, reason)
+    parity = compare_model(model, outputs, recording, devices(device))
+    return replace(parity, notes=notes(recording, made_from))
+
+
+def notes(recording: Recording, source: str) -> tuple[str, ...]:
+    """What is odd about a record and does not stop its use; `source` is the SHA-256 of the Keras
+    file that the network is from."""
     made_from = recording.meta.get("sha256")
-    if made_from in (None, checkpoint.sha256):
+    if made_from in (None, source):
         return ()
     return (f"the record was made from another file (sha256 {made_from})",)
 
@@ -165,81 +206,157 @@ def devices(wanted: str) -> tuple[str, ...]:
 def compare(
     network: Network, tensors: Mapping[str, Array], recording: Recording, where: Sequence[str]
 ) -> Parity:
-    """Every pass of a recording on every device; samples of layers from the first float64 pass
-    (or the first pass at all) on the CPU."""
+    """Every pass of a recording on every device, and every layer that it knows on the CPU."""
     from converter.parity import torch_run
 
     model = torch_run.build(network.architecture, tensors)
+    return compare_model(model, compared(network.structure), recording, where)
+
+
+def compare_model(
+    model: ResNet, outputs: Mapping[str, str], recording: Recording, where: Sequence[str]
+) -> Parity:
+    """The same for a network that is there: `outputs` is `{torch module: Keras layer}`.
+
+    The network comes back in another dtype, and on another device, than it was given in.
+    """
+    from converter.parity import torch_run
+
     comparisons: list[Comparison] = []
-    layers: tuple[Difference, ...] = ()
+    first = recording.passes[0]
+    watch = Watch(first)
+    noise = Noise()
     for device in where:
-        for one, dtype, exact in runs(recording, device):
-            wanted = one.layers if not layers else {}
+        for number, (one, dtype, reduced) in enumerate(runs(recording, device)):
+            look = _look(watch, one, dtype, number) if device == "cpu" else None
             with (
-                torch_run.arithmetic(exact),
-                torch_run.sampled(model, network.structure.outputs, wanted) as seen,
+                torch_run.arithmetic(reduced, device),
+                torch_run.watched(model, outputs, first.layers if look else (), look),
             ):
                 results = torch_run.run(model, one.input, dtype, device)
-            comparisons += _compared(results, one, device, dtype, exact)
-            layers = layers or tuple(
-                difference(layer, value, wanted[layer].value) for layer, value in seen.items()
-            )
-    return _judged(recording, comparisons, layers)
+            comparisons += _compared(results, one, device, dtype, reduced)
+            if number == 0 and device == "cpu":
+                watch.finishing(model, outputs, results)
+            if not reduced:
+                noise.tell(one.input, dtype, device, results)
+    picture = first.input[:1]
+    if first.dtype == "float64":
+        with torch_run.watched(model, outputs, first.layers, watch.rounding):
+            noise.reordered(first.input, torch_run.run_reordered(model, picture, "float64"))
+    with torch_run.watched(model, outputs, first.layers, watch.alone):
+        watch.finishing_alone(model, outputs, torch_run.run(model, picture, "float64", "cpu"))
+    parity = _judged(recording, comparisons, watch.errors(), noise.floor)
+    return replace(parity, diagnosis=_diagnosis(model, outputs, first, parity.wrong))
 
 
-def runs(recording: Recording, device: str) -> list[tuple[Pass, str, bool]]:
-    """(pass, dtype to run in, whether exactly): each pass in its own dtype; a float32 record in
-    float64 too, where the converted network adds no rounding of its own.
+def _diagnosis(
+    model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerError | None
+) -> str:
+    from converter.parity.diagnosis import diagnose
 
-    On CUDA the float32 passes run with TF32 as well, as they may in production; that is reported
-    and never enters the verdict.
+    return diagnose(model, outputs, one, wrong) if wrong else ""
+
+
+def _look(watch: Watch, one: Pass, dtype: str, number: int) -> Look | None:
+    """What looks at a run on the CPU: its layers at first, then, for a float32 record, what
+    rounding does to them."""
+    if number == 0:
+        return watch.running
+    return watch.rounding if one is watch.one and dtype == "float32" else None
+
+
+class Noise:
+    """What rounding alone does to the converted network's logits: float32 against float64, and
+    float64 against float64 with its sums in another order, relative to the largest logit."""
+
+    def __init__(self) -> None:
+        self.floor: dict[str, float] = {}
+        self._wide: dict[int, Mapping[str, Array]] = {}
+
+    def tell(self, picture: Array, dtype: str, device: str, results: Mapping[str, Array]) -> None:
+        if dtype == "float64" and device == "cpu":
+            self._wide[id(picture)] = results
+        elif dtype == "float32" and id(picture) in self._wide:
+            where = dtype if device == "cpu" else f"{dtype} on {device}"
+            self._measured(where, results, self._wide[id(picture)])
+
+    def reordered(self, picture: Array, results: Mapping[str, Array]) -> None:
+        self._measured("float64", results, self._wide[id(picture)])
+
+    def _measured(self, key: str, one: Mapping[str, Array], other: Mapping[str, Array]) -> None:
+        found = [difference(name, one[name][:1], other[name][:1]).relative for name in one]
+        self.floor[key] = max([self.floor.get(key, 0.0), *found])
+
+
+def runs(recording: Recording, device: str) -> list[tuple[Pass, str, str]]:
+    """(pass, dtype to run in, reduced arithmetic or ''): each pass in its own dtype; a float32
+    record in float64 too, where the converted network adds no rounding of its own.
+
+    On CUDA the float32 passes run with TF32 and in bfloat16 as well, as they may in production;
+    that is reported and never enters the verdict.
     """
     found = [(one, one.dtype) for one in recording.passes]
     if all(one.dtype == "float32" for one in recording.passes):
         found = [(one, dtype) for one in recording.passes for dtype in ("float64", "float32")]
-    exact = [(one, dtype, True) for one, dtype in found if (device, dtype) != ("mps", "float64")]
-    tf32 = [(one, dtype, False) for one, dtype in found if (device, dtype) == ("cuda", "float32")]
-    return exact + tf32
+    exact = [(one, dtype, "") for one, dtype in found if (device, dtype) != ("mps", "float64")]
+    if device != "cuda":
+        return exact
+    single = [one for one, dtype in found if dtype == "float32"]
+    return exact + [(one, "float32", kind) for kind in ("TF32", "bfloat16") for one in single]
 
 
 def _compared(
-    results: Mapping[str, Array], one: Pass, device: str, dtype: str, exact: bool
+    results: Mapping[str, Array], one: Pass, device: str, dtype: str, reduced: str
 ) -> list[Comparison]:
-    ran = dtype if exact else f"{dtype} (TF32)"
     gate = "float64" if dtype == one.dtype == "float64" else "float32"
+    ran = {"TF32": f"{dtype} (TF32)"}.get(reduced, reduced) or dtype
     found = []
     for name, expected in one.logits.items():
         actual = results.get(name, np.zeros(0))
-        top1 = float("nan")
-        if actual.shape == expected.shape:
-            top1 = float(np.mean(actual.argmax(-1) == expected.argmax(-1)))
         worst = difference(name or "logits", actual, expected)
-        found.append(Comparison(device, ran, gate, tuple(one.input.shape), worst, top1, exact))
+        top1, top5 = (agreement(actual, expected, count) for count in (1, 5))
+        found.append(
+            Comparison(device, ran, gate, tuple(one.input.shape), worst, top1, top5, not reduced)
+        )
     return found
 
 
+def agreement(actual: Array, expected: Array, count: int) -> float:
+    """The share of the `count` largest of `expected` that are among the largest of `actual`; NaN
+    for arrays of other shapes."""
+    if actual.shape != expected.shape:
+        return float("nan")
+    count = min(count, expected.shape[-1])
+    one, other = (
+        np.argsort(-array, axis=-1, kind="stable")[..., :count] for array in (actual, expected)
+    )
+    return float((other[..., :, None] == one[..., None, :]).any(-1).mean())
+
+
 def _judged(
-    recording: Recording, comparisons: Sequence[Comparison], layers: tuple[Difference, ...]
+    recording: Recording,
+    comparisons: Sequence[Comparison],
+    layers: tuple[LayerError, ...],
+    noise: Mapping[str, float],
 ) -> Parity:
+    """Equal if every logit is within its gate, and every layer whose own error is known."""
     failed = [one for one in comparisons if one.counts and not one.passes]
-    first = next((one.name for one in layers if one.relative > _layer_gate(recording)), None)
-    verdict: Verdict = "not equal" if failed or not comparisons else "equal"
-    nowhere = [one.name for one in layers if not np.isfinite(one.absolute)]
-    if verdict == "equal" and nowhere:
+    failed_alone = [one for one in layers if not one.own_passes]
+    equal = comparisons and not failed and not failed_alone
+    nowhere = [one.name for one in layers if not np.isfinite(one.cumulative.absolute)]
+    if equal and nowhere:
         raise SourceError(
             f"the record's logits are this network's, but its layer {nowhere[0]!r} is not: the "
             "record is damaged",
             hints=["make it anew with scripts/record_keras.py"],
         )
+    wrong = None if equal else first_wrong(layers)
     return Parity(
-        verdict=verdict,
+        verdict="equal" if equal else "not equal",
         oracle=recording.oracle,
         reason=str(recording.meta.get("reason", "")),
         comparisons=tuple(comparisons),
         layers=layers,
-        first_wrong_layer=first if verdict == "not equal" else None,
+        first_wrong_layer=wrong.name if wrong else None,
+        noise=dict(noise),
     )
-
-
-def _layer_gate(recording: Recording) -> float:
-    return LAYER_GATES[recording.passes[0].dtype]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -20,10 +20,36 @@ from resnet_pt.architecture import Architecture
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Values of an activation at flat (N, H, W, C) positions."""
+    """What is known of a layer's activation: `value` (flat) at the flat (N, H, W, C) positions
+    `index`; or, where `index` is None, all of it for the first pictures, of `shape` (n, H, W, C)
+    or (n, C)."""
 
-    index: Array
+    index: Array | None
     value: Array
+    shape: tuple[int, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.index is None
+
+    def of(self, activation: Array) -> Array:
+        """Another activation where this one is known, flat; NaN where it has no such element."""
+        if self.index is not None:
+            flat = activation.ravel()
+            there = self.index < flat.size  # a map of another size is different, not an error
+            return np.where(there, flat[np.where(there, self.index, 0)], np.nan)
+        if _one(activation.shape) != _one(self.shape):
+            return np.full(self.value.shape, np.nan)
+        return activation[: self.shape[0]].ravel()
+
+    def first(self) -> Array:
+        """The first picture's whole activation, (1, H, W, C) or (1, C)."""
+        return self.value.reshape(self.shape)[:1]
+
+
+def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one picture's activation; a map of one pixel (1, 1, C) is a vector (C,)."""
+    return shape[3:] if shape[1:3] == (1, 1) else shape[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +72,15 @@ class Recording:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file looks like one: an archive with an `input` in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "input.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def read_record(path: Path) -> Recording:
     """The record in an `.npz` (written by scripts/record_keras.py), its parts held against each
     other. Raises SourceError for a file that is none.
@@ -54,7 +89,7 @@ def read_record(path: Path) -> Recording:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return _recording(arrays)
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise SourceError(
             f"{path} is not a record: {error}",
             hints=["make one with scripts/record_keras.py MODEL.h5 RECORD.npz"],
@@ -108,7 +143,7 @@ def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
             layer = layer.removesuffix("/value")
             found[layer] = _sample(layer, arrays[f"layer/{layer}/index"], array)
         else:
-            found[layer] = _sample(layer, np.arange(array.size), array.ravel())
+            found[layer] = _whole(layer, array, len(arrays["input"]))
     return found
 
 
@@ -118,6 +153,12 @@ def _sample(layer: str, index: Array, value: Array) -> Sample:
     if value.shape != index.shape or not _is_number(value):
         raise ValueError(f"`layer/{layer}` has {value.shape} values for {index.shape} positions")
     return Sample(index, value)
+
+
+def _whole(layer: str, array: Array, pictures: int) -> Sample:
+    if not _is_number(array) or not array.size or not 1 <= len(array) <= pictures:
+        raise ValueError(f"`layer/{layer}` is {array.dtype} {array.shape}")
+    return Sample(None, array.ravel(), array.shape)
 
 
 def why_not_comparable(recording: Recording, architecture: Architecture) -> str:

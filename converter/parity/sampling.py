@@ -11,4 +11,9 @@ STRIDE = 7919  # a prime, so that samples spread over rows, columns and channels
 
 def sample_index(size: int) -> npt.NDArray[np.int64]:
     """Flat positions in an activation of `size` elements, in (N, H, W, C) order."""
-    return np.unique(np.arange(SAMPLES, dtype=np.int64) * STRIDE % size)
+    return np.unique(spread(size, SAMPLES))
+
+
+def spread(size: int, count: int) -> npt.NDArray[np.int64]:
+    """At most `count` of `size` positions, all over them."""
+    return np.arange(min(count, size), dtype=np.int64) * STRIDE % size

@@ -17,7 +17,8 @@ import numpy as np
 from converter.checkpoint import Array, Checkpoint
 from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
-from converter.parity.compare import GATES, difference
+from converter.parity.compare import GATES, LAYER_GATES, difference
+from converter.parity.layers import as_array, compared, first_picture
 from converter.parity.recording import Recording
 from converter.plan import make_plan
 
@@ -35,15 +36,23 @@ ALTERNATIVES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
 """`{fact: (the option that sets it, what it can be)}`."""
 
 
+LOOKED_AT = 4096
+"""Elements of a layer that a trial is compared on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One candidate: what it changes (nothing: the network as inferred), how far its logits are
-    from the record's, and how much evidence it contradicts."""
+    from the record's, how many layers `agree` before the first that does not, and how much
+    evidence it contradicts. Where no candidate fits, the nearest one says at which layer it
+    `differs` first, in words."""
 
     changes: Mapping[str, str]
     error: float
+    agree: int
     cost: int
     network: Network
+    differs: str = ""
 
     @property
     def fits(self) -> bool:
@@ -59,7 +68,8 @@ def settle(
 ) -> tuple[Network, tuple[Trial, ...]]:
     """(the network that the record decides for, every trial, best first).
 
-    Where no candidate fits, the network stays as inferred, for the proof to refuse.
+    Where no candidate fits, the network stays as inferred, for the proof to refuse, and the first
+    trial says where it differs first.
     """
     court = _Court(checkpoint, network, recording)
     court.hear(network)
@@ -69,15 +79,18 @@ def settle(
             court.hear(identify(checkpoint, _with(options, changes)))
     ranked = sorted(court.trials, key=_rank)
     best = ranked[0]
-    if not best.fits or not best.changes:
+    if not best.fits:
+        return network, (court.looked_at(best), *ranked[1:])
+    if not best.changes:
         return network, tuple(ranked)
     facts = tuple(_from_record(fact, best) for fact in best.network.facts)
     return replace(best.network, facts=facts), tuple(ranked)
 
 
 def _rank(trial: Trial) -> tuple[bool, int, float]:
-    """Those that fit, by the evidence they contradict; the others by their error."""
-    return (not trial.fits, trial.cost if trial.fits else 0, trial.error)
+    """Those that fit, by the evidence they contradict; the others by how far they go right, then
+    by their error."""
+    return (not trial.fits, trial.cost if trial.fits else -trial.agree, trial.error)
 
 
 def _combinations(network: Network) -> Iterator[Mapping[str, Any]]:
@@ -124,24 +137,47 @@ class _Court:
             self.tensors[layout] = dict(plan.tensors(self.checkpoint))
         values = {fact.name: fact.value for fact in candidate.facts}
         changed = [f for f in self.network.facts if is_open(f) and values[f.name] != f.value]
+        error, agree = self.tried(candidate, self.tensors[layout])
         self.trials.append(
             Trial(
                 changes={fact.name: values[fact.name] for fact in changed},
-                error=self.error(candidate, self.tensors[layout]),
+                error=error,
+                agree=agree,
                 cost=sum(1 + fact.evidence for fact in changed),
                 network=candidate,
             )
         )
 
-    def error(self, candidate: Network, tensors: Mapping[str, Array]) -> float:
-        """How far the candidate's logits are from the record's, on its first input."""
+    def looked_at(self, trial: Trial) -> Trial:
+        """The same, with the layer at which it differs first."""
+        from converter.parity.prove import compare
+
+        candidate = trial.network
+        tensors = self.tensors[candidate.layout, candidate.variance]
+        parity = compare(candidate, tensors, self.recording, ("cpu",))
+        words = str(parity.wrong or "")
+        return replace(trial, differs=f"{words}: {parity.diagnosis}" if parity.diagnosis else words)
+
+    def tried(self, candidate: Network, tensors: Mapping[str, Array]) -> tuple[float, int]:
+        """How far the candidate's logits are from the record's, on its first input, and how many
+        layers agree before the first that does not."""
         from converter.parity import torch_run
 
         model = torch_run.build(candidate.architecture, tensors)
         one = self.recording.passes[0]
-        results = torch_run.run(model, one.input[:1], "float32", "cpu")
+        agreeing: list[bool] = []
+
+        def look(module: str, layer: str, inputs: Any, result: Any) -> None:
+            actual, expected = first_picture(as_array(result), one.layers[layer])
+            some = slice(None, None, max(1, expected.size // LOOKED_AT))
+            apart = difference(layer, actual[some], expected[some]) if expected.size else None
+            agreeing.append(apart is not None and apart.relative <= LAYER_GATES["float32"])
+
+        with torch_run.watched(model, compared(candidate.structure), one.layers, look):
+            results = torch_run.run(model, one.input[:1], "float32", "cpu")
         nothing = np.zeros(0)
-        return max(
+        error = max(
             difference(name, results.get(name, nothing), expected[:1]).relative
             for name, expected in one.logits.items()
         )
+        return error, [*agreeing, False].index(False)

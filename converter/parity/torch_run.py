@@ -1,8 +1,8 @@
-"""The converted network's side: its logits and samples of its layers, on any device."""
+"""The converted network's side: its logits and its layers, on any device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from converter.checkpoint import Array
-from converter.parity.recording import Sample
+from converter.parity.layers import as_array
 from resnet_pt.architecture import Architecture
 from resnet_pt.network import ResNet
 
@@ -28,56 +28,63 @@ def build(architecture: Architecture, tensors: Mapping[str, Array]) -> ResNet:
 
 
 @contextmanager
-def arithmetic(exact: bool) -> Iterator[None]:
-    """Without TF32 if `exact` (its 10-bit mantissa would hide an error, and look like one)."""
+def arithmetic(reduced: str = "", device: str = "cpu") -> Iterator[None]:
+    """Exact arithmetic; or `reduced`, as it may be in production: 'TF32', or 'bfloat16' by
+    autocast. TF32's 10-bit mantissa would hide an error, and look like one."""
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = reduced == "TF32"
     try:
-        yield
+        with torch.autocast(device, torch.bfloat16, enabled=reduced == "bfloat16"):
+            yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
 def run(model: nn.Module, picture: Array, dtype: str, device: str) -> dict[str, Array]:
     """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
+    return _run(model, picture, dtype, device, torch.contiguous_format)
+
+
+def run_reordered(model: nn.Module, picture: Array, dtype: str) -> dict[str, Array]:
+    """The same on the CPU with its sums in another order (torch's channels_last kernels): what
+    differs is rounding."""
+    return _run(model, picture, dtype, "cpu", torch.channels_last)
+
+
+def _run(
+    model: nn.Module, picture: Array, dtype: str, device: str, memory: torch.memory_format
+) -> dict[str, Array]:
     model = model.to(device, getattr(torch, dtype))
     x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
+    x = x.to(device, getattr(torch, dtype)).contiguous(memory_format=memory)
     with torch.inference_mode():
-        result = model(x.to(device, getattr(torch, dtype)))
+        result = model(x)
     found = result if isinstance(result, dict) else {"": result}
-    return {name: channels_last(tensor) for name, tensor in found.items()}
+    return {name: as_array(tensor) for name, tensor in found.items()}
 
 
-def channels_last(tensor: torch.Tensor) -> Array:
-    """A map as (N, H, W, C), a vector as it is, on the CPU."""
-    moved = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
-    return moved.contiguous().cpu().numpy()
+Look = Callable[[str, str, Any, torch.Tensor], torch.Tensor | None]
+"""`look(module, layer, inputs, result)`: what it returns, if anything, replaces the result."""
 
 
 @contextmanager
-def sampled(
-    model: nn.Module, outputs: Mapping[str, str], wanted: Mapping[str, Sample]
-) -> Iterator[dict[str, Array]]:
+def watched(
+    model: nn.Module, outputs: Mapping[str, str], wanted: Collection[str], look: Look | None
+) -> Iterator[None]:
     """While the context lasts, every module in `outputs` ({module: Keras layer}) whose layer is
-    `wanted` leaves its values at the layer's sampled positions, in the order of running."""
-    found: dict[str, Array] = {}
+    `wanted` shows its inputs and its result as it runs, before an activation in place changes
+    them."""
     handles = []
     for module, layer in outputs.items():
-        if layer in wanted:
-            target = model.get_submodule(module)
-            hook = partial(_keep, found, layer, wanted[layer].index)
-            handles.append(target.register_forward_hook(hook))
+        if look and layer in wanted:
+            hook = partial(_show, look, module, layer)
+            handles.append(model.get_submodule(module).register_forward_hook(hook))
     try:
-        yield found
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _keep(
-    found: dict[str, Array], layer: str, index: Array, module: nn.Module, args: Any, result: Any
-) -> None:
-    """Copy at once: an activation in place would change the values."""
-    flat = channels_last(result.detach()).ravel()
-    there = index < flat.size  # a map of another size is different, not an error
-    found[layer] = np.where(there, flat[np.where(there, index, 0)], np.nan)
+def _show(look: Look, name: str, layer: str, module: nn.Module, args: Any, result: Any) -> Any:
+    return look(name, layer, args, result)

@@ -1,0 +1,247 @@
+"""Layer by layer: how far each one is from the original's, as the network runs and alone.
+
+The cumulative error of a layer holds the errors of all layers before it. Its own error does not:
+in one more run every layer's result is replaced by the original's before the next layer reads
+it, so that each layer is judged on what the original's was fed. A layer that is wrong shows there,
+and only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.checkpoint import Array
+from converter.parity.compare import LAYER_GATES, OWN_GATES, Difference, difference
+from converter.parity.recording import Pass, Sample
+from converter.parity.sampling import spread
+from resnet_pt.tensors import head_prefix, module_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from converter.structure import Structure
+    from resnet_pt.network import ResNet
+
+POOLS = ("global_avg_pool", "global_max_pool", "avg_pool", "max_pool")
+
+NOISE_SAMPLES = 1024
+"""Elements of a layer that its noise is measured on."""
+
+NOISE_MARGIN = 32
+"""How many times its own measured noise a layer of a float32 record may be off, before it is the
+first to be blamed for logits that differ. Another library rounds in another order: seen up to 4
+times, on fixtures of 14 versions of Keras."""
+
+LEAST_GATE = 3e-6
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """One layer of the original, and the torch `module` that stands for it.
+
+    `cumulative` compares the networks as they run. `own` compares this layer alone, fed the
+    original's input; None where the original's input is not known whole. `noise` is what rounding
+    alone did to this layer in this run, relative to its largest value. `is_last` is a layer that
+    is known by the logits only.
+    """
+
+    module: str
+    cumulative: Difference
+    own: Difference | None
+    noise: float
+    dtype: str
+    is_last: bool = False
+
+    @property
+    def name(self) -> str:
+        """The Keras layer."""
+        return self.cumulative.name
+
+    @property
+    def relative(self) -> float:
+        """The cumulative error, relative to the layer's largest value."""
+        return self.cumulative.relative
+
+    @property
+    def gate(self) -> float:
+        """The largest cumulative error that is no sign of a fault."""
+        if self.dtype == "float64":
+            return LAYER_GATES["float64"]
+        return min(LAYER_GATES["float32"], max(LEAST_GATE, NOISE_MARGIN * self.noise))
+
+    @property
+    def own_gate(self) -> float:
+        return OWN_GATES[self.dtype]
+
+    @property
+    def own_passes(self) -> bool:
+        return self.own is None or self.own.relative <= self.own_gate
+
+    @property
+    def passes(self) -> bool:
+        """The own error decides where there is one: the layer is not to blame for its inputs."""
+        if self.own is not None:
+            return self.own_passes
+        return self.relative <= self.gate
+
+    def __str__(self) -> str:
+        if self.own is None:
+            return str(self.cumulative)
+        return f"{self.own}, fed the original's input"
+
+
+def compared(structure: Structure) -> dict[str, str]:
+    """`{torch module: Keras layer}` for every module whose output is held against the original's:
+    those of the structure, and the pools of the head."""
+    architecture = structure.architecture
+    found = dict(structure.outputs)
+    for layer in architecture.head:
+        if layer.kind in POOLS:
+            plain = architecture.is_plain_head
+            found["avgpool" if plain else f"head.{module_name(layer.name)}"] = layer.name
+    # A norm with a Scale behind it shows what comes out of both.
+    return {
+        module: layer
+        for module, layer in found.items()
+        if not module.endswith(".scale") or found.get(module.removesuffix(".scale")) != layer
+    }
+
+
+class Watch:
+    """Runs of one network, looked at: each method is told a module's result as it comes."""
+
+    def __init__(self, one: Pass) -> None:
+        self.one = one
+        self.modules: dict[str, str] = {}
+        self.last: set[str] = set()
+        self.cumulative: dict[str, Difference] = {}
+        self.own: dict[str, Difference] = {}
+        self.noise: dict[str, float] = {}
+        self._glimpses: dict[str, tuple[Array, float]] = {}
+
+    def running(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
+        """As the network runs."""
+        actual = as_array(result)
+        sample = self.one.layers[layer]
+        self.modules[layer] = module
+        self.cumulative[layer] = difference(layer, sample.of(actual), sample.value)
+        largest = float(np.abs(actual[:1]).max(initial=0.0))
+        self._glimpses[layer] = (glimpse(actual), largest)
+
+    def rounding(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
+        """The first picture once more, with other rounding."""
+        before, largest = self._glimpses[layer]
+        apart = float(np.abs(glimpse(as_array(result)) - before).max(initial=0.0))
+        self.noise[layer] = apart / largest if largest else 0.0
+
+    def alone(self, module: str, layer: str, inputs: Any, result: Tensor) -> Tensor:
+        """The first picture, each layer fed the original's: returns what the next layers read."""
+        sample = self.one.layers[layer]
+        if all(is_known(x) for x in inputs):
+            actual, expected = first_picture(as_array(result), sample)
+            if expected.size:
+                self.own[layer] = difference(layer, actual, expected)
+        return original(sample, result)
+
+    def finishing(
+        self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
+    ) -> None:
+        """The run is done: logits are the result of a last layer whose own activation hides it."""
+        for output, (module, layer) in last_modules(model, outputs).items():
+            if layer not in self.modules and output in results and output in self.one.logits:
+                expected = self.one.logits[output]
+                self.modules[layer] = module
+                self.last.add(layer)
+                self.cumulative[layer] = difference(layer, results[output], expected)
+
+    def finishing_alone(
+        self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
+    ) -> None:
+        """The same, for the run in which each layer was fed the original's."""
+        for output, (_, layer) in last_modules(model, outputs).items():
+            if layer in self.last and not np.isnan(results[output]).any():
+                expected = self.one.logits[output][:1]
+                self.own[layer] = difference(layer, results[output], expected)
+
+    def errors(self) -> tuple[LayerError, ...]:
+        """Every layer, in the order of running."""
+        return tuple(
+            LayerError(
+                self.modules[layer],
+                cumulative,
+                self.own.get(layer),
+                self.noise.get(layer, 0.0),
+                self.one.dtype,
+                layer in self.last,
+            )
+            for layer, cumulative in self.cumulative.items()
+        )
+
+
+def first_picture(actual: Array, sample: Sample) -> tuple[Array, Array]:
+    """(an activation of the first picture, the original's), flat, where the original's is known."""
+    if sample.index is None:
+        first = Sample(None, sample.first().ravel(), (1, *sample.shape[1:]))
+        return first.of(actual), first.value
+    inside = sample.index < actual.size
+    return actual.ravel()[sample.index[inside]], sample.value[inside]
+
+
+def original(sample: Sample, result: Tensor) -> Tensor:
+    """The original's activation in the place of `result`; NaN where it is not known whole, so
+    that what is computed from it is known to be unknown."""
+    import torch
+
+    if not sample.is_whole:
+        return torch.full_like(result, torch.nan)
+    values = torch.from_numpy(np.array(sample.first())).to(result)
+    if values.dim() == 4:
+        values = values.permute(0, 3, 1, 2).contiguous()
+    return values.reshape(result.shape) if values.numel() == result.numel() else values
+
+
+def is_known(x: Any) -> bool:
+    return not bool(x.isnan().any())
+
+
+def glimpse(activation: Array) -> Array:
+    """Some elements of the first picture's activation, all over it."""
+    flat = activation[:1].ravel()
+    return flat[spread(flat.size, NOISE_SAMPLES)].astype(np.float64)
+
+
+def as_array(result: Tensor) -> Array:
+    """A map as (N, H, W, C), a vector as it is, on the CPU."""
+    moved = result.detach().permute(0, 2, 3, 1) if result.dim() == 4 else result.detach()
+    values = moved.contiguous().cpu()
+    return (values.float() if values.dtype.itemsize < 4 else values).numpy()
+
+
+def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
+    """The layer to blame: the first that fails alone, or, where what it was fed is not known, as
+    the network runs."""
+    blamed = [one for one in layers if not one.passes]
+    late = [one for one in layers if one.relative > one.gate]
+    return next(iter(blamed or late), None)
+
+
+def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
+    output is ''. A headless network, and one that says nothing of itself, has none."""
+    architecture = getattr(model, "architecture", None)
+    if architecture is None:
+        return {}
+    modules = {layer.name: head_prefix(architecture, layer) for layer in architecture.head}
+    single = len(architecture.outputs) == 1
+    return {
+        "" if single else output.name: (
+            modules[output.layer],
+            outputs.get(modules[output.layer], output.layer),
+        )
+        for output in architecture.outputs
+        if output.layer in modules
+    }

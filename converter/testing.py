@@ -1,0 +1,58 @@
+"""A parity test for the project that uses a converted network:
+
+from converter.testing import assert_same_logits
+
+def test_the_network_still_gives_the_originals_logits():
+    assert_same_logits(resnet_pt.load("resnet50.pth"), "resnet50_record.npz")
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converter.parity.prove import Parity, compare_model
+from converter.parity.recording import read_record, why_not_comparable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
+    """AssertionError unless `model` gives the logits in `record` (an `.npz` of record_keras.py).
+
+    The network runs as it is (in training mode, if it is) on the CPU, in float64 and float32, on a
+    copy: the model is not changed. float32 logits have to be within 1e-5 of the largest. The
+    message names the first layer that is wrong, and what it looks like, for a network that knows
+    its original's layers: one from `resnet_pt.load`, or that loaded the state_dict of one.
+
+    Returns what was compared. Raises SourceError if there is no such record.
+    """
+    recording = read_record(Path(record))
+    architecture = getattr(model, "architecture", None)
+    reason = why_not_comparable(recording, architecture) if architecture else ""
+    if reason:
+        raise AssertionError(f"{record}: {reason}")
+    outputs = getattr(model, "original_layers", {})
+    parity = compare_model(copy.deepcopy(model), outputs, recording, ("cpu",))  # type: ignore[arg-type]
+    if parity.verdict != "equal":
+        raise AssertionError(_message(parity, bool(outputs)))
+    return parity
+
+
+def _message(parity: Parity, is_named: bool) -> str:
+    lines = [f"the network does not give the logits of {parity.oracle}"]
+    if parity.wrong:
+        module = parity.wrong.module
+        lines.append(f"the first layer that differs is {parity.wrong} (module {module})")
+    if parity.diagnosis:
+        lines.append(f"it looks as if {parity.diagnosis}")
+    lines += [
+        f"{one.dtype}: {one.worst}, allowed {one.gate:.0e}"
+        for one in parity.comparisons
+        if one.counts and not one.passes
+    ]
+    if not is_named:
+        lines.append("the network does not know its original's layers; resnet_pt.load tells them")
+    return "\n  ".join(lines)

@@ -1,0 +1,217 @@
+"""A converted file held against the original once more: any time, on any machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converter.checkpoint import Array, Checkpoint
+from converter.conversion import decide, recorded, refuse_unproven
+from converter.errors import ParityError, SourceError, UsageError
+from converter.facts import Evidence, Fact
+from converter.identify import Network, identify
+from converter.isolation.reader import open_checkpoint
+from converter.options import Options
+from converter.parity.prove import (
+    Parity,
+    compare_recording,
+    prove_logits,
+    wrong_tensors,
+)
+from converter.parity.recording import is_record, read_record
+from converter.plan import Plan, Step, make_plan
+from converter.report import Report
+from converter.source import sha256
+from converter.structure import KernelLayout, Structure
+from resnet_pt.architecture import Architecture
+
+if TYPE_CHECKING:
+    from resnet_pt.network import ResNet
+
+
+def verify(
+    target: str | Path,
+    against: str | Path,
+    *,
+    progress: Callable[[str], None] = lambda message: None,
+    **options: Any,
+) -> Report:
+    """Prove that the converted file `target` is the network in `against`.
+
+    `against` is a record (`.npz`) or the Keras file, told by its content. A record is compared by
+    logits and layers; of a Keras file the architecture has to be the target's and every tensor is
+    compared bit for bit first. The keywords are fields of `converter.options.Options`; a target
+    that was converted with options that say what its file could not is verified with the same.
+
+    Raises ParityError, with the report of what was compared, if the proof fails; SourceError if
+    one of the files cannot be read.
+    """
+    settings, started = Options(**options), time.perf_counter()
+    target, against = Path(target), Path(against)
+    progress("reading TARGET")
+    one = _Target(target)
+    prove = _against_record if is_record(against) else _against_keras
+    report = prove(one, against, settings, progress)
+    report = replace(report, seconds=time.perf_counter() - started)
+    if not report.proven_tensors:  # then logits are all that there is
+        settings = replace(settings, require_parity=True)
+    refuse_unproven(report, settings)
+    return report
+
+
+class _Target:
+    """A converted file: its network, its tensors, and what it says of where it came from."""
+
+    def __init__(self, path: Path) -> None:
+        from resnet_pt.files import FileError, load, read
+
+        try:
+            self.model: ResNet = load(path)
+            self.description: Mapping[str, Any] = read(path)[1]
+        except FileError as error:
+            raise SourceError(str(error)) from error
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+        self.path = path
+        self.sha256 = sha256(path)
+        state = self.model.state_dict()
+        state.pop("_extra_state")
+        self.tensors: dict[str, Array] = {name: state[name].numpy() for name in state}
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.model.architecture
+
+    def network(self) -> Network:
+        """What the file says of itself, in the words of a conversion."""
+        structure = Structure(self.architecture, {}, self.model.original_layers)
+        return Network(structure, KernelLayout(), tuple(self._facts()), "as TARGET says")
+
+    def _facts(self) -> Iterator[Fact]:
+        by_text = {str(evidence): evidence for evidence in Evidence}
+        for fact in self.description.get("facts", []):
+            evidence = by_text.get(fact["evidence"], Evidence.DEFAULT)
+            yield Fact(fact["name"], fact["value"], evidence, "when TARGET was converted")
+
+
+# ---- against a record
+
+
+def _against_record(
+    target: _Target, path: Path, settings: Options, progress: Callable[[str], None]
+) -> Report:
+    if settings.keras_python:
+        raise UsageError("--keras-python runs a Keras file, and PATH is a record")
+    recording = read_record(path)
+    progress("running the converted network")
+    made_from = str(target.description.get("source_sha256", ""))
+    parity = compare_recording(
+        target.model, target.model.original_layers, recording, settings.device, made_from
+    )
+    checkpoint = Checkpoint(
+        path=path,
+        container="record",
+        weights=(),
+        layers=(),
+        arrays=lambda weights: iter(()),
+        keras_version=recording.meta.get("keras"),
+        backend=recording.meta.get("backend"),
+        sha256=sha256(path),
+    )
+    return Report(
+        source=path,
+        target=target.path,
+        checkpoint=checkpoint,
+        network=target.network(),
+        plan=Plan(()),
+        parity=parity,
+        target_sha256=target.sha256,
+        is_verification=True,
+    )
+
+
+# ---- against a Keras file
+
+
+def _against_keras(
+    target: _Target, path: Path, settings: Options, progress: Callable[[str], None]
+) -> Report:
+    with open_checkpoint(path) as opened:
+        checkpoint = replace(opened, sha256=sha256(path))
+        network = identify(checkpoint, settings)
+        recording = recorded(checkpoint, network, settings, progress)
+        trials: Any = ()
+        if recording:
+            network, trials = decide(checkpoint, network, recording, settings)
+        report = Report(
+            source=path,
+            target=target.path,
+            checkpoint=checkpoint,
+            network=network,
+            plan=make_plan(checkpoint, network),
+            parity=Parity("not equal", oracle=str(path)),
+            target_sha256=target.sha256,
+            trials=trials,
+            is_verification=True,
+        )
+        _prove_architecture(target, report)
+        progress("proving every tensor")
+        report = _prove_tensors(target, report)
+        if not settings.parity and not recording:
+            return replace(report, parity=Parity("not compared", reason="--no-parity"))
+        parity = prove_logits(checkpoint, network, target.tensors, settings, progress, recording)
+    return replace(report, parity=parity)
+
+
+def _prove_architecture(target: _Target, report: Report) -> None:
+    """What was done to pictures is no part of the network."""
+    theirs = replace(report.network.architecture, preprocessing=None)
+    own = replace(target.architecture, preprocessing=None)
+    if own == theirs:
+        return
+    found = list(differences(own.to_dict(), theirs.to_dict()))
+    _refuse(
+        report,
+        f"{target.path} is another network than the one in {report.source}",
+        [f"{where}: {mine}, in the file {original}" for where, mine, original in found],
+        ["options that it was converted with are needed here too (--bn-eps, --pool …)"],
+    )
+
+
+def differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(place, one's, the other's) for every value that differs in two plain structures."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            inside = f"{where}.{key}" if where else key
+            yield from differences(one.get(key), other.get(key), inside)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from differences(left, right, f"{where}[{number}]")
+    elif isinstance(one, list) and isinstance(other, list):
+        yield where, f"{len(one)} entries", len(other)
+    elif one != other:
+        yield where, one, other
+
+
+def _prove_tensors(target: _Target, report: Report) -> Report:
+    wrong = wrong_tensors(report.plan, report.checkpoint, target.tensors)
+    if wrong:
+        first = _first_layer(report.plan, wrong)
+        report = replace(report, parity=replace(report.parity, first_wrong_layer=first))
+        _refuse(report, f"the tensors of {target.path} are not the source's", [*wrong.values()])
+    return replace(report, proven_tensors=len(report.plan.steps))
+
+
+def _first_layer(plan: Plan, wrong: Mapping[str, str]) -> str | None:
+    """The Keras layer of the first wrong tensor, in the order of the network."""
+    steps: list[Step] = [step for step in plan.steps if step.target in wrong and step.source]
+    return steps[0].source.layer if steps and steps[0].source else None
+
+
+def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> None:
+    error = ParityError(headline, findings, hints)
+    error.report = report
+    raise error

@@ -1,0 +1,60 @@
+"""The campaign of scripts/catch_rate in short: every kind of fault once, in one network."""
+
+from __future__ import annotations
+
+import pytest
+from campaign import Subject, clean, compared_with, judged, places
+from faults import FAULTS, Conversion
+from helpers import converted, fixture
+from stand_ins import whole_recording
+
+NAME = "keras-resnet-0.2.0-18"
+WRONG_BLOCK_ONLY = {"block run twice"}
+"""Kinds whose first wrong layer is another one of the faulty block."""
+
+
+@pytest.fixture(scope="module")
+def subject():
+    network, tensors = converted(fixture(NAME))
+    conversion = Conversion(network, tensors, network.architecture)
+    return Subject(NAME, conversion, whole_recording(network, tensors))
+
+
+def test_there_are_enough_kinds_of_fault():
+    assert len({fault.kind for fault in FAULTS}) == len(FAULTS) >= 60
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.kind)
+def test_a_fault_is_caught_and_its_layer_named(fault, subject):
+    sites = list(places(fault.sites(subject.conversion), seed=3))
+    if not sites:
+        assert fault.kind in {
+            "bias zero",
+            "bias' sign",
+            "bias x 2",
+            "bias shifted by one",  # this network has no biases,
+            "stride moved to the other",  # no bottlenecks,
+            "pool pads with -inf",  # and activates before its pool
+            "activation after a sum that had none",
+            "two blocks swapped",  # a stage has one identity block
+        }
+        return
+    place, site = sites[-1]
+
+    outcome = judged(subject, fault, place, site, seed=3)
+
+    assert outcome.caught
+    if fault.kind not in WRONG_BLOCK_ONLY:
+        assert outcome.named == site.layer
+    assert site.words in outcome.diagnosis
+
+
+def test_the_right_conversion_is_no_fault(subject):
+    assert compared_with(subject.conversion, subject.recording).verdict == "equal"
+
+
+def test_the_right_conversion_is_right_however_it_runs(subject):
+    settings = list(clean(subject, [subject.recording]))
+
+    assert len(settings) == 6
+    assert {one.verdict for one in settings} == {"equal"}

@@ -1,0 +1,137 @@
+"""Two errors for each layer: as the network runs, and alone, fed the original's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import converted, fixture, record
+from stand_ins import whole_recording
+
+from converter.parity import torch_run
+from converter.parity.layers import compared
+from converter.parity.prove import compare, compare_model
+from converter.parity.recording import Sample, read_record
+
+PATH = fixture("keras-2.3.1-conv_block-50")
+
+
+@pytest.fixture(scope="module")
+def right():
+    return converted(PATH)
+
+
+@pytest.fixture(scope="module")
+def original(right):
+    return whole_recording(*right)
+
+
+def with_other(tensors, name, change):
+    return {**tensors, name: change(tensors[name])}
+
+
+def test_the_same_network_has_no_errors_but_rounding(right, original):
+    parity = compare(*right, original, ("cpu",))
+
+    assert parity.verdict == "equal"
+    assert len(parity.layers) == len(set(compared(right[0].structure).values())) + 1  # and fc
+    assert all(one.own is not None for one in parity.layers)
+    assert max(one.own.relative for one in parity.layers) < 1e-14
+    assert 0 < parity.noise["float64"] < 1e-13
+
+
+def test_a_fault_shows_alone_in_its_own_layer_and_runs_on_into_all_others(right, original):
+    network, tensors = right
+    broken = with_other(tensors, "layer3.1.conv2.weight", lambda w: w[..., ::-1].copy())
+
+    parity = compare(network, broken, original, ("cpu",))
+
+    alone = [one.name for one in parity.layers if not one.own_passes]
+    running = [one.name for one in parity.layers if one.cumulative.relative > one.gate]
+    assert alone == ["conv4_block2_2_conv"] == [parity.first_wrong_layer]
+    assert running[:2] == ["conv4_block2_2_conv", "conv4_block2_2_bn"]
+    assert running[-1] == "probs"
+
+
+def test_two_faults_show_alone_each_in_its_layer(right, original):
+    network, tensors = right
+    broken = with_other(tensors, "layer1.0.conv2.weight", lambda w: w * np.float32(1.01))
+    broken = with_other(broken, "fc.bias", lambda bias: bias[::-1].copy())
+
+    parity = compare(network, broken, original, ("cpu",))
+
+    assert [one.name for one in parity.layers if not one.own_passes] == [
+        "conv2_block1_2_conv",
+        "probs",
+    ]
+
+
+def test_a_fault_that_the_logits_do_not_show_is_not_equal(right, original):
+    """A channel of a convolution that nothing behind it reads: its logits are the original's."""
+    network, tensors = right
+    silent = with_other(tensors, "layer2.1.bn1.weight", lambda gamma: gamma * 0)
+    silent = with_other(silent, "layer2.1.bn1.bias", lambda beta: beta * 0)
+    recording = whole_recording(network, silent)
+    broken = with_other(silent, "layer2.1.conv1.weight", lambda w: -w)
+
+    parity = compare(network, broken, recording, ("cpu",))
+
+    assert all(one.passes for one in parity.comparisons)
+    assert parity.verdict == "not equal"
+    assert parity.first_wrong_layer == "conv3_block2_1_conv"
+
+
+def test_where_the_input_is_not_known_whole_there_is_no_own_error(right):
+    network, tensors = right
+    recording = whole_recording(network, tensors, keep=lambda layer: "block2_1" not in layer)
+    known = {one.name: one.own for one in compare(network, tensors, recording, ("cpu",)).layers}
+
+    assert "conv3_block2_1_conv" not in known
+    assert known["conv3_block2_2_conv"] is not None  # its input is computed from what is known
+    sampled = read_record(record(PATH))
+    layers = compare(network, tensors, sampled, ("cpu",)).layers
+    assert [one.name for one in layers if one.own] == ["conv1_conv"]
+
+
+def test_a_layer_between_samples_is_not_judged_alone(right, original):
+    """What is computed from a sampled layer is unknown, up to the next whole one."""
+    network, tensors = right
+    first = original.passes[0]
+    layers = dict(first.layers)
+    name = "conv3_block2_1_bn"
+    index = np.arange(5)
+    layers[name] = Sample(index, layers[name].value[index])
+    recording = replace(original, passes=(replace(first, layers=layers),))
+    broken = with_other(tensors, "layer2.1.conv2.weight", lambda w: w * np.float32(1.01))
+
+    parity = compare(network, broken, recording, ("cpu",))
+
+    known = {one.name: one.own for one in parity.layers}
+    assert known[name] is not None
+    assert known["conv3_block2_2_conv"] is None
+    assert parity.first_wrong_layer == "conv3_block2_2_conv"
+
+
+def test_a_float32_original_is_judged_by_its_own_gates(right):
+    network, tensors = right
+    recording = whole_recording(network, tensors, "float32")
+
+    parity = compare(network, tensors, recording, ("cpu",))
+
+    assert parity.verdict == "equal"
+    assert 1e-9 < max(one.own.relative for one in parity.layers) < 1e-5
+    assert {one.own_gate for one in parity.layers} == {1e-5}
+    assert parity.noise.keys() == {"float32"}
+    assert max(one.gate for one in parity.layers) < 1e-4  # by the noise of each layer
+
+
+def test_a_network_is_looked_at_without_being_changed(right, original):
+    network, tensors = right
+    model = torch_run.build(network.architecture, tensors)
+
+    compare_model(model, compared(network.structure), original, ("cpu",))
+
+    assert not any(one._forward_hooks for one in model.modules())
+    state = model.float().state_dict()
+    assert all(np.array_equal(state[name].numpy(), tensors[name]) for name in tensors)

@@ -1,0 +1,99 @@
+"""The helper for other projects' tests, and that it fails when it has to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import fixture, record
+from torch import nn
+
+import resnet_pt
+from converter.conversion import convert
+from converter.errors import SourceError
+from converter.testing import assert_same_logits
+
+PATH = fixture("keras-2.2.4-tensorflow")
+
+
+@pytest.fixture(scope="module", params=[".pth", ".safetensors"])
+def target(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("converted") / f"out{request.param}"
+    convert(PATH, path, parity=False)
+    return path
+
+
+def test_a_converted_network_passes_and_stays_as_it_is(target):
+    model = resnet_pt.load(target)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+
+    parity = assert_same_logits(model, record(PATH))
+
+    assert parity.verdict == "equal"
+    assert len(parity.layers) == 125
+    assert all(torch.equal(before[name], value) for name, value in model.named_parameters())
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_a_wrong_layer_is_named_with_what_it_looks_like(target):
+    model = resnet_pt.load(target)
+    with torch.no_grad():
+        model.layer3[2].bn1.weight.copy_(model.layer3[2].bn1.weight.roll(1))
+
+    with pytest.raises(AssertionError) as error:
+        assert_same_logits(model, str(record(PATH)))
+
+    message = str(error.value)
+    assert "does not give the logits of record of Keras 2.2.4 on tensorflow" in message
+    assert "the first layer that differs is bn4c_branch2a at [" in message
+    assert "(module layer3.2.bn1)" in message
+    assert "it looks as if its gamma is shifted by one" in message
+
+
+def test_a_network_left_in_training_mode_fails(target):
+    model = resnet_pt.load(target).train()
+
+    with pytest.raises(AssertionError, match="it runs in training mode"):
+        assert_same_logits(model, record(PATH))
+    assert model.training
+
+
+def test_a_state_dict_carries_the_names_of_the_original(target, tmp_path):
+    model = resnet_pt.load(target)
+    torch.save(model.state_dict(), tmp_path / "again.pth")
+    again = resnet_pt.ResNet(model.architecture).eval()
+    again.load_state_dict(torch.load(tmp_path / "again.pth", weights_only=True))
+    with torch.no_grad():
+        again.conv1.weight.copy_(again.conv1.weight.flip(1))
+
+    with pytest.raises(AssertionError, match="the first layer that differs is conv1 "):
+        assert_same_logits(again, record(PATH))
+
+
+def test_any_other_network_is_compared_by_its_logits(target):
+    class Wrapped(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model(x)
+
+    model = Wrapped(resnet_pt.load(target))
+    assert assert_same_logits(model, record(PATH)).layers == ()
+    with torch.no_grad():
+        model.model.fc.bias += 1e-3
+
+    with pytest.raises(AssertionError, match="does not know its original's layers"):
+        assert_same_logits(model, record(PATH))
+
+
+def test_what_hides_logits_is_no_pass(target, tmp_path):
+    with np.load(record(PATH)) as file:
+        arrays = {name: file[name] for name in file.files if name not in ("logits", "meta")}
+    np.savez(tmp_path / "record.npz", **arrays)
+
+    with pytest.raises(AssertionError, match="the record holds no logits"):
+        assert_same_logits(resnet_pt.load(target), tmp_path / "record.npz")
+    with pytest.raises(SourceError, match="is not a record"):
+        assert_same_logits(resnet_pt.load(target), target)

@@ -1,0 +1,207 @@
+"""`verify-weights`: a converted file against a record, or against the Keras file once more."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from helpers import as_text, copy, fixture, record, set_weight, weights_only
+
+from converter import verify
+from converter.cli import verify_weights
+from converter.conversion import convert
+from converter.errors import ParityError, SourceError
+
+PATH = fixture("keras-2.2.4-tensorflow")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    path = tmp_path_factory.mktemp("converted") / "out.pth"
+    convert(PATH, path, parity=False)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(verify_weights, [str(argument) for argument in arguments])
+
+
+def changed(target, folder, name, change):
+    """A converted file with another tensor in it, saved as training saves: without checksum."""
+    state = torch.load(target, weights_only=True)
+    state["_extra_state"].pop("sha256")
+    state[name] = change(state[name])
+    path = folder / "changed.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_target_is_proven_by_a_record_alone(suffix, tmp_path):
+    path = tmp_path / f"out{suffix}"
+    convert(PATH, path, parity=False)
+
+    report = verify(path, record(PATH), device="cpu")
+
+    assert report.verdict == "equal"
+    assert len(report.parity.layers) == 125
+    assert report.parity.oracle == "record of Keras 2.2.4 on tensorflow"
+    assert report.parity.notes == ()
+    assert {fact.name: fact.value for fact in report.facts}["epsilon"] == "0.001"
+
+
+def test_a_wrong_weight_is_found_by_a_record_and_named(target, tmp_path):
+    path = changed(target, tmp_path, "layer2.1.conv2.weight", lambda w: w.flip(2, 3))
+    report = tmp_path / "report.json"
+
+    result = run(path, "--against", record(PATH), "--device", "cpu", "--report", report)
+
+    assert result.exit_code == 1
+    assert "the first layer that differs is res3b_branch2b" in result.stderr
+    assert "it looks as if its kernel is turned by 180°" in result.stderr
+    written = json.loads(report.read_text())
+    assert (written["verdict"], written["first_wrong_layer"]) == ("not equal", "res3b_branch2b")
+    assert written["parity"]["diagnosis"] == "its kernel is turned by 180°"
+    assert next(one for one in written["parity"]["layers"] if not one["passes"])["module"] == (
+        "layer2.1.conv2"
+    )
+
+
+def test_a_target_is_proven_by_its_keras_file_bit_for_bit(target):
+    report = verify(target, PATH, parity=False)
+
+    assert report.proven_tensors == len(report.plan.steps) == 373
+    assert report.parity.reason == "--no-parity"
+
+
+@pytest.mark.keras
+def test_against_a_keras_file_logits_are_compared_too(target):
+    report = verify(target, PATH, device="cpu", require_parity=True)
+
+    assert (report.verdict, report.parity.oracle) == ("equal", "Keras itself")
+    assert all(one.own for one in report.parity.layers)
+
+
+def test_the_least_wrong_bit_is_found_and_its_layer_named(target, tmp_path):
+    def flip(tensor):
+        bits = tensor.numpy().copy()
+        bits.view(np.uint32).flat[5] ^= 1
+        return torch.from_numpy(bits)
+
+    path = changed(target, tmp_path, "layer3.2.bn2.running_mean", flip)
+
+    with pytest.raises(ParityError, match=r"layer3.2.bn2.running_mean is not bn4c_branch2b/") as e:
+        verify(path, PATH, parity=False)
+    assert e.value.report.first_wrong_layer == "bn4c_branch2b"
+    assert e.value.report.verdict == "not equal"
+
+
+def test_another_source_is_not_the_source(target, tmp_path):
+    other = copy(PATH, tmp_path)
+    kernel = np.zeros((1, 1, 16, 4), "f4")
+    set_weight(other, "res2b_branch2a/res2b_branch2a/kernel:0", kernel)
+
+    result = run(target, "--against", other)
+
+    assert result.exit_code == 1
+    assert "layer1.1.conv1.weight is not res2b_branch2a/kernel" in result.stderr
+
+
+def test_another_network_is_told_field_by_field(target):
+    with pytest.raises(ParityError) as error:
+        verify(target, PATH, parity=False, bn_eps=1e-5, pool="valid")
+
+    assert "stem.norm.eps: 0.001, in the file 1e-05" in error.value.findings
+    assert "stem.pool.padding: 1, in the file 0" in error.value.findings
+    assert error.value.report.verdict == "not equal"
+
+
+def test_options_of_the_conversion_make_the_same_network(tmp_path):
+    alone = weights_only(PATH, tmp_path)
+    convert(alone, tmp_path / "out.pth", parity=False, bn_eps=1e-5)
+
+    report = verify(tmp_path / "out.pth", alone, parity=False, bn_eps=1e-5)
+
+    assert report.proven_tensors == 373
+
+
+def test_a_record_that_hides_the_logits_proves_nothing(target, tmp_path):
+    with np.load(record(PATH)) as file:
+        arrays = {name: file[name] for name in file.files if name != "logits"}
+    arrays["meta"] = np.array(json.dumps({"keras": "2.2.4"}))
+    np.savez(tmp_path / "record.npz", **arrays)
+
+    result = run(target, "--against", tmp_path / "record.npz")
+
+    assert result.exit_code == 1
+    assert "the logits were not compared" in result.stderr
+
+
+def test_a_record_of_another_file_is_noted(target, tmp_path):
+    with np.load(record(PATH)) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = {**json.loads(str(arrays["meta"])), "sha256": "0" * 64}
+    np.savez(tmp_path / "record.npz", **{**arrays, "meta": np.array(json.dumps(meta))})
+
+    report = verify(target, tmp_path / "record.npz", device="cpu")
+
+    assert report.parity.notes == (f"the record was made from another file (sha256 {'0' * 64})",)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04"])
+def test_what_is_no_converted_file_is_code_3(content, tmp_path):
+    path = tmp_path / "out.pth"
+    path.write_bytes(content)
+
+    assert run(path, "--against", PATH).exit_code == 3
+
+
+def test_a_damaged_target_is_code_3(target, tmp_path):
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    (tmp_path / "out.pth").write_bytes(data)
+
+    with pytest.raises(SourceError, match=r"damaged|not a plain torch"):
+        verify(tmp_path / "out.pth", PATH, parity=False)
+
+
+def test_what_is_neither_a_record_nor_a_keras_file_is_code_3(target, tmp_path):
+    assert run(target, "--against", target).exit_code == 3
+    assert run(target, "--against", tmp_path / "none").exit_code == 3
+
+
+def test_a_report_never_replaces_what_is_verified(target):
+    before = target.read_bytes()
+
+    assert run(target, "--against", PATH, "--report", target).exit_code != 0
+    assert target.read_bytes() == before
+
+
+def test_a_record_that_no_network_fits_names_the_nearest(tmp_path):
+    """Weights of unknown facts, and a record of a network whose one kernel is another."""
+    path = fixture("keras-2.0.9-tensorflow")
+    alone = weights_only(path, tmp_path)
+    import h5py
+
+    with h5py.File(alone, "a") as file:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [n for n in names if len(file[n].attrs["weight_names"])]
+        del file.attrs["keras_version"]
+        kernel = file["res4b_branch2b/res4b_branch2b/kernel:0"]
+        kernel[...] = kernel[...][::-1, ::-1]
+    known = {"bn_eps": 1e-3, "pool": "valid", "stride_on": "1x1", "running_std": "variance"}
+
+    with pytest.raises(ParityError) as error:
+        convert(alone, tmp_path / "out.pth", against=record(path), device="cpu", **known)
+
+    found = "\n".join(error.value.findings)
+    trials = error.value.report.trials
+    assert f"none of {len(trials)} networks that the file allows fits the record" in found
+    assert "the nearest, stem 7x7/2, 'same' as in TensorFlow" in found
+    assert "differs first at res4b_branch2b" in found
+    assert "its kernel is turned by 180°" in found
+    assert dict(trials[0].changes) == {"stem": "7x7/2, 'same' as in TensorFlow"}
+    assert not any(trial.fits for trial in trials)
