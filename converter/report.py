@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from converter.identify import Network
 from converter.parity.prove import Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
+
+REPORT_FORMAT = 1
+"""Version of what `to_dict` gives. New optional fields do not change it; anything that a reader of
+`converter/reports/report.schema.json` would trip over does."""
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Report:
     target_sha256: str = ""
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
+    created: datetime = field(default_factory=now)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -47,6 +57,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; numbers that JSON lacks (infinity, NaN) are null."""
         data = {
+            "format": REPORT_FORMAT,
+            "created": self.created.isoformat(),
             "verdict": self.verdict,
             "first_wrong_layer": self.first_wrong_layer,
             "source": {
@@ -85,6 +97,7 @@ class Report:
                 {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
                 for one in self.trials
             ],
+            "dataset": None,
         }
         return finite(data)  # type: ignore[no-any-return]
 

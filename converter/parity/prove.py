@@ -13,6 +13,7 @@ from converter.errors import ParityError, SourceError, UsageError
 from converter.parity.compare import GATES, LAYER_GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
+from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, read_record, why_not_comparable
 from converter.plan import Plan
 
@@ -42,6 +43,8 @@ class Comparison:
     top1: float
     counts: bool = True
     """False for what is only reported (TF32)."""
+    pairs: tuple[Pair, ...] = ()
+    """Some of the logits, for a report."""
 
     @property
     def gate(self) -> float:
@@ -214,7 +217,9 @@ def _compared(
         if actual.shape == expected.shape:
             top1 = float(np.mean(actual.argmax(-1) == expected.argmax(-1)))
         worst = difference(name or "logits", actual, expected)
-        found.append(Comparison(device, ran, gate, tuple(one.input.shape), worst, top1, exact))
+        shown = pairs(actual, expected)
+        shape = tuple(one.input.shape)
+        found.append(Comparison(device, ran, gate, shape, worst, top1, exact, shown))
     return found
 
 
