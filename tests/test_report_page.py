@@ -132,24 +132,31 @@ def test_a_report_of_no_known_format_is_told_before_anything_is_done(name, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_candidates_are_shown_with_their_errors_and_the_choice(data, wrong):
+    assert "Those marked “fits” reproduce the record" in page(data).text
+    assert "fits, chosen" in page(data).text
+    assert "None of them reproduces it" in page(wrong).text
+    assert "fits" not in page(wrong).text
+
+
 # ---- what is measured in some reports only
 
 
 def fully_measured(data):
     full = copy.deepcopy(data)
     for layer in full["parity"]["layers"]:
-        layer.update(own={**layer, "relative": 2.5e-16}, noise_floor=1.5e-16, fault=None)
+        layer.update(own={**layer, "relative": 2.5e-16}, noise=1.5e-16)
     full["parity"]["layers"][4]["own"] = None
-    full["parity"]["layers"][0]["fault"] = "shifted padding"
+    full["parity"].update(noise={"float64": 3.5e-16}, diagnosis="its kernel is flipped")
     for one in full["parity"]["logits"]:
-        one.update(noise_floor=3.5e-16, top5=0.8)
+        one["top5"] = 0.8
     return full
 
 
 def test_own_errors_noise_and_faults_are_shown_where_they_are(data):
     plain, full = page(data).text, page(fully_measured(data)).text
 
-    for words in ("this layer alone", "2.5e-16", "1.5e-16", "3.5e-16", "80 %", "shifted padding"):
+    for words in ("this layer alone", "2.5e-16", "1.5e-16", "3.5e-16", "80 %", "is flipped"):
         assert words in full
         assert words not in plain
 

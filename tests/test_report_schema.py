@@ -213,7 +213,8 @@ def test_what_cannot_be_is_refused(wrong, reports):
 def test_what_is_measured_besides_is_allowed(reports):
     report = copy.deepcopy(reports["equal"])
     layer = report["parity"]["layers"][0]
-    layer.update(own={**layer}, fault="flipped kernel", noise_floor=1e-16)
-    report["parity"]["logits"][0].update(top5=0.5, noise_floor=1e-16)
+    layer.update(own={**layer}, noise=1e-16, own_gate=1e-12)
+    report["parity"].update(noise={"float64": 1e-16}, diagnosis="its kernel is flipped")
+    report["parity"]["logits"][0]["top5"] = 0.5
 
     VALIDATOR.validate(report)

@@ -91,7 +91,7 @@ def error_of(layer: Entry, series: str) -> float | None:
     if series == "cumulative":
         return layer["relative"]  # type: ignore[no-any-return]
     if series == "noise floor":
-        return layer["noise_floor"]  # type: ignore[no-any-return]
+        return layer["noise"]  # type: ignore[no-any-return]
     if layer.get("own") is None:
         raise KeyError(series)
     return layer["own"]["relative"]  # type: ignore[no-any-return]

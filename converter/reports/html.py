@@ -36,6 +36,8 @@ def render(data: Mapping[str, Any]) -> bytes:
         groups=groups(data["parity"]["logits"]),
         top5=top5(data["parity"]["logits"]),
         names=NAMES,
+        noise=data["parity"].get("noise"),
+        diagnosis=data["parity"].get("diagnosis"),
         measured={key for one in _entries(data) for key, value in one.items() if value is not None},
     )
     return page.encode("utf-8", "replace")  # a name that is no text still has its place
