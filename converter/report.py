@@ -8,7 +8,7 @@ import platform
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converter.checkpoint import Checkpoint
 from converter.facts import Fact
@@ -16,6 +16,9 @@ from converter.identify import Network
 from converter.parity.prove import Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
+
+if TYPE_CHECKING:
+    from converter.dataset.results import DatasetComparison
 
 REPORT_FORMAT = 1
 """Version of what `to_dict` gives. New optional fields do not change it; anything that a reader of
@@ -41,6 +44,7 @@ class Report:
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
     created: datetime = field(default_factory=now)
+    dataset: DatasetComparison | None = None
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -97,7 +101,7 @@ class Report:
                 {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
                 for one in self.trials
             ],
-            "dataset": None,
+            "dataset": self.dataset.to_dict() if self.dataset else None,
         }
         return finite(data)  # type: ignore[no-any-return]
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converter.errors import printable
+from converter.errors import SHOWN, printable
 from converter.facts import Fact
 
 if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
+    from converter.dataset.results import DatasetComparison
     from converter.identify import Network
     from converter.parity.prove import Parity
     from converter.parity.settle import Trial
@@ -28,6 +29,21 @@ def progress() -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("opening") as status:
         yield lambda message: status.update(message)
+
+
+@contextmanager
+def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, told how many of how many are done; nothing where nobody watches."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def summary(report: Report) -> str:
@@ -113,6 +129,25 @@ def parity_lines(parity: Parity) -> list[str]:
         f"logits    {parity.verdict} to {parity.oracle}{reason}{layers}",
         *table(rows),
         *(f"note      {printable(note)}" for note in parity.notes),
+    ]
+
+
+def dataset_lines(found: DatasetComparison) -> list[str]:
+    """Agreement and drift over a data set, and the pictures that differ most."""
+    rows = [("picture", f"worst of {found.of}", "of the largest", "original", "converted")]
+    for one in found.worst[:5]:
+        worst, relative = f"{one.difference:.1e}", f"{one.relative:.1e}"
+        rows.append((one.name, worst, relative, f"class {one.expected}", f"class {one.actual}"))
+    return [
+        f"pictures  {found.pictures} compared",
+        f"top-1     the same for {found.same_top1}, top-5 for {found.same_top5}",
+        f"drift     at most {found.max_difference:.1e} ({found.max_relative:.1e} of the largest), "
+        f"{found.mean_difference:.1e} on average",
+        *table(rows),
+        *(
+            f"not read  {printable(one.name)}: {printable(one.reason)}"
+            for one in found.unreadable[:SHOWN]
+        ),
     ]
 
 
