@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from edits import edited
 from helpers import FIXTURES, fixture, record
 from PIL import Image
 
@@ -22,7 +23,7 @@ from converter.conversion import convert
 from converter.dataset.__main__ import main
 from converter.dataset.compare import compare_dataset
 from converter.dataset.pictures import Batch, Batches, find_pictures, load_picture
-from converter.dataset.predict import KerasProcess, converted, recorded
+from converter.dataset.predict import converted, own_keras, recorded
 from converter.dataset.results import compare_predictions, first_five, summarise
 from converter.dataset.spread import device
 from converter.dataset.state import Done, State, whole_lines
@@ -117,6 +118,33 @@ def test_a_picture_is_resized_by_the_nearest_pixel(tmp_path):
 
     assert found.dtype == np.float32
     assert np.array_equal(found, pixels.repeat(2, axis=0).repeat(3, axis=1))
+
+
+LOAD_IMG = """
+import sys
+import keras
+import numpy as np
+
+found = [keras.utils.load_img(path, target_size=(24, 31)) for path in sys.argv[2:]]
+np.save(sys.argv[1], np.stack([keras.utils.img_to_array(picture) for picture in found]))
+"""
+
+
+@pytest.mark.keras
+def test_pictures_are_those_of_keras(folder, tmp_path):
+    names = [name for name in find_pictures(folder) if "broken" not in name]
+    paths = [folder / name for name in names]
+    photo = tmp_path / "photo.jpg"
+    Image.effect_noise((60, 50), 90).convert("RGB").save(photo)
+    paths.append(photo)
+    saved = tmp_path / "keras.npy"
+    subprocess.run(
+        [sys.executable, "-c", LOAD_IMG, str(saved), *map(str, paths)], check=True, timeout=300
+    )
+
+    ours = np.stack([load_picture(path, (24, 31), 3) for path in paths])
+
+    assert np.array_equal(ours, np.load(saved))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
@@ -462,7 +490,7 @@ def batch_of(pictures):
 
 def test_the_originals_process_answers_for_every_batch(recorder):
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.float32)
-    with KerasProcess(sys.executable, recorder, Path("model.h5")) as original:
+    with own_keras(sys.executable, recorder, Path("model.h5")) as original:
         assert original.of == "logits"
         assert original.about["keras"] == "0.9"
         for count in (3, 1, 2):
@@ -471,20 +499,20 @@ def test_the_originals_process_answers_for_every_batch(recorder):
             assert (found[:, 1] == 4).all()  # channels last: the second axis is the height
     assert original.process.returncode == 0
 
-    with KerasProcess(sys.executable, recorder, Path("first.h5")) as original:
+    with own_keras(sys.executable, recorder, Path("first.h5")) as original:
         assert (original(batch_of(pictures))[:, 1] == 3).all()
 
 
 def test_what_ends_the_originals_process_is_told(recorder):
     with pytest.raises(ParityError, match="RecordError: no such model"):
-        KerasProcess(sys.executable, recorder, Path("missing.h5"))
+        own_keras(sys.executable, recorder, Path("missing.h5"))
     with (
-        KerasProcess(sys.executable, recorder, Path("model.h5")) as original,
+        own_keras(sys.executable, recorder, Path("model.h5")) as original,
         pytest.raises(ParityError, match="ValueError: out of memory"),
     ):
         original(batch_of(np.full((1, 2, 2, 3), 9999)))
     with (
-        KerasProcess(sys.executable, recorder, Path("model.h5")) as original,
+        own_keras(sys.executable, recorder, Path("model.h5")) as original,
         pytest.raises(ParityError, match=f"its process ended with -{signal.SIGKILL}"),
     ):
         original.process.kill()
@@ -494,7 +522,7 @@ def test_what_ends_the_originals_process_is_told(recorder):
 
 def test_an_interpreter_that_is_not_there_is_told(recorder):
     with pytest.raises(UsageError, match="/no/python cannot be run"):
-        KerasProcess("/no/python", recorder, Path("model.h5"))
+        own_keras("/no/python", recorder, Path("model.h5"))
 
 
 def test_a_device_that_is_not_there_is_told():
@@ -633,20 +661,29 @@ def lines(state: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in state.glob("*.jsonl"))
 
 
-def test_a_mistake_is_a_message_and_a_code(folder, target, tmp_path, capsys):
-    code = main([str(target), "--images", str(folder), "--model", str(PATH)])
+def test_a_mistake_is_a_message_and_a_code(target, capsys):
+    code = main([str(target), "--images", "none", "--model", str(PATH)])
 
     assert code == 2
-    assert capsys.readouterr().err.startswith("Error: --model needs --recorder")
+    assert capsys.readouterr().err == "Error: --images none is not a folder\n"
+
+
+RECORDER = ("--recorder", str(ROOT / "scripts" / "record_keras.py"))
 
 
 @pytest.mark.keras
-def test_the_original_in_its_own_keras_agrees(folder, target, capsys):
-    recorder = ROOT / "scripts" / "record_keras.py"
-    arguments = [str(target), "--images", str(folder), "--model", str(PATH), "--batch-size", "8"]
+@pytest.mark.parametrize("how", [RECORDER, ()], ids=["its own Keras", "the bundled definition"])
+def test_the_original_in_keras_agrees_and_another_does_not(how, folder, target, tmp_path, capsys):
+    other = edited(PATH, tmp_path, lambda file: replaced_bias(file["model_weights"]))
+    arguments = [str(target), "--images", str(folder), "--batch-size", "8", *how, "--model"]
 
-    assert main([*arguments, "--recorder", str(recorder)]) == 0, capsys.readouterr().err
+    assert main([*arguments, str(PATH)]) == 0, capsys.readouterr().err
     assert "the same for 23, top-5 for 23" in capsys.readouterr().err
+    assert main([*arguments, str(other)]) == 1
+
+
+def replaced_bias(weights):
+    weights["fc1000/fc1000/bias:0"][3] += 1e-3
 
 
 # ---- in a report

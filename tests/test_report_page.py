@@ -73,7 +73,7 @@ def test_the_first_line_is_the_verdict(data, wrong):
     equal = "Equal: the converted network gives the logits of the record of Keras 2.2.4"
     unequal = "Not equal: the logits differ from those of the record of Keras 2.2.4 on tensorflow. "
 
-    assert page(data).text.split("Conversion report")[1].count(equal) == 2  # and in the sign-off
+    assert page(data).text.split("Parity report")[1].count(equal) == 2  # and in the sign-off
     assert f"{unequal}The first layer that differs is conv1." in page(wrong).text
     assert equal not in page(wrong).text
 
@@ -137,6 +137,12 @@ def test_candidates_are_shown_with_their_errors_and_the_choice(data, wrong):
     assert "fits, chosen" in page(data).text
     assert "None of them reproduces it" in page(wrong).text
     assert "fits" not in page(wrong).text
+
+
+def test_a_report_without_a_mapping_has_no_empty_table(data):
+    """As of a target that was compared with a record alone."""
+    assert "Every tensor" in page(data).text
+    assert "Every tensor" not in page({**data, "mapping": []}).text
 
 
 # ---- what is measured in some reports only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -13,7 +14,7 @@ from helpers import RECORDED, fixture, record, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.reports import schema
+from converter.reports import format_of, schema
 from resnet_pt.architecture import Architecture
 
 SCHEMA = schema()
@@ -53,7 +54,10 @@ def reports(tmp_path_factory):
     return {name: make(tmp_path_factory.mktemp("case")) for name, make in CASES.items()}
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_one_whatever_formats_were_used_before():
+    format_of(Path("report.json"))
+
+    assert schema() == SCHEMA
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

@@ -8,4 +8,5 @@ converted network does.
     state        what is done           on disk, so that a run can be continued
     spread       one run, many processes
     compare      the loop over all that
+    run          the same for a converted file and an original of any kind, in one call
 """

@@ -12,19 +12,14 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
-from converter.dataset.compare import compare_dataset
-from converter.dataset.pictures import Size, Transform, find_pictures
-from converter.dataset.predict import KerasProcess, Predict, converted, recorded
-from converter.dataset.results import DatasetComparison, Kind
-from converter.dataset.spread import Group, device, processes
-from converter.errors import ConvertError, UsageError
-from converter.parity.inputs import default_size
-from converter.parity.recording import read_record
+from converter.dataset.pictures import Size, Transform
+from converter.dataset.results import DatasetComparison
+from converter.dataset.run import Original, compare_images
+from converter.dataset.spread import Group, processes
+from converter.errors import ConvertError
 from converter.report import finite
-from converter.source import sha256
 from converter.text import bar, dataset_lines
 
 
@@ -41,8 +36,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--against", type=Path, metavar="RECORD.npz", help="the original's record"
     )
     original.add_argument("--model", type=Path, metavar="MODEL.h5", help="the original itself")
-    parser.add_argument("--keras-python", default=sys.executable, help="its Keras' interpreter")
-    parser.add_argument("--recorder", type=Path, help="the path of record_keras.py")
+    parser.add_argument(
+        "--keras-python", default=sys.executable, metavar="PATH", help="its Keras' interpreter"
+    )
+    parser.add_argument(
+        "--recorder", type=Path, help="record_keras.py; without it the bundled definition is run"
+    )
     parser.add_argument(
         "--build", metavar="MODULE:FUNCTION", help="what builds a weights-only model"
     )
@@ -72,47 +71,28 @@ def _transform(reference: str | None) -> Transform:
 
 
 def run(options: argparse.Namespace, group: Group) -> DatasetComparison:
-    from resnet_pt import load
-
-    model = load(options.target)
-    names = find_pictures(options.images)
-    with ExitStack() as stack:
-        of, original = _original(options, names, stack)
-        progress = stack.enter_context(bar("pictures", group.is_first))
-        source = options.against or options.model
-        return compare_dataset(
+    original = Original(
+        options.against or options.model,
+        is_record=bool(options.against),
+        python=options.keras_python,
+        recorder=options.recorder,
+        build=options.build,
+    )
+    with bar("pictures", group.is_first) as progress:
+        return compare_images(
+            options.target,
             options.images,
-            names,
             original,
-            converted(model, device(options.device), of),
-            size=options.size or model.architecture.input_size or default_size(model.architecture),
-            channels=model.architecture.in_channels,
             transform=_transform(options.transform),
-            of=of,
+            transform_name=options.transform,
+            size=options.size,
+            wanted_device=options.device,
             batch_size=options.batch_size,
             workers=options.workers,
             state=options.state,
-            identity={
-                "target": sha256(options.target),
-                "original": sha256(source),
-                "transform": options.transform,
-            },
             group=group,
             progress=progress,
         )
-
-
-def _original(
-    options: argparse.Namespace, names: Sequence[str], stack: ExitStack
-) -> tuple[Kind, Predict]:
-    if options.against:
-        return recorded(read_record(options.against), names)
-    if not options.recorder:
-        raise UsageError("--model needs --recorder: the path of record_keras.py")
-    build = ["--build", options.build] if options.build else []
-    keras = KerasProcess(options.keras_python, options.recorder, options.model, build)
-    stack.enter_context(keras)
-    return keras.of, keras
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

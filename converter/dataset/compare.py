@@ -40,7 +40,7 @@ def compare_dataset(
     batch_size: int = 32,
     workers: int = 0,
     state: Path | None = None,
-    identity: Mapping[str, str],
+    identity: Mapping[str, str | None],
     group: Group = Group(),  # noqa: B008 - it cannot be changed
     progress: Progress = lambda done, total: None,
 ) -> DatasetComparison:

@@ -18,22 +18,27 @@ import numpy as np
 
 
 def main(recorder, arguments):
+    # Not this script's folder, whose modules Keras could take for its own.
+    sys.path[0] = os.path.dirname(os.path.abspath(recorder))
+    return guarded(lambda batches, messages: serve(recorder, arguments, batches, messages))
+
+
+def guarded(work):
+    """The exit code of `work(batches, messages)`; an exception is told to whoever asked."""
     # Whatever Keras prints goes to standard error: standard output is for messages.
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    batches = os.fdopen(0, "rb")
-    # Not this script's folder, whose modules Keras could take for its own.
-    sys.path[0] = os.path.dirname(os.path.abspath(recorder))
     try:
-        serve(__import__("record_keras"), arguments, batches, messages)
+        work(os.fdopen(0, "rb"), messages)
     except Exception as error:
         tell(messages, {"error": "{}: {}".format(type(error).__name__, error)})
         return 1
     return 0
 
 
-def serve(rk, arguments, batches, messages):
-    """Load the model, and answer until the batches end."""
+def serve(recorder, arguments, batches, messages):
+    """Load the model with record_keras.py, and answer until the batches end."""
+    rk = __import__(os.path.splitext(os.path.basename(recorder))[0])
     model, options = arguments[0], rk.parse([arguments[0], "-"] + arguments[1:])
     keras = rk.import_keras(options.keras)
     if options.data_format:
@@ -42,13 +47,20 @@ def serve(rk, arguments, batches, messages):
     first = rk.data_format_of(keras, loaded) == "channels_first"
     of, predict = predictor(rk, keras, loaded)
     tell(messages, {"of": of, "keras": keras.__version__, "backend": rk.backend_name(keras)})
+    answer(predict if not first else lambda batch: predict(transposed(batch)), batches, messages)
+
+
+def transposed(batch):
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+
+def answer(predict, batches, messages):
+    """Predictions for every batch that comes."""
     while True:
         line = batches.readline()
         if not line:
             return
-        batch = array_behind(json.loads(line.decode("utf8")), batches)
-        batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2)) if first else batch
-        tell(messages, {}, predict(batch))
+        tell(messages, {}, predict(array_behind(json.loads(line.decode("utf8")), batches)))
 
 
 def predictor(rk, keras, model):

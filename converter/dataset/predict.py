@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +19,12 @@ from converter.checkpoint import Array
 from converter.dataset.pictures import Batch
 from converter.dataset.results import Kind
 from converter.errors import ParityError, SourceError, UsageError
+from converter.parity.prove import OLD_VARIANCE
 from converter.parity.recording import Recording
+
+if TYPE_CHECKING:
+    from converter.checkpoint import Checkpoint
+    from converter.identify import Network
 
 Predict = Callable[[Batch], Array]
 """A batch of pictures (N, H, W, C) → predictions (N, classes)."""
@@ -83,24 +89,43 @@ def recorded(recording: Recording, names: Sequence[str]) -> tuple[Kind, Predict]
     return ("logits" if recording.meta["kind"] == "logits" else "output"), predict
 
 
+def own_keras(
+    python: Path | str, recorder: Path, model: Path, arguments: Sequence[str] = ()
+) -> KerasProcess:
+    """The original in the Keras that ran it: `python` is that Keras' interpreter, `recorder` the
+    path of record_keras.py, `arguments` more options of that (--build …)."""
+    worker = Path(__file__).with_name("keras_worker.py")
+    return KerasProcess([str(python), str(worker), str(recorder), str(model), *arguments])
+
+
+def bundled_keras(checkpoint: Checkpoint, network: Network) -> KerasProcess:
+    """The Keras definition of the same network that is bundled here, with the weights of the file:
+    for weights alone, where there is no code that builds their model."""
+    if network.variance:
+        raise UsageError(OLD_VARIANCE)
+    job = {
+        "source": str(checkpoint.path.resolve()),
+        "architecture": network.architecture.to_dict(),
+        "layers": dict(network.structure.layers),
+        "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
+    }
+    return KerasProcess([sys.executable, "-m", "converter.dataset.bundled_worker"], job)
+
+
 class KerasProcess:
-    """The original in its own Keras: `python` is that Keras' interpreter, `recorder` the path of
-    record_keras.py, `arguments` more options of that (--build …).
+    """A Keras in a process of its own, that predicts.
 
     A context: the process lives as long as it. `of` says what it gives. It computes on the CPU, in
-    float32. Raises ParityError, with the last that Keras said, when it fails.
+    float32. Raises UsageError if the command cannot be run; ParityError, with the last that Keras
+    said, when it fails.
     """
 
-    def __init__(
-        self, python: Path | str, recorder: Path, model: Path, arguments: Sequence[str] = ()
-    ) -> None:
-        worker = Path(__file__).with_name("keras_worker.py")
-        self.command = [str(python), str(worker), str(recorder), str(model), *arguments]
+    def __init__(self, command: Sequence[str], job: Mapping[str, Any] | None = None) -> None:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
         try:
             self.process = subprocess.Popen(
-                self.command,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
@@ -108,19 +133,23 @@ class KerasProcess:
             )
         except OSError as error:
             self.errors.close()
-            raise UsageError(f"{python} cannot be run: {error.strerror or error}") from error
+            raise UsageError(f"{command[0]} cannot be run: {error.strerror or error}") from error
+        if job:
+            self._send(json.dumps(job).encode() + b"\n")
         self.about = self._header()
         self.of: Kind = cast(Kind, self.about["of"])
 
-    def __call__(self, batch: Batch) -> Array:
-        pictures = np.ascontiguousarray(batch.pictures, dtype="<f4")
+    def _send(self, message: bytes) -> None:
         assert self.process.stdin
         try:
-            self.process.stdin.write(json.dumps({"shape": pictures.shape}).encode() + b"\n")
-            self.process.stdin.write(pictures.tobytes())
+            self.process.stdin.write(message)
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self._failed() from None
+
+    def __call__(self, batch: Batch) -> Array:
+        pictures = np.ascontiguousarray(batch.pictures, dtype="<f4")
+        self._send(json.dumps({"shape": pictures.shape}).encode() + b"\n" + pictures.tobytes())
         shape = self._header()["shape"]
         assert self.process.stdout
         size = 8 * int(np.prod(shape))

@@ -7,7 +7,7 @@ A format has `SUFFIXES` and `render(data) -> bytes`, where `data` is what `Repor
 from __future__ import annotations
 
 import importlib.resources
-import json
+from json import loads  # `json` is a format here
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,4 +29,4 @@ def format_of(path: Path) -> ModuleType:
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a report."""
     text = importlib.resources.files("converter.reports").joinpath("report.schema.json")
-    return json.loads(text.read_text("utf-8"))  # type: ignore[no-any-return]
+    return loads(text.read_text("utf-8"))  # type: ignore[no-any-return]
