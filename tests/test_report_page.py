@@ -148,6 +148,14 @@ def test_a_report_without_a_mapping_has_no_empty_table(data):
 # ---- what is measured in some reports only
 
 
+def barely_measured(data):
+    bare = copy.deepcopy(data)
+    for entry in (*bare["parity"]["layers"], *bare["parity"]["logits"], bare["parity"]):
+        for key in ("own", "noise", "diagnosis", "top5"):
+            entry.pop(key, None)
+    return bare
+
+
 def fully_measured(data):
     full = copy.deepcopy(data)
     for layer in full["parity"]["layers"]:
@@ -160,7 +168,7 @@ def fully_measured(data):
 
 
 def test_own_errors_noise_and_faults_are_shown_where_they_are(data):
-    plain, full = page(data).text, page(fully_measured(data)).text
+    plain, full = page(barely_measured(data)).text, page(fully_measured(data)).text
 
     for words in ("this layer alone", "2.5e-16", "1.5e-16", "3.5e-16", "80 %", "is flipped"):
         assert words in full
