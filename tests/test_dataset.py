@@ -161,7 +161,13 @@ def test_a_picture_of_another_kind_becomes_rgb_as_pillow_does_it(mode, tmp_path)
 def test_a_network_of_one_channel_gets_grey(tmp_path):
     Image.effect_noise((9, 7), 80).save(tmp_path / "a.png")
 
+    deep = np.full((7, 9), 40_000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.new("RGB", (9, 7), (10, 20, 30)).save(tmp_path / "colour.png")
+
     assert load_picture(tmp_path / "a.png", (7, 9), 1).shape == (7, 9, 1)
+    assert (load_picture(tmp_path / "deep.png", (7, 9), 1) == 40_000).all()
+    assert (load_picture(tmp_path / "colour.png", (7, 9), 1) == 18).all()
 
 
 def test_a_picture_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
@@ -625,30 +631,41 @@ def test_two_processes_give_the_figures_of_one(alone, folder, target, recording,
 
 
 SLOW = """
+import os
 import time
 
+batches = 0
+
 def slow(pictures):
-    time.sleep(0.3)
+    global batches
+    batches += 1
+    while batches > 3 and os.path.exists(os.environ["HOLD"]):
+        time.sleep(0.05)
     return pictures
 """
+"""A transform that does not come back from the fourth batch while there is a certain file."""
 
 
 def test_a_run_that_is_killed_goes_on_and_finds_the_same(
     alone, folder, target, recording, tmp_path
 ):
     (tmp_path / "slowly.py").write_text(SLOW)
+    hold = tmp_path / "hold"
+    hold.touch()
     path, state = tmp_path / "found.json", tmp_path / "state"
     more = ("--size", "32x32", "--json", path, "--state", state, "--transform", "slowly:slow")
     arguments = [sys.executable, *command(folder, target, recording, *more)]
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "HOLD": str(hold)}
     first = subprocess.Popen(arguments, env={**environment(), **paths}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while lines(state) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    deadline = time.monotonic() + 300
+    while lines(state) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
     first.kill()
     first.wait()
-    assert 3 <= lines(state) < 7
+    assert lines(state) == 4
+    assert not path.exists()
 
+    hold.unlink()
     subprocess.run(
         arguments, env={**environment(), **paths}, stderr=subprocess.DEVNULL, timeout=300
     )

@@ -27,8 +27,9 @@ SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"],
 )
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name of what a network with so many input channels sees."""
+MODES = {1: ("L", "I;16", "I"), 3: ("RGB",), 4: ("RGBA",)}
+"""What a network with so many input channels sees, by Pillow's names; a picture of another mode
+becomes the first."""
 
 Size = tuple[int, int]
 Transform = Callable[[Array], Array]
@@ -101,8 +102,8 @@ def load_picture(path: Path, size: Size, channels: int) -> Array:
 def as_keras(picture: Image.Image, size: Size, channels: int) -> Array:
     from PIL import Image
 
-    mode = MODES[channels]
-    picture = picture if picture.mode == mode else picture.convert(mode)
+    modes = MODES[channels]
+    picture = picture if picture.mode in modes else picture.convert(modes[0])
     height, width = size
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.NEAREST)
