@@ -193,6 +193,14 @@ def test_differing_predictions_are_marked_side_by_side(data):
     assert [a for a in page(moved).named("tr") if a.get("class") == "wrong"]
 
 
+def test_a_network_without_classes_has_no_top5(data):
+    headless = {**data, "source": {**data["source"], "classes": None}}
+
+    assert "Top-5, side by side" in page(data).text
+    assert "Top-5, side by side" not in page(headless).text
+    assert "value 3: " in page(headless).text
+
+
 # ---- a page by itself, and nobody else's
 
 
@@ -366,8 +374,26 @@ def pairs(*values):
     return [{"index": k, "expected": e, "actual": a} for k, (e, a) in enumerate(values)]
 
 
+def scatter_of(values):
+    return scatter(pairs(*values), "class")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0, 0), (1e300, 1e300), (1e308, -1e308), (-1.7e308, -1.7e308), (1e-320, 2e-320), (1, 1e17)],
+    ids=str,
+)
+def test_no_number_is_too_large_or_small_for_a_chart(values):
+    chart = scatter_of((values,))
+
+    if chart:
+        assert chart.left <= chart.marks[0].x <= chart.right
+        assert chart.bottom >= chart.marks[0].y >= chart.top
+    assert layer_chart(layers(*map(abs, values)), None).marks
+
+
 def test_equal_logits_lie_on_the_diagonal_and_others_do_not():
-    chart = scatter(pairs((-2.0, -2.0), (5.0, 5.0), (1.0, 1.5)))
+    chart = scatter_of(((-2.0, -2.0), (5.0, 5.0), (1.0, 1.5)))
 
     def off_diagonal(mark):
         across = (mark.x - chart.left) / (chart.right - chart.left)
@@ -375,8 +401,8 @@ def test_equal_logits_lie_on_the_diagonal_and_others_do_not():
 
     assert [off_diagonal(mark) for mark in chart.marks[:2]] == pytest.approx([0, 0])
     assert off_diagonal(chart.marks[2]) > 0.05
-    assert scatter(pairs((None, 1.0))) is None
-    assert len(scatter(pairs((3.0, 3.0))).marks) == 1
+    assert scatter_of(((None, 1.0),)) is None
+    assert len(scatter_of(((3.0, 3.0),)).marks) == 1
 
 
 @pytest.mark.parametrize(

@@ -67,15 +67,16 @@ class LogScale:
     def __call__(self, value: float | None) -> float:
         if value is None:
             return self.top
-        if value == 0:
-            return self.bottom
-        share = (math.log10(value) - self.low) / (self.high - self.low)
+        return self.bottom if value == 0 else self._at(math.log10(value))
+
+    def _at(self, exponent: float) -> float:
+        share = (exponent - self.low) / (self.high - self.low)
         return self.bottom + share * (self.top - self.bottom)
 
     def ticks(self, most: int = 9) -> tuple[Tick, ...]:
         step = max(1, math.ceil((self.high - self.low) / most))
         powers = range(self.low + 1, self.high, step)
-        return tuple(Tick(self(math.pow(10, power)), f"1e{power:+03}") for power in powers)
+        return tuple(Tick(self._at(power), f"1e{power:+03}") for power in powers)
 
 
 LAYER_SIZE = (960, 340)
@@ -129,19 +130,23 @@ def layer_chart(layers: Sequence[Entry], first_wrong: str | None) -> Chart | Non
 
 
 SQUARE = 300
+LEAST = 1e-250
 
 
-def scatter(pairs: Sequence[Entry]) -> Chart | None:
+def scatter(pairs: Sequence[Entry], unit: str) -> Chart | None:
     """Logits of the converted network (up) against the original's (across), on equal axes: what is
-    equal lies on the diagonal. None without pairs."""
+    equal lies on the diagonal. `unit` is what an index counts. None without pairs, or where they
+    lie further apart, or nearer, than numbers can say."""
     finite = [one for one in pairs if one["expected"] is not None and one["actual"] is not None]
     values: list[float] = [one[key] for one in finite for key in ("expected", "actual")]
     if not values:
         return None
     left, top, right, bottom = 52, 8, SQUARE - 8, SQUARE - 36
     low, high = min(values), max(values)
-    margin = (high - low) * 0.04 or 1.0
+    margin = max((high - low) * 0.04, abs(high) * 1e-6, abs(low) * 1e-6) or 1.0
     low, high = low - margin, high + margin
+    if not LEAST < high - low < math.inf:
+        return None
     ticks = round_numbers(low, high)
 
     def x(value: float) -> float:
@@ -155,7 +160,7 @@ def scatter(pairs: Sequence[Entry]) -> Chart | None:
             x(one["expected"]),
             y(one["actual"]),
             "logit",
-            f"class {one['index']}: {one['actual']:.7g}, original {one['expected']:.7g}",
+            f"{unit} {one['index']}: {one['actual']:.7g}, original {one['expected']:.7g}",
         )
         for one in finite
     )

@@ -33,8 +33,8 @@ def render(data: Mapping[str, Any]) -> bytes:
         verdict=verdict(data),
         best=best_figure(data),
         layers=layer_chart(data["parity"]["layers"], data["first_wrong_layer"]),
-        groups=groups(data["parity"]["logits"]),
-        top5=top5(data["parity"]["logits"]),
+        groups=groups(data["parity"]["logits"], "class" if data["source"]["classes"] else "value"),
+        top5=top5(data["parity"]["logits"]) if data["source"]["classes"] else [],
         names=NAMES,
         noise=data["parity"].get("noise"),
         diagnosis=data["parity"].get("diagnosis"),
@@ -113,13 +113,13 @@ def _badness(comparison: Entry) -> float:
     return float("inf") if relative is None else float(relative)
 
 
-def groups(comparisons: Sequence[Entry]) -> list[dict[str, Any]]:
+def groups(comparisons: Sequence[Entry], unit: str) -> list[dict[str, Any]]:
     """A scatter of logits for each device and dtype."""
     found: dict[tuple[str, str], list[Entry]] = {}
     for one in comparisons:
         found.setdefault((one["device"], one["dtype"]), []).extend(one.get("pairs", ()))
     charts = [
-        {"device": device, "dtype": dtype, "count": len(pairs), "chart": scatter(pairs)}
+        {"device": device, "dtype": dtype, "count": len(pairs), "chart": scatter(pairs, unit)}
         for (device, dtype), pairs in found.items()
     ]
     return [one for one in charts if one["chart"]]
