@@ -137,6 +137,9 @@ def test_candidates_are_shown_with_their_errors_and_the_choice(data, wrong):
     assert "fits, chosen" in page(data).text
     assert "None of them reproduces it" in page(wrong).text
     assert "fits" not in page(wrong).text
+    nearest = copy.deepcopy(wrong)
+    nearest["candidates"][0]["differs"] = "bn2a_branch2a: another epsilon"
+    assert "no: bn2a_branch2a: another epsilon" in page(nearest).text
 
 
 def test_a_report_without_a_mapping_has_no_empty_table(data):

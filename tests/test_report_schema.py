@@ -220,5 +220,6 @@ def test_what_is_measured_besides_is_allowed(reports):
     layer.update(own={**layer}, noise=1e-16, own_gate=1e-12)
     report["parity"].update(noise={"float64": 1e-16}, diagnosis="its kernel is flipped")
     report["parity"]["logits"][0]["top5"] = 0.5
+    report["candidates"][0]["differs"] = "conv1"
 
     VALIDATOR.validate(report)
