@@ -37,8 +37,8 @@ COMPARING = (
 REPORT = click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.json",
-    help="Write everything that was decided, mapped and measured.",
+    metavar="FILE",
+    help="Write everything that was decided, mapped and measured: .json, or .html to read.",
 )
 
 ORIGINAL = (
@@ -225,11 +225,14 @@ def convert_all(
 def check_report(report: Path, *others: Path | None) -> None:
     """Refuse, before anything is converted, a report that cannot be written or would replace
     another file of this run."""
+    from converter.reports import format_of
+
     real = os.path.realpath(report)
     if any(other and _same_file(real, os.path.realpath(other)) for other in others):
         raise UsageError(f"--report {report} is a file that this conversion reads or writes")
     if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
         raise TargetError(f"--report {report} cannot be written there")
+    format_of(report)
 
 
 def _same_file(one: str, other: str) -> bool:
@@ -241,9 +244,11 @@ def _same_file(one: str, other: str) -> bool:
 def write_report(report: Report, path: Path) -> None:
     """Whole or not there, like the target; an older report is replaced."""
     from converter.publish import draft
+    from converter.reports import format_of
 
+    rendered = format_of(path).render(report.to_dict())
     with draft(Path(os.path.realpath(path)), force=True) as one:
-        one.file.write((json.dumps(report.to_dict(), indent=1) + "\n").encode())
+        one.file.write(rendered)
         one.finish()
 
 

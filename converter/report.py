@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converter.checkpoint import Checkpoint
 from converter.facts import Fact
@@ -16,6 +17,17 @@ from converter.parity.layers import LayerError
 from converter.parity.prove import Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
+
+if TYPE_CHECKING:
+    from converter.dataset.results import DatasetComparison
+
+REPORT_FORMAT = 1
+"""Version of what `to_dict` gives. New optional fields do not change it; anything that a reader of
+`converter/reports/report.schema.json` would trip over does."""
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Report:
     warnings: tuple[str, ...] = ()
     is_verification: bool = False
     """Whether `target` was there before: `verify-weights` wrote nothing."""
+    created: datetime = field(default_factory=now)
+    dataset: DatasetComparison | None = None
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -51,6 +65,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; numbers that JSON lacks (infinity, NaN) are null."""
         data = {
+            "format": REPORT_FORMAT,
+            "created": self.created.isoformat(),
             "verdict": self.verdict,
             "first_wrong_layer": self.first_wrong_layer,
             "source": {
@@ -97,6 +113,7 @@ class Report:
                 }
                 for one in self.trials
             ],
+            "dataset": self.dataset.to_dict() if self.dataset else None,
         }
         return finite(data)  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from converter.facts import Fact
 
 if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
+    from converter.dataset.results import DatasetComparison
     from converter.folder import Outcome
     from converter.identify import Network
     from converter.parity.prove import Parity
@@ -62,6 +63,21 @@ def outcome_line(outcome: Outcome) -> str:
         reason = f" ({parity.reason})" if parity.verdict == "not compared" else ""
         return f"{name} → {printable(str(outcome.target))}: {parity.verdict}{reason}"
     return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}"
+
+
+@contextmanager
+def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, told how many of how many are done; nothing where nobody watches."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def summary(report: Report) -> str:
@@ -187,6 +203,25 @@ def _layer_lines(parity: Parity) -> list[str]:
         assert worst_alone.own
         lines += [f"          alone, the worst {worst_alone.name} {worst_alone.own.relative:.1e}"]
     return lines
+
+
+def dataset_lines(found: DatasetComparison) -> list[str]:
+    """Agreement and drift over a data set, and the pictures that differ most."""
+    rows = [("picture", f"worst of {found.of}", "of the largest", "original", "converted")]
+    for one in found.worst[:5]:
+        worst, relative = f"{one.difference:.1e}", f"{one.relative:.1e}"
+        rows.append((one.name, worst, relative, f"class {one.expected}", f"class {one.actual}"))
+    return [
+        f"pictures  {found.pictures} compared",
+        f"top-1     the same for {found.same_top1}, top-5 for {found.same_top5}",
+        f"drift     at most {found.max_difference:.1e} ({found.max_relative:.1e} of the largest), "
+        f"{found.mean_difference:.1e} on average",
+        *table(rows),
+        *(
+            f"not read  {printable(one.name)}: {printable(one.reason)}"
+            for one in found.unreadable[:SHOWN]
+        ),
+    ]
 
 
 def trial_lines(trials: Sequence[Trial]) -> list[str]:

@@ -64,6 +64,7 @@ def test_the_same_conversion_gives_the_same_report_but_for_time(tmp_path):
 
     for report in reports:
         report.pop("seconds")
+        report.pop("created")
         report["source"].pop("path")
         report["target"].pop("path")
     assert reports[0] == reports[1]

@@ -14,6 +14,7 @@ from converter.parity.compare import GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.layers import LayerError, Watch, compared, first_wrong
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
+from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.plan import Plan
 
@@ -50,6 +51,8 @@ class Comparison:
     top5: float = float("nan")
     counts: bool = True
     """False for what is only reported (TF32, bfloat16)."""
+    pairs: tuple[Pair, ...] = ()
+    """Some of the logits, for a report."""
 
     @property
     def gate(self) -> float:
@@ -315,9 +318,8 @@ def _compared(
         actual = results.get(name, np.zeros(0))
         worst = difference(name or "logits", actual, expected)
         top1, top5 = (agreement(actual, expected, count) for count in (1, 5))
-        found.append(
-            Comparison(device, ran, gate, tuple(one.input.shape), worst, top1, top5, not reduced)
-        )
+        shape, shown = tuple(one.input.shape), pairs(actual, expected)
+        found.append(Comparison(device, ran, gate, shape, worst, top1, top5, not reduced, shown))
     return found
 
 

@@ -1,0 +1,117 @@
+"""One call for a converted file, a folder of pictures, and an original of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converter.dataset.compare import Progress, compare_dataset
+from converter.dataset.pictures import Size, Transform, find_pictures
+from converter.dataset.predict import (
+    KerasProcess,
+    Predict,
+    bundled_keras,
+    converted,
+    own_keras,
+    recorded,
+)
+from converter.dataset.results import DatasetComparison, Kind
+from converter.dataset.spread import Group, device
+from converter.identify import identify
+from converter.isolation.reader import open_checkpoint
+from converter.options import Options
+from converter.parity.inputs import default_size
+from converter.parity.recording import read_record
+from converter.source import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """Where the original's predictions come from: a record (`.npz`), or a Keras file.
+
+    A file is run by record_keras.py, `recorder`, in the interpreter `python`, with the code that
+    `build` names if it holds weights alone; without a recorder by the bundled Keras definition of
+    the network that is inferred from it with `options`.
+    """
+
+    path: Path
+    is_record: bool
+    python: Path | str = ""
+    recorder: Path | None = None
+    build: str | None = None
+    options: Options = field(default_factory=Options)
+
+    @property
+    def asked(self) -> str:
+        """Who computes it: another one may give other last bits."""
+        if self.is_record:
+            return "record"
+        return str(self.python) if self.recorder else "bundled definition"
+
+
+@contextmanager
+def predicting(original: Original, names: tuple[str, ...]) -> Iterator[tuple[Kind, Predict]]:
+    """What an original gives, and how to ask it; its process lives as long as the context."""
+    if original.is_record:
+        yield recorded(read_record(original.path), names)
+        return
+    with ask(original) as keras:
+        yield keras.of, keras
+
+
+def ask(original: Original) -> KerasProcess:
+    if original.recorder:
+        build = ["--build", original.build] if original.build else []
+        return own_keras(original.python, original.recorder, original.path, build)
+    with open_checkpoint(original.path) as checkpoint:
+        return bundled_keras(checkpoint, identify(checkpoint, original.options))
+
+
+def compare_images(
+    target: Path,
+    images: Path,
+    original: Original,
+    *,
+    transform: Transform,
+    transform_name: str | None,
+    size: Size | None = None,
+    wanted_device: str = "auto",
+    batch_size: int = 32,
+    workers: int = 0,
+    state: Path | None = None,
+    group: Group,
+    progress: Progress,
+) -> DatasetComparison:
+    """Hold the converted network in `target` against `original`, for every picture in `images`.
+
+    `transform` is what the project did to its pictures, and `transform_name` what a state calls it.
+    `size` is for a network that takes any. See `compare_dataset` for the rest and the errors.
+    """
+    from resnet_pt import load
+
+    model = load(target)
+    names = find_pictures(images)
+    with predicting(original, names) as (of, predict):
+        return compare_dataset(
+            images,
+            names,
+            predict,
+            converted(model, device(wanted_device), of),
+            size=size or model.architecture.input_size or default_size(model.architecture),
+            channels=model.architecture.in_channels,
+            transform=transform,
+            of=of,
+            batch_size=batch_size,
+            workers=workers,
+            state=state,
+            identity={
+                "target": sha256(target),
+                "original": sha256(original.path),
+                "asked": original.asked,
+                "transform": transform_name,
+            },
+            group=group,
+            progress=progress,
+        )
