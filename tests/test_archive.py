@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from edits import assert_refused, names_removed, run
-from helpers import FIXTURES, converted, opened
+from helpers import FIXTURES, converted, facts, opened
 
 PATH = FIXTURES / "keras-3.15-nested-head.keras"
 WEIGHTS = "model.weights.h5"
@@ -46,6 +46,37 @@ def test_it_is_the_same_network_as_its_hdf5_file():
     _, expected = converted(FIXTURES / f"{PATH.stem}.h5")
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_its_weights_alone_are_the_same_network(tmp_path):
+    """Nothing tells the order of Dense layers and norms but their widths."""
+    alone = tmp_path / "alone.weights.h5"
+    alone.write_bytes(members()[WEIGHTS])
+    whole, expected = converted(PATH)
+
+    network, tensors = converted(alone)
+
+    assert [one.kind for one in network.architecture.head] == [
+        one.kind for one in whole.architecture.head
+    ]
+    assert facts(network)["head"][1] == "default"  # the activation is not in the weights
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def test_a_norm_that_could_stand_in_two_places_is_refused(tmp_path):
+    alone = tmp_path / "alone.weights.h5"
+    alone.write_bytes(members()[WEIGHTS])
+    with h5py.File(alone, "a") as file:
+        dense = file["layers/dense_1/vars"]
+        width = file["layers/dense/vars/0"].shape[1]
+        del dense["0"], dense["1"]
+        dense["0"], dense["1"] = np.eye(width, dtype="f4"), np.zeros(width, "f4")
+
+    result = run(alone, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "2 places fit" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["model.zip", "model.h5", "model"])
