@@ -31,9 +31,10 @@ def _start() -> subprocess.Popen[bytes]:
     """Of the caller's environment the child takes no Python options and no plug-ins of HDF5."""
     found = [importlib.util.find_spec(name) for name in NEEDS]
     folders = {str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin}
-    utf8 = f"utf8={sys.flags.utf8_mode}"  # -I would forget how the names of files are decoded
+    options = ["-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]  # -I would forget that
+    options += ["-B"] if sys.dont_write_bytecode else []
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-X", utf8, "-c", RUN, *sorted(folders)],
+        [sys.executable, *options, "-c", RUN, *sorted(folders)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
