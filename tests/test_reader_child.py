@@ -119,8 +119,9 @@ def test_an_array_that_is_not_what_the_manifest_says_is_not_sent(array, monkeypa
     assert isinstance(refusal(PATH, [0]), MismatchError)
 
 
-def test_an_array_without_elements_is_sent(monkeypatch):
-    monkeypatch.setattr(child, "read_here", holding(np.ones((0, 2), "f4"), (0, 2)))
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (2, 0)])
+def test_an_array_without_elements_is_sent(shape, monkeypatch):
+    monkeypatch.setattr(child, "read_here", holding(np.ones(shape, "f4"), shape))
 
     assert served(PATH, [0])[1] == (b"<f4 ", b"")
 
