@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from converter import graph as g
@@ -170,3 +172,63 @@ def nested(depth):
 def test_what_keras_does_not_write_is_refused(config):
     with pytest.raises(SourceError, match="the model_config is not one that Keras writes"):
         parse_graph(config)
+
+
+def chain(length, *, backwards=False):
+    """A model of `length` activations in a row."""
+    layers = [layer("InputLayer", {"name": "l0", "batch_input_shape": [None, 8, 8, 3]})]
+    for number in range(1, length):
+        config = {"name": f"l{number}", "activation": "relu"}
+        layers.append(layer("Activation", config, f"l{number - 1}"))
+    layers = layers[::-1] if backwards else layers
+    return model("Model", layers, [["l0", 0, 0]], [[f"l{length - 1}", 0, 0]])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_long_list_takes_as_long_as_it_is(backwards):
+    began = time.process_time()
+    graph = parse_graph(chain(8_000, backwards=backwards))
+
+    assert [node.id for node in graph.nodes] == [f"l{number}" for number in range(8_000)]
+    assert time.process_time() - began < 5  # in the square of its length: 12 s and more
+
+
+def test_a_layer_that_is_called_often_waits_for_each_call():
+    """Calls that each wait for another layer, which comes later in the list."""
+    layers = [layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]})]
+    shared = layer("Activation", {"name": "shared", "activation": "relu"})
+    shared["inbound_nodes"] = [[[f"l{number}", 0, 0, {}]] for number in range(3_000)]
+    layers.append(shared)
+    for number in range(3_000):
+        config = {"name": f"l{number}", "activation": "relu"}
+        layers.append(layer("Activation", config, "in"))
+    began = time.process_time()
+
+    graph = parse_graph(model("Model", layers, [["in", 0, 0]], [["shared", 2_999, 0]]))
+
+    assert graph.outputs == ("shared#2999",)
+    assert time.process_time() - began < 5
+
+
+def test_layers_that_wait_for_each_other_are_refused():
+    layers = [
+        layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}),
+        layer("Add", {"name": "a"}, "in", "b"),
+        layer("Add", {"name": "b"}, "in", "a"),
+    ]
+
+    with pytest.raises(SourceError, match="not one that Keras writes") as error:
+        parse_graph(model("Model", layers, [["in", 0, 0]], [["b", 0, 0]]))
+    assert "layers that wait for each other" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_more_layers_than_any_network_has_are_refused_at_once(kind):
+    config = chain(50_000)
+    if kind == "sequential":
+        config = {"class_name": "Sequential", "config": config["config"]["layers"]}
+    began = time.process_time()
+
+    with pytest.raises(SourceError, match="not one that Keras writes"):
+        parse_graph(config)
+    assert time.process_time() - began < 5

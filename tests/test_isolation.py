@@ -102,6 +102,18 @@ def test_a_child_that_stalls_is_killed(monkeypatch):
         assert child.returncode == -signal.SIGKILL
 
 
+def test_a_process_that_cannot_be_started_is_a_refusal(monkeypatch):
+    def none_left(*arguments, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process, "_waiting", [])
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    process.start_early()
+
+    with pytest.raises(UnsafeError, match="Resource temporarily"), open_checkpoint(PATH):
+        pass
+
+
 def frame(tag, content):
     return struct.pack("<4sQ", tag, len(content)) + content
 

@@ -71,13 +71,19 @@ def test_a_folder_that_nothing_can_be_written_to(tmp_path):
 @pytest.mark.parametrize("old", [None, b"an older target"], ids=["new", "old"])
 @pytest.mark.parametrize("room", [4_000, 100_000])
 def test_a_disk_that_is_full(room, old, tmp_path):
-    """A limit on the size of files stops the write as a full disk does."""
+    """A limit on the size of files stops the write as a full disk does. (Python's own compiled
+    modules are kept out of it: it would leave half of one.)"""
     target = tmp_path / "out.safetensors"
     if old:
         target.write_bytes(old)
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))"
+    code = f"""
+import resource, sys
+sys.dont_write_bytecode = True
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+"""
+    done = convert(PATH, target, "--force", code=code + COMMAND)
 
-    refused(convert(PATH, target, "--force", code=code + COMMAND), "cannot be written: File too")
+    refused(done, "cannot be written: File too large")
     assert target.exists() == (old is not None)
     assert old is None or target.read_bytes() == old
     assert len(os.listdir(tmp_path)) == (old is not None)

@@ -109,7 +109,8 @@ def arrays(checkpoint: Checkpoint, numbers: Sequence[int]) -> Iterator[tuple[byt
 
 def send(answers: Any, tag: bytes, content: Any) -> None:
     """One frame, however many writes a pipe needs for it."""
-    view = memoryview(content).cast("B") if len(content) else memoryview(b"")
+    view = memoryview(content)
+    view = view.cast("B") if view.nbytes else memoryview(b"")
     for part in (memoryview(wire.HEADER.pack(tag, len(view))), view):
         sent = 0
         while sent < len(part):

@@ -6,7 +6,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from converter.errors import UnsafeError
 
 RUN = "import sys; sys.path += sys.argv[1:]; from converter.isolation.child import main; main()"
 NEEDS = ("converter", "numpy", "h5py")
@@ -19,21 +22,28 @@ def start_early() -> None:
     """Start the process of the next file now: it imports what it needs while the caller imports
     the rest."""
     if not _waiting:
-        _waiting.append(_start())
+        with suppress(OSError):  # `take` says why
+            _waiting.append(_start())
 
 
 def take() -> subprocess.Popen[bytes]:
-    """A process that waits for its first line."""
-    return _waiting.pop() if _waiting else _start()
+    """A process that waits for its first line. UnsafeError if none can be started."""
+    try:
+        return _waiting.pop() if _waiting else _start()
+    except OSError as error:
+        raise UnsafeError(
+            f"no process can be started to read files in: {error.strerror or error}"
+        ) from error
 
 
 def _start() -> subprocess.Popen[bytes]:
     """Of the caller's environment the child takes no Python options and no plug-ins of HDF5."""
     found = [importlib.util.find_spec(name) for name in NEEDS]
     folders = {str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin}
-    utf8 = f"utf8={sys.flags.utf8_mode}"  # -I would forget how the names of files are decoded
+    options = ["-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]  # -I would forget that
+    options += ["-B"] if sys.dont_write_bytecode else []
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-X", utf8, "-c", RUN, *sorted(folders)],
+        [sys.executable, *options, "-c", RUN, *sorted(folders)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from converter.isolation import process, wire
 
 STALL = 12.0
 """Seconds without a byte after which the child is killed."""
+TICK = 0.5
 
 
 @contextmanager
@@ -167,27 +167,29 @@ class Reader:
 
 
 class _Watchdog(threading.Thread):
-    """Kills a child that lets its caller wait for too long."""
+    """Kills a child that lets its caller wait for too long. It counts its own ticks, not the
+    clock: a run that was stopped (Ctrl-Z) and goes on has not waited."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         super().__init__(daemon=True, name="watchdog of the reader")
         self.child = child
         self.over = threading.Event()
-        self.since: float | None = None
+        self.is_waiting = False
+        self.waited = 0.0
         self.bit = False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        self.since = time.monotonic()
+        self.waited, self.is_waiting = 0.0, True
         try:
             yield
         finally:
-            self.since = None
+            self.is_waiting = False
 
     def run(self) -> None:
-        while not self.over.wait(0.5):
-            since = self.since
-            if since is not None and time.monotonic() - since > STALL:
+        while not self.over.wait(TICK):
+            self.waited += TICK if self.is_waiting else 0
+            if self.waited >= STALL:
                 self.bit = True
                 self.child.kill()
                 return
