@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converter.discover import names
 from converter.errors import ConvertError, ParityError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from converter.report import Report
 
 OPTIONS = (
+    click.option(
+        "--to",
+        type=click.Choice(names("converter.destinations")),
+        help="Write for another library, or in another format, instead of the self-describing "
+        "layout; docs/destinations.md says how each is loaded.",
+    ),
     click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
     click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
     click.option(
@@ -45,6 +52,12 @@ OPTIONS = (
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE.json",
         help="Write everything that was decided, mapped and measured.",
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.txt",
+        help="Names of the classes, a line each, for --to transformers.",
     ),
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
 )
@@ -123,14 +136,15 @@ def convert_weights(
 ) -> int:
     """Convert the Keras ResNet in SOURCE to PyTorch in TARGET, and prove that it is the same.
 
-    SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors. Nothing is
-    written unless the proof holds.
+    SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors, or as the
+    destination of --to has it. Nothing is written unless the proof holds.
 
     \b
     Examples:
         convert-weights resnet50_weights.h5 out.pth
         convert-weights resnet50_weights.h5 --dry-run
         convert-weights resnet50_weights.h5 out.safetensors --no-parity
+        convert-weights resnet50_weights.h5 resnet50.onnx --to onnx
     """
     from converter.conversion import convert
     from converter.text import plan_lines, progress, summary

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from converter.discover import names
 from converter.errors import UsageError
 from resnet_pt.architecture import ACTIVATIONS
 
@@ -22,6 +23,8 @@ class Options:
     require_parity: bool = False
     against: Path | None = None
     expect_sha256: str | None = None
+    to: str | None = None
+    labels: Path | None = None
 
     # What a file cannot say; None leaves it to the evidence.
     bn_eps: float | None = None
@@ -35,6 +38,11 @@ class Options:
 
     def __post_init__(self) -> None:
         """UsageError for what no network has."""
+        if self.to is not None and self.to not in names("converter.destinations"):
+            known = ", ".join(names("converter.destinations"))
+            raise UsageError(f"--to {self.to}: the destinations are {known}")
+        if self.labels is not None and self.to != "transformers":
+            raise UsageError("--labels goes with --to transformers: no other layout has a place")
         eps, activation = self.bn_eps, self.head_activation
         if eps is not None and not (math.isfinite(eps) and eps >= 0):
             raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from converter.checkpoint import Checkpoint
+from converter.delivery import Delivery
 from converter.facts import Fact
 from converter.identify import Network
-from converter.parity.prove import Parity
+from converter.parity.prove import Comparison, Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
 
@@ -31,6 +32,7 @@ class Report:
     target_sha256: str = ""
     seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
+    delivery: Delivery | None = None
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -38,6 +40,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
+        if self.delivery and not self.delivery.passes:
+            return "not equal"
         return self.parity.verdict
 
     @property
@@ -74,12 +78,10 @@ class Report:
                 "oracle": self.parity.oracle,
                 "reason": self.parity.reason,
                 "notes": self.parity.notes,
-                "logits": [
-                    {**asdict(one), "gate": one.gate, "passes": one.passes}
-                    for one in self.parity.comparisons
-                ],
+                "logits": [_compared(one) for one in self.parity.comparisons],
                 "layers": [asdict(one) for one in self.parity.layers],
             },
+            "destination": _delivered(self.delivery),
             "seconds": round(self.seconds, 3),
             "candidates": [
                 {"changes": dict(one.changes), "error": one.error, "fits": one.fits}
@@ -87,6 +89,28 @@ class Report:
             ],
         }
         return finite(data)  # type: ignore[no-any-return]
+
+
+def _compared(one: Comparison) -> dict[str, Any]:
+    return {**asdict(one), "gate": one.gate, "passes": one.passes}
+
+
+def _delivered(delivery: Delivery | None) -> dict[str, Any] | None:
+    """Of `--to`; null for the self-describing layout."""
+    if delivery is None:
+        return None
+    return {
+        "name": delivery.destination,
+        "library": delivery.library,
+        "reason": delivery.reason,
+        "logits": [
+            {"run_by": one.device, **_compared(replace(one, device="cpu"))}
+            for one in delivery.comparisons
+        ],
+        "strides_to_set": dict(delivery.strides or {}),
+        "not_kept": delivery.losses,
+        "usage": delivery.usage,
+    }
 
 
 PACKAGES = (
@@ -98,6 +122,14 @@ PACKAGES = (
     "keras",
     "tensorflow",
     "tensorflow_cpu",
+    "torchvision",
+    "timm",
+    "transformers",
+    "mmpretrain",
+    "mmengine",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
 )
 
 

@@ -38,6 +38,15 @@ def arithmetic(exact: bool) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
+def run_nchw(model: nn.Module, pictures: Array, dtype: str) -> dict[str, Array]:
+    """What the network returns for a batch (N, C, H, W) on the CPU, by output name."""
+    kind = getattr(torch, dtype)
+    with torch.inference_mode():
+        result = model.to("cpu", kind)(torch.from_numpy(pictures).to(kind))
+    found = result if isinstance(result, dict) else {"": result}
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
 def run(model: nn.Module, picture: Array, dtype: str, device: str) -> dict[str, Array]:
     """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
     model = model.to(device, getattr(torch, dtype))
