@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converter.discover import names
 from converter.errors import ConvertError, ParityError, TargetError, UsageError, about
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ ORIGINAL = (
 )
 
 OPTIONS = (
+    click.option(
+        "--to",
+        type=click.Choice(names("converter.destinations")),
+        help="Write for another library, or in another format, instead of the self-describing "
+        "layout; docs/destinations.md says how each is loaded.",
+    ),
     click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
     click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
     *COMPARING,
@@ -66,6 +73,12 @@ OPTIONS = (
         help="Compare with what the original computed, recorded by scripts/record_keras.py.",
     ),
     REPORT,
+    click.option(
+        "--labels",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.txt",
+        help="Names of the classes, a line each, for --to transformers.",
+    ),
     *ORIGINAL,
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
     click.option(
@@ -162,15 +175,16 @@ def convert_weights(
 ) -> int:
     """Convert the Keras ResNet in SOURCE to PyTorch in TARGET, and prove that it is the same.
 
-    SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors. Nothing is
-    written unless the proof holds. Of two folders, every Keras file in SOURCE is converted into
-    TARGET.
+    SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors, or as the
+    destination of --to has it. Nothing is written unless the proof holds. Of two folders, every
+    Keras file in SOURCE is converted into TARGET.
 
     \b
     Examples:
         convert-weights resnet50_weights.h5 out.pth
         convert-weights resnet50_weights.h5 --dry-run
         convert-weights resnet50_weights.h5 out.safetensors --no-parity
+        convert-weights resnet50_weights.h5 resnet50.onnx --to onnx
         convert-weights models/ converted/
     """
     if source.is_dir():

@@ -8,27 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from converter.checkpoint import Array, Checkpoint
-from converter.discover import modules
+from converter.delivery import check_expressible, delivery
 from converter.errors import ParityError, SourceError, UsageError, about
 from converter.identify import Network, identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
 from converter.parity.keras_python import ask_python
-from converter.parity.layers import compared
-from converter.parity.prove import Parity, prove_logits, prove_tensors
+from converter.parity.prove import Parity, prove_logits
 from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
-from converter.publish import check_target, draft
+from converter.publish import check_target, draft, fingerprint
 from converter.report import Report
 from converter.sanity import check_sanity
 from converter.source import sha256
-from resnet_pt.architecture import FORMAT
-from resnet_pt.digest import digest
 
 
 def convert(
@@ -38,7 +34,8 @@ def convert(
     progress: Callable[[str], None] = lambda message: None,
     **options: Any,
 ) -> Report:
-    """Convert the Keras file `source` to `target` (.pth or .safetensors) and prove it equal.
+    """Convert the Keras file `source` to `target` (.pth or .safetensors; with `to`, what that
+    destination writes) and prove it equal.
 
     The keywords are the fields of `converter.options.Options`; `progress` is told each stage in
     words. Nothing is printed. Raises a subclass of `converter.errors.ConvertError`, and then
@@ -52,33 +49,35 @@ def convert(
         with about(source):
             network = identify(opened, settings)
             plan = make_plan(opened, network)
+            if not (settings.against or settings.keras_python):  # they may settle on another one
+                check_expressible(settings.to, network.architecture)
         if settings.dry_run or target is None:
             return Report(
                 source, None, opened, network, plan, Parity("not compared", reason="dry run")
             )
-        writer, target = writer_for(Path(target)), Path(target)
-        real = check_target(source, target, settings.force)
+        target = Path(target)
+        destination = delivery(settings, target)
+        real = check_target(source, target, settings.force, directory=destination.is_directory)
         recording = recorded(opened, network, settings, progress)
         if recording:
             progress("trying the networks that the file allows")
             network, trials = decide(opened, network, recording, settings)
             plan = make_plan(opened, network)
-        background.submit(importlib.import_module, writer.NEEDS)  # while arrays are read
+            check_expressible(settings.to, network.architecture)
+        background.submit(importlib.import_module, destination.needs)  # while arrays are read
         progress("reading and carrying over")
         with about(source):
             tensors, warnings = check_sanity(plan, plan.tensors(opened), settings.allow)
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
-        with draft(real, force=settings.force) as one:
+        with draft(real, force=settings.force, directory=destination.is_directory) as one:
             progress("writing")
-            writer.write(one.file, tensors, describe(checkpoint, network, tensors))
-            one.file.flush()
+            destination.write(one, checkpoint, network, tensors)
             finishing = background.submit(one.finish)  # durable while it is read back
-            hashing = background.submit(sha256, one.path)
+            hashing = background.submit(fingerprint, one.path)
             progress("proving every tensor")
-            written, _ = writer.read(one.path)
-            proven = prove_tensors(plan, checkpoint, written)
-            parity = prove(checkpoint, network, written, settings, progress, recording)
+            written = destination.prove(one.path, checkpoint, network, plan)
+            parity = prove(checkpoint, network, written.tensors, settings, progress, recording)
             report = Report(
                 source,
                 target,
@@ -86,13 +85,17 @@ def convert(
                 network,
                 plan,
                 parity,
-                proven,
+                written.proven,
                 hashing.result(),
                 time.perf_counter() - started,
                 trials,
                 warnings,
             )
             refuse_unproven(report, settings)
+            progress("running what was written")
+            delivered = destination.compare(one.path, network, written.tensors)
+            report = replace(report, delivery=delivered, seconds=time.perf_counter() - started)
+            refuse_undelivered(report, settings)
             finishing.result()
     return report
 
@@ -156,6 +159,28 @@ def refuse_unproven(report: Report, settings: Options) -> None:
     raise error
 
 
+def refuse_undelivered(report: Report, settings: Options) -> None:
+    """ParityError, with the report, if the destination's own library computes something else
+    from what was written, or had to be asked and could not be."""
+    delivered = report.delivery
+    if delivered is None:
+        return
+    wrong = [one for one in delivered.comparisons if not one.passes]
+    if wrong:
+        error = ParityError(
+            f"{delivered.destination} does not give the logits of the converted network",
+            [f"{one.device}: {one.worst}, allowed {one.gate:.0e}" for one in wrong],
+        )
+    elif settings.require_parity and not delivered.library:
+        error = ParityError(
+            delivered.reason, hints=["pip install 'convert-weights[destinations]' brings it"]
+        )
+    else:
+        return
+    error.report = report
+    raise error
+
+
 def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
     """What differs, the first wrong layer by name, the nearest of the networks that were tried,
     and what to try."""
@@ -176,32 +201,6 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
         findings,
         ["`inspect-weights SOURCE` shows the facts that rest on a default; options set them"],
     )
-
-
-def writer_for(target: Path) -> ModuleType:
-    """The writer of a target's suffix."""
-    writers = modules("converter.writers")
-    for writer in writers:
-        if target.suffix in writer.SUFFIXES:
-            return writer
-    known = ", ".join(suffix for writer in writers for suffix in writer.SUFFIXES)
-    raise UsageError(f"TARGET {target} needs a suffix that says its format: {known}")
-
-
-def describe(
-    checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Array]
-) -> dict[str, Any]:
-    """What travels with the tensors. No name of a file: the same input gives the same bytes."""
-    description: dict[str, Any] = {
-        "format": FORMAT,
-        "architecture": network.architecture.to_dict(),
-        "facts": [
-            {"name": f.name, "value": f.value, "evidence": str(f.evidence)} for f in network.facts
-        ],
-        "layers": compared(network.structure),
-        "source_sha256": checkpoint.sha256,
-    }
-    return {**description, "sha256": digest(description, tensors.items())}
 
 
 def check_expected(checkpoint: Checkpoint, settings: Options) -> None:

@@ -9,10 +9,15 @@ from types import ModuleType
 
 
 @cache
+def names(package: str) -> tuple[str, ...]:
+    """The names of the modules of `package`, in alphabetical order, less those that start with
+    '_'. They are not imported."""
+    path = importlib.import_module(package).__path__
+    found = sorted(module.name for module in pkgutil.iter_modules(path))
+    return tuple(name for name in found if not name.startswith("_"))
+
+
+@cache
 def modules(package: str) -> tuple[ModuleType, ...]:
-    """The modules of `package`, in alphabetical order, less those that start with '_'."""
-    found = importlib.import_module(package)
-    names = sorted(module.name for module in pkgutil.iter_modules(found.__path__))
-    return tuple(
-        importlib.import_module(f"{package}.{name}") for name in names if not name.startswith("_")
-    )
+    """The modules of those names."""
+    return tuple(importlib.import_module(f"{package}.{name}") for name in names(package))

@@ -5,7 +5,7 @@ ConvertError
 ├── UsageError        2  the options do not fit each other
 ├── SourceError       3  SOURCE cannot be read, or is not a Keras file
 ├── UnsafeError       4  SOURCE is refused as unsafe, or is over a limit
-├── MismatchError     5  the weights do not fit any network that is known
+├── MismatchError     5  the weights do not fit any network that is known, or the destination's
 ├── SanityError       6  the weights fit, but cannot be right (NaN, negative variance …)
 └── TargetError       7  TARGET cannot be written
 """

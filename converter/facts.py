@@ -127,6 +127,19 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
     return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
 
 
+def map_convs(architecture: Architecture, change: Callable[[Conv], Conv]) -> Architecture:
+    """The same network with every convolution changed."""
+
+    def in_block(block: Block) -> Block:
+        shortcut = block.shortcut
+        if shortcut and shortcut.conv:
+            shortcut = replace(shortcut, conv=change(shortcut.conv))
+        return replace(block, convs=tuple(map(change, block.convs)), shortcut=shortcut)
+
+    stem = replace(architecture.stem, conv=change(architecture.stem.conv))
+    return replace(map_blocks(architecture, in_block), stem=stem)
+
+
 # ---- reading an architecture in one respect, in a person's words
 
 

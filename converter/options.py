@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from converter.discover import names
 from converter.errors import UsageError
 from converter.sanity import CHECKS
 from resnet_pt.architecture import ACTIVATIONS
@@ -28,6 +29,8 @@ class Options:
     """Checks of `converter.sanity` to waive."""
     keras_python: Path | None = None
     build: str | None = None
+    to: str | None = None
+    labels: Path | None = None
 
     # What a file cannot say; None leaves it to the evidence.
     bn_eps: float | None = None
@@ -49,6 +52,11 @@ class Options:
             raise UsageError("--build names code for --keras-python to run, which is not given")
         if self.keras_python and self.against:
             raise UsageError("--against and --keras-python are two originals: give one")
+        if self.to is not None and self.to not in names("converter.destinations"):
+            known = ", ".join(names("converter.destinations"))
+            raise UsageError(f"--to {self.to}: the destinations are {known}")
+        if self.labels is not None and self.to != "transformers":
+            raise UsageError("--labels goes with --to transformers: no other layout has a place")
         eps, activation = self.bn_eps, self.head_activation
         if eps is not None and not (math.isfinite(eps) and eps >= 0):
             raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")

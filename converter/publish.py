@@ -2,14 +2,16 @@
 
 Protocol: draft in the same directory → written, flushed, fsync → read back and proven by the
 caller → link (no target yet) or rename (`force`) → fsync of the directory. Killed at any moment,
-the old target or the complete new one is there.
+the old target or the complete new one is there. A directory is published like a file.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,23 +19,54 @@ from pathlib import Path
 from typing import BinaryIO
 
 from converter.errors import TargetError
+from converter.source import sha256
 
 
 class Draft:
-    """An open file beside the target. `file` is written, `finish` makes it durable, and then
-    `path` can be read back."""
+    """A file or a directory beside the target. It is written, `finish` makes it durable, and then
+    `path` can be read back. `file` is the open file; a directory has none."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: BinaryIO | None = None) -> None:
         self.path = path
-        self.file = file
+        self._file = file
+
+    @property
+    def file(self) -> BinaryIO:
+        assert self._file is not None, "a directory is written file by file"
+        return self._file
+
+    def write(self, name: str, content: bytes) -> None:
+        """A file of a directory, or, with no name, the file itself."""
+        if name:
+            (self.path / name).write_bytes(content)
+        else:
+            self.file.write(content)
+
+    def flush(self) -> None:
+        """After this, another reader sees what was written."""
+        if self._file:
+            self._file.flush()
 
     def finish(self) -> None:
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        if self._file is None:
+            for inside in self.path.iterdir():
+                _sync(inside)
+            _sync(self.path)
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
 
 
-def check_target(source: Path, target: Path, force: bool) -> Path:
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file; of a directory, that of the list of its files with theirs."""
+    if not path.is_dir():
+        return sha256(path)
+    lines = [f"{sha256(one)}  {one.name}\n" for one in sorted(path.iterdir())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_target(source: Path, target: Path, force: bool, *, directory: bool = False) -> Path:
     """Where the target really goes (a symbolic link is followed), or TargetError why it cannot."""
     real = Path(os.path.realpath(target))
     if not real.parent.is_dir():
@@ -42,7 +75,9 @@ def check_target(source: Path, target: Path, force: bool) -> Path:
         return real
     if source.exists() and os.path.samefile(source, real):
         raise TargetError(f"{target} is SOURCE itself")
-    if not stat.S_ISREG(real.stat().st_mode):
+    if directory and not real.is_dir():
+        raise TargetError(f"{target} is there already, and is no directory")
+    if not directory and not stat.S_ISREG(real.stat().st_mode):
         raise TargetError(f"{target} is there already, and is no plain file")
     if not force:
         raise TargetError(f"{target} is there already", hints=["replace it with --force"])
@@ -50,23 +85,26 @@ def check_target(source: Path, target: Path, force: bool) -> Path:
 
 
 @contextmanager
-def draft(target: Path, *, force: bool) -> Iterator[Draft]:
+def draft(target: Path, *, force: bool, directory: bool = False) -> Iterator[Draft]:
     """Yield a draft that becomes `target` if the block succeeds, and vanishes if it does not.
 
     Raises TargetError for everything that the file system refuses.
     """
     path = target.with_name(f".{_shortened(target.name)}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    ours = True
+    try:
+        one = _new_directory(path) if directory else _new_file(path)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
     try:
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError:
-            ours = False
-            raise
-        with open(handle, "wb") as file:
-            one = Draft(path, file)
             yield one
-        _publish(path, target, force)
+        finally:
+            if not directory:
+                one.file.close()
+        if directory:
+            _publish_directory(path, target, force)
+        else:
+            _publish(path, target, force)
     except OSError as error:
         raise _cannot_write(target, error) from error
     except RuntimeError as error:
@@ -74,9 +112,48 @@ def draft(target: Path, *, force: bool) -> Iterator[Draft]:
             raise
         raise _cannot_write(target, error.__context__) from error  # as torch says it
     finally:
-        if ours:
+        if directory:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             with suppress(OSError):  # gone already, or a disk that lets nobody tidy up
                 path.unlink()
+
+
+def _new_file(path: Path) -> Draft:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    return Draft(path, open(handle, "wb"))
+
+
+def _new_directory(path: Path) -> Draft:
+    path.mkdir()
+    return Draft(path)
+
+
+def _publish_directory(path: Path, target: Path, force: bool) -> None:
+    """Under a name that is free, or, with `force`, in the place of a directory that holds no
+    other files than the new one: what else is in there is nobody's to delete.
+
+    No system call that Python has replaces a directory that has content: the old one is moved
+    aside first. Killed between the two moves, both are there, beside the target, under hidden
+    names.
+    """
+    if not os.path.lexists(target):
+        path.rename(target)
+    elif not force:
+        raise FileExistsError(errno.EEXIST, "File exists", str(target))
+    else:
+        others = sorted({one.name for one in target.iterdir()} - set(os.listdir(path)))
+        if others:
+            raise TargetError(f"{target} holds other files, and is not replaced", others)
+        old = path.with_name(f"{path.name}.old")
+        target.rename(old)
+        try:
+            path.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+        shutil.rmtree(old)
+    _sync_directory(target.parent)
 
 
 def _publish(path: Path, target: Path, force: bool) -> None:
@@ -112,11 +189,15 @@ def _shortened(name: str) -> str:
 
 def _sync_directory(directory: Path) -> None:
     with suppress(OSError):  # not every file system can
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _cannot_write(target: Path, error: OSError) -> TargetError:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.checkpoint import Checkpoint
+from converter.delivery import Delivery
 from converter.facts import Fact
 from converter.identify import Network
 from converter.parity.layers import LayerError
-from converter.parity.prove import Parity
+from converter.parity.prove import Comparison, Parity
 from converter.parity.settle import Trial
 from converter.plan import Plan
 
@@ -49,6 +50,7 @@ class Report:
     """Whether `target` was there before: `verify-weights` wrote nothing."""
     created: datetime = field(default_factory=now)
     dataset: DatasetComparison | None = None
+    delivery: Delivery | None = None
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -56,6 +58,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
+        if self.delivery and not self.delivery.passes:
+            return "not equal"
         return self.parity.verdict
 
     @property
@@ -95,14 +99,12 @@ class Report:
                 "oracle": self.parity.oracle,
                 "reason": self.parity.reason,
                 "notes": self.parity.notes,
-                "logits": [
-                    {**asdict(one), "gate": one.gate, "passes": one.passes}
-                    for one in self.parity.comparisons
-                ],
+                "logits": [_compared(one) for one in self.parity.comparisons],
                 "noise": dict(self.parity.noise),
                 "diagnosis": self.parity.diagnosis,
                 "layers": [_layer(one) for one in self.parity.layers],
             },
+            "destination": _delivered(self.delivery),
             "seconds": round(self.seconds, 3),
             "candidates": [
                 {
@@ -131,6 +133,28 @@ def _layer(one: LayerError) -> dict[str, Any]:
     }
 
 
+def _compared(one: Comparison) -> dict[str, Any]:
+    return {**asdict(one), "gate": one.gate, "passes": one.passes}
+
+
+def _delivered(delivery: Delivery | None) -> dict[str, Any] | None:
+    """Of `--to`; null for the self-describing layout."""
+    if delivery is None:
+        return None
+    return {
+        "name": delivery.destination,
+        "library": delivery.library,
+        "reason": delivery.reason,
+        "logits": [
+            {"run_by": one.device, **_compared(replace(one, device="cpu"))}
+            for one in delivery.comparisons
+        ],
+        "strides_to_set": dict(delivery.strides or {}),
+        "not_kept": delivery.losses,
+        "usage": delivery.usage,
+    }
+
+
 PACKAGES = (
     "convert-weights",
     "torch",
@@ -140,6 +164,14 @@ PACKAGES = (
     "keras",
     "tensorflow",
     "tensorflow_cpu",
+    "torchvision",
+    "timm",
+    "transformers",
+    "mmpretrain",
+    "mmengine",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
 )
 
 

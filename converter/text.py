@@ -13,6 +13,7 @@ from converter.facts import Fact
 if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
     from converter.dataset.results import DatasetComparison
+    from converter.delivery import Delivery
     from converter.folder import Outcome
     from converter.identify import Network
     from converter.parity.prove import Parity
@@ -86,6 +87,7 @@ def summary(report: Report) -> str:
     lines += ["", *_tensor_lines(report)] if report.plan.steps else []
     if report.target:
         lines += ["", *trial_lines(report.trials), *parity_lines(report.parity)]
+        lines += delivery_lines(report.delivery)
         lines += ["", f"{report.target} {_outcome(report)} ({report.seconds:.1f} s)"]
     return "\n".join(lines)
 
@@ -222,6 +224,33 @@ def dataset_lines(found: DatasetComparison) -> list[str]:
             for one in found.unreadable[:SHOWN]
         ),
     ]
+
+
+def delivery_lines(delivery: Delivery | None) -> list[str]:
+    """What another library computes from what was written, what it does not keep, and how it is
+    loaded."""
+    if delivery is None:
+        return []
+    rows = [("run by", "input", "worst logit", "of the largest", "allowed", "top-1")]
+    rows += [
+        (
+            one.device,
+            _shape(one.shape),
+            f"{one.worst.absolute:.1e}",
+            f"{one.worst.relative:.1e}",
+            f"{one.gate:.0e}",
+            f"{one.top1:.0%}",
+        )
+        for one in delivery.comparisons
+    ]
+    lines = ["", f"written   for {delivery.destination}"]
+    lines += table(rows) if len(rows) > 1 else []
+    lines += [delivery.reason] if delivery.reason else []
+    lines += [f"not kept  {loss}" for loss in delivery.losses]
+    if delivery.strides:
+        strides = [f"{name}.stride = {n}" for name, n in delivery.strides.items()]
+        lines.append(f"strides   to be set: {', '.join(strides)}")
+    return [*lines, "", "to load it:", *(f"    {line}" for line in delivery.usage)]
 
 
 def trial_lines(trials: Sequence[Trial]) -> list[str]:

@@ -13,11 +13,27 @@ from resnet_pt.factory import resnet
 
 if TYPE_CHECKING:
     from resnet_pt.files import load
+    from resnet_pt.inference import optimize
     from resnet_pt.network import ResNet
+    from resnet_pt.patch import patch_timm, patch_torchvision
 
-__all__ = ["Architecture", "ResNet", "load", "resnet"]
+__all__ = [
+    "Architecture",
+    "ResNet",
+    "load",
+    "optimize",
+    "patch_timm",
+    "patch_torchvision",
+    "resnet",
+]
 
-_WITH_TORCH = {"ResNet": "resnet_pt.network", "load": "resnet_pt.files"}
+_WITH_TORCH = {
+    "ResNet": "resnet_pt.network",
+    "load": "resnet_pt.files",
+    "optimize": "resnet_pt.inference",
+    "patch_timm": "resnet_pt.patch",
+    "patch_torchvision": "resnet_pt.patch",
+}
 
 
 def __getattr__(name: str) -> Any:

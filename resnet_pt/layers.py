@@ -21,7 +21,9 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     Source: tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2.
     """
     reach = dilation * (kernel - 1) + 1
-    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    total = reach - 1 - (size - 1) % stride
+    if reach < stride:  # elsewhere the least is 0 as it is: `max` would clutter an exported graph
+        total = max(total, 0)
     return total // 2, total - total // 2
 
 

@@ -222,9 +222,9 @@ def test_no_traceback_reaches_the_user(tmp_path):
 def test_sigterm_leaves_nothing_behind(tmp_path):
     code = f"""
 import os, signal
-import converter.conversion as conversion
+import converter.delivery as delivery
 from converter.cli import convert_weights
-conversion.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+delivery.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
 convert_weights([{str(PATH)!r}, {str(tmp_path / "out.safetensors")!r}, "--no-parity"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

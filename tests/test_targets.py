@@ -116,9 +116,9 @@ def test_a_killed_run_leaves_the_old_target(tmp_path):
     target.write_bytes(b"old")
     code = f"""
 import os, signal
-import converter.conversion as conversion
+import converter.delivery as delivery
 from converter.cli import convert_weights
-conversion.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+delivery.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 convert_weights([{str(PATH)!r}, {str(target)!r}, "--no-parity", "--force"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

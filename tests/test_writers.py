@@ -12,7 +12,8 @@ from helpers import fixture
 from safetensors.numpy import save_file
 
 import resnet_pt
-from converter.conversion import convert, writer_for
+from converter.conversion import convert
+from converter.delivery import writer_for
 from converter.discover import modules
 from converter.errors import UsageError
 from resnet_pt.files import FileError

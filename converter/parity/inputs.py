@@ -44,6 +44,13 @@ def takes_any_size(architecture: Architecture) -> bool:
     return not flattens or pooled
 
 
+def takes_other_sizes(architecture: Architecture) -> bool:
+    """Whether every layer of the head does the same for a map of any size: a pool with a window
+    of its own does not."""
+    kinds = [layer.kind for layer in architecture.head]
+    return takes_any_size(architecture) and not {"avg_pool", "max_pool"} & set(kinds)
+
+
 def smooth_picture(
     generator: np.random.Generator, size: tuple[int, int], channels: int
 ) -> npt.NDArray[np.float64]:

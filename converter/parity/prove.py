@@ -112,18 +112,19 @@ def wrong_tensors(
         if tensor is None:
             continue
         if step.is_exact:
-            same = _same_bits(step.undo(tensor), as_float32(array))
+            same = same_bits(step.undo(tensor), as_float32(array))
         else:
-            same = _same_bits(tensor, step.apply(array))
+            same = same_bits(tensor, step.apply(array))
         wrong.update({} if same else {step.target: f"{step.target} is not {weight}"})
     for step in plan.steps:
         if step.source is None and step.target in written:
-            same = _same_bits(written[step.target], step.value())
+            same = same_bits(written[step.target], step.value())
             wrong.update({} if same else {step.target: f"{step.target} is not {step.constant}"})
     return wrong
 
 
-def _same_bits(one: Array, other: Array) -> bool:
+def same_bits(one: Array, other: Array) -> bool:
+    """Whether two arrays have one shape, one dtype and the same bits."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     whole_number = np.dtype(f"u{one.dtype.itemsize}")

@@ -40,6 +40,15 @@ def arithmetic(reduced: str = "", device: str = "cpu") -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
+def run_nchw(model: nn.Module, pictures: Array, dtype: str) -> dict[str, Array]:
+    """What the network returns for a batch (N, C, H, W) on the CPU, by output name."""
+    kind = getattr(torch, dtype)
+    with torch.inference_mode():
+        result = model.to("cpu", kind)(torch.from_numpy(pictures).to(kind))
+    found = result if isinstance(result, dict) else {"": result}
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
 def run(model: nn.Module, picture: Array, dtype: str, device: str) -> dict[str, Array]:
     """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
     return _run(model, picture, dtype, device, torch.contiguous_format)

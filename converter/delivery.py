@@ -1,0 +1,258 @@
+"""How tensors become TARGET, and what proves it: our own layout, or a destination's.
+
+Both have the same verbs, so that the story in `conversion` has no branches:
+
+    write     into a draft
+    prove     read the draft back, hold it against SOURCE, read anew
+    compare   run it with its own library, against our network (which Keras proves)
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.checkpoint import Array, Checkpoint
+from converter.destination import About, Run, find, is_installed, named, refuse, short
+from converter.discover import modules
+from converter.errors import ParityError, UsageError
+from converter.parity.compare import difference
+from converter.parity.inputs import inputs, takes_other_sizes
+from converter.parity.layers import compared
+from converter.parity.prove import Comparison, prove_tensors, same_bits
+from converter.publish import Draft
+from resnet_pt.architecture import FORMAT, Architecture
+from resnet_pt.digest import digest
+
+if TYPE_CHECKING:
+    from converter.identify import Network
+    from converter.options import Options
+    from converter.plan import Plan
+
+Tensors = Mapping[str, Array]
+
+FOLDED = "the folded network"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the weights at a destination.
+
+    `library` is what ran them ('torchvision 0.29.1'), or '' with the `reason` why none did.
+    `comparisons` are of its logits, or of the folded network's, with our own network's in
+    float64; their `device` is what ran. `strides` are to be set in the library's network:
+    {module: stride}.
+    """
+
+    destination: str
+    library: str = ""
+    reason: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+    strides: Mapping[str, int] | None = None
+    losses: tuple[str, ...] = ()
+    usage: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        return all(one.passes for one in self.comparisons)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a draft holds: how many tensors were proven, and those of our network, which they
+    are, or were computed from."""
+
+    proven: int
+    tensors: Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLayout:
+    """Our self-describing layout, by the writer of TARGET's suffix."""
+
+    writer: ModuleType
+    is_directory: bool = False
+
+    @property
+    def needs(self) -> str:
+        return str(self.writer.NEEDS)
+
+    def write(self, one: Draft, checkpoint: Checkpoint, network: Network, tensors: Tensors) -> None:
+        self.writer.write(one.file, tensors, describe(checkpoint, network, tensors))
+        one.flush()
+
+    def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
+        tensors, _ = self.writer.read(path)
+        return Written(prove_tensors(plan, checkpoint, tensors), tensors)
+
+    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A destination of `converter.destinations`."""
+
+    module: ModuleType
+    target: Path
+    labels: tuple[str, ...] | None
+    parity: bool
+
+    @property
+    def is_directory(self) -> bool:
+        return not self.module.SUFFIXES
+
+    @property
+    def needs(self) -> str:
+        return "torch"
+
+    def write(self, one: Draft, checkpoint: Checkpoint, network: Network, tensors: Tensors) -> None:
+        architecture = network.architecture
+        about = About(describe(checkpoint, network, tensors), self.target.suffix, self.labels)
+        theirs = self.module.tensors(architecture, tensors)
+        for name, content in self.module.files(architecture, theirs, about).items():
+            one.write(name, content)
+        one.flush()
+
+    def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
+        """Everything is computed again from SOURCE; what was written has the same bits."""
+        tensors = dict(plan.tensors(checkpoint))
+        prove_tensors(plan, checkpoint, tensors)
+        expected = self.module.tensors(network.architecture, tensors)
+        found = self.module.read(path, network.architecture)
+        wrong = [f"{name} is in only one of the two" for name in expected.keys() ^ found.keys()]
+        wrong += [
+            f"{name} is not what SOURCE gives"
+            for name in expected.keys() & found.keys()
+            if not same_bits(found[name], expected[name])
+        ]
+        if wrong:
+            raise ParityError(f"the tensors written for {short(self.module)} are wrong", wrong)
+        return Written(len(found), tensors)
+
+    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery:
+        architecture = network.architecture
+        module = self.module
+        done = Delivery(
+            destination=short(module),
+            strides=getattr(module, "patch", lambda architecture: {})(architecture),
+            losses=tuple(module.losses(architecture)),
+            usage=tuple(module.usage(architecture, str(self.target))),
+        )
+        if not self.parity:
+            return replace(done, reason="--no-parity")
+        ours = runnable(architecture, tensors, "float64")
+        comparisons: tuple[Comparison, ...] = ()
+        if hasattr(module, "equivalent"):
+            equivalent, folded_tensors = module.equivalent(architecture, tensors)
+            folded = runnable(equivalent, folded_tensors, "float64")
+            comparisons = _comparisons(architecture, folded, ours, FOLDED)
+        library, theirs, reason = _library(module, path, architecture)
+        if theirs:
+            comparisons += _comparisons(architecture, theirs, ours, library)
+        return replace(done, library=library, reason=reason, comparisons=comparisons)
+
+
+def check_expressible(to: str | None, architecture: Architecture) -> None:
+    """MismatchError for a network that a destination cannot express; our own layout can say all."""
+    if to is not None:
+        refuse(named(to), architecture)
+
+
+def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
+    """Where `--to` sends the weights. Raises UsageError for a TARGET that cannot be one."""
+    if settings.to is None:
+        return OwnLayout(writer_for(target))
+    labels = label_lines(settings.labels) if settings.labels else None
+    return Elsewhere(find(settings.to, target), target, labels, settings.parity)
+
+
+def writer_for(target: Path) -> ModuleType:
+    """The writer of a target's suffix."""
+    writers = modules("converter.writers")
+    for writer in writers:
+        if target.suffix in writer.SUFFIXES:
+            return writer
+    known = ", ".join(suffix for writer in writers for suffix in writer.SUFFIXES)
+    raise UsageError(f"TARGET {target} needs a suffix that says its format: {known}")
+
+
+def label_lines(path: Path) -> tuple[str, ...]:
+    """The names of the classes, a line each, in the order of the classifier."""
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--labels {path} cannot be read: {error}") from error
+
+
+def describe(checkpoint: Checkpoint, network: Network, tensors: Tensors) -> dict[str, Any]:
+    """What travels with the tensors. No name of a file: the same input gives the same bytes."""
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "architecture": network.architecture.to_dict(),
+        "facts": [
+            {"name": f.name, "value": f.value, "evidence": str(f.evidence)} for f in network.facts
+        ],
+        "layers": compared(network.structure),
+        "source_sha256": checkpoint.sha256,
+    }
+    return {**description, "sha256": digest(description, tensors.items())}
+
+
+def runnable(architecture: Architecture, tensors: Tensors, dtype: str) -> Run:
+    """One of our networks as a function of pictures (N, C, H, W)."""
+    from converter.parity import torch_run
+
+    model = torch_run.build(architecture, tensors)
+    return lambda pictures: torch_run.run_nchw(model, pictures, dtype)
+
+
+def _library(
+    module: ModuleType, path: Path, architecture: Architecture
+) -> tuple[str, Run | None, str]:
+    """(name and version, the library's network, why there is none)."""
+    name = module.LIBRARY
+    if not is_installed(name):
+        return "", None, f"not compared with {name}: not installed"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a library's own, about its own future
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken installation raises whatever it meets
+            return "", None, f"not compared with {name}: it cannot be imported: {error}"
+        try:
+            run = module.load(path, architecture)
+        except ImportError as error:
+            return "", None, f"not compared with {name}: {error}"
+        except Exception as error:  # the library's own, about what was written
+            raise ParityError(f"{name} does not load what was written", [str(error)]) from error
+    return f"{name} {importlib.metadata.version(name)}", run, ""
+
+
+def _comparisons(
+    architecture: Architecture, theirs: Run, ours: Run, name: str
+) -> tuple[Comparison, ...]:
+    """Several pictures in one batch, and one of another size where the network takes it."""
+    pictures = [one.transpose(0, 3, 1, 2) for one in inputs(architecture, None)]
+    batches = [np.concatenate(pictures[:3])]
+    if takes_other_sizes(architecture):
+        batches += pictures[3:]
+    found = []
+    for batch in batches:
+        actual, expected = theirs(np.ascontiguousarray(batch)), ours(np.ascontiguousarray(batch))
+        for output, logits in expected.items():
+            there = actual.get(output, np.zeros(0))
+            worst = difference(output or "logits", there, logits)
+            top1 = float("nan")
+            if there.shape == logits.shape:
+                top1 = float(np.mean(there.argmax(1) == logits.argmax(1)))
+            found.append(Comparison(name, "float32", "float32", batch.shape, worst, top1))
+    return tuple(found)

@@ -1,0 +1,107 @@
+"""`resnet_pt.optimize`: the same logits, within float32 noise, from any architecture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import converted, fixture
+from networks import random_tensors
+from torch import nn
+
+import resnet_pt
+from converter.facts import map_norms
+from converter.parity import torch_run
+from resnet_pt import resnet
+from resnet_pt.layers import PaddedConv2d
+
+KERAS = resnet((1, 2, 1, 1), 7, width=4, stride_on="1x1", bias=True, eps=1e-3, momentum=0.01)
+SCALED = map_norms(KERAS, lambda norm: replace(norm, rescale=True))
+FIXTURES = {
+    name: fixture(name)
+    for name in (
+        "keras-2.0.9-tensorflow",  # 'same' stem, unpadded pool
+        "keras-resnet-0.2.0-18",  # 'same' everywhere, no biases
+        "keras-2.3.1-v2-50",  # pre-activation
+        "keras-2.3.1-qubvel-18",  # pre-activation, and a norm of the picture
+        "keras-2.10-nested-head",  # a norm in the head
+        "keras-2.3.1-cifar-v1",
+    )
+}
+
+
+def network(name):
+    if name in FIXTURES:
+        found, tensors = converted(FIXTURES[name])
+        return torch_run.build(found.architecture, tensors)
+    architecture = {"bias": KERAS, "Scale": SCALED}[name]
+    return torch_run.build(architecture, random_tensors(architecture))
+
+
+def pictures(model, batch=2):
+    height, width = model.architecture.input_size or (70, 64)
+    generator = np.random.default_rng(5)
+    found = generator.uniform(-128, 128, (batch, 3, height, width)).astype(np.float32)
+    return torch.from_numpy(found)
+
+
+def furthest(found, expected):
+    return float((found.double() - expected.double()).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("name", ["bias", "Scale", *FIXTURES])
+def test_the_optimized_network_gives_the_same_logits(name):
+    model = network(name)
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+
+    with torch.inference_mode():
+        found = fast(x)
+        expected = model.double()(x.double())
+
+    assert furthest(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("fault", ["bias", "weight"])
+def test_a_convolution_that_is_folded_wrongly_would_be_noticed(fault):
+    model = network("bias")
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+    getattr(fast.layer2[1].conv2, fault).mul_(1.01)
+
+    with torch.inference_mode():
+        assert furthest(fast(x), model(x)) > 1e-5
+
+
+def test_no_norm_is_left_behind_a_convolution_and_weights_are_channels_last():
+    fast = resnet_pt.optimize(network("Scale"))
+
+    assert not [one for one in fast.modules() if isinstance(one, nn.BatchNorm2d)]
+    assert fast.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+def test_norms_that_follow_no_convolution_stay():
+    model = network("keras-2.3.1-qubvel-18")
+    fast = resnet_pt.optimize(model)
+
+    kept = [name for name, one in fast.named_modules() if isinstance(one, nn.BatchNorm2d)]
+    assert "bn_data" in kept
+    assert "layer2.0.bn1" in kept
+    assert "norm" in kept
+    assert not [name for name in kept if name.endswith("bn2")]
+    assert any(isinstance(one, PaddedConv2d) for one in network("keras-2.0.9-tensorflow").modules())
+
+
+def test_the_network_itself_is_left_as_it_was():
+    model = network("bias")
+    before = {
+        name: tensor.clone() for name, tensor in model.state_dict().items() if "_ex" not in name
+    }
+
+    resnet_pt.optimize(model)
+
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+    assert model.conv1.weight.is_contiguous()
