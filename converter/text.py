@@ -189,21 +189,22 @@ def parity_lines(parity: Parity) -> list[str]:
 
 
 def _layer_lines(parity: Parity) -> list[str]:
-    """What rounding alone does, and the worst layer."""
+    """What rounding alone does, and the worst layers."""
     floor = ", ".join(f"{dtype} {error:.1e}" for dtype, error in sorted(parity.noise.items()))
-    lines = [f"noise     {floor} of the largest logit: rounding alone, measured"] if floor else []
-    alone = [one for one in parity.layers if one.own]
+    lines = [f"noise     {floor} of the largest: what rounding alone does here"] if floor else []
     if parity.layers:
-        worst = max(parity.layers, key=lambda one: one.cumulative.relative)
-        known = f"; {len(alone)} of them alone too, fed the original's inputs" if alone else ""
-        lines += [
-            f"layers    {len(parity.layers)} compared, the worst {worst.name} "
-            f"{worst.cumulative.relative:.1e} of its largest{known}"
-        ]
+        worst = max(parity.layers, key=lambda one: one.relative)
+        count = len(parity.layers)
+        lines.append(
+            f"layers    {count} as the network runs, {worst.name} worst: {worst.relative:.1e}"
+        )
+    alone = [one.own for one in parity.layers if one.own]
     if alone:
-        worst_alone = max(alone, key=lambda one: one.own.relative if one.own else 0.0)
-        assert worst_alone.own
-        lines += [f"          alone, the worst {worst_alone.name} {worst_alone.own.relative:.1e}"]
+        own = max(alone, key=lambda one: one.relative)
+        lines.append(
+            f"          {len(alone)} alone, fed the original's input, {own.name} worst: "
+            f"{own.relative:.1e}"
+        )
     return lines
 
 

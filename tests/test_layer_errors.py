@@ -9,7 +9,8 @@ import pytest
 from helpers import converted, fixture, record
 from stand_ins import whole_recording
 
-from converter.parity import torch_run
+from converter.facts import with_pool
+from converter.parity import keras_child, torch_run
 from converter.parity.layers import compared
 from converter.parity.prove import compare, compare_model
 from converter.parity.recording import Sample, read_record
@@ -113,6 +114,23 @@ def test_a_layer_between_samples_is_not_judged_alone(right, original):
     assert parity.first_wrong_layer == "conv3_block2_2_conv"
 
 
+def test_maps_of_two_sizes_that_meet_are_no_crash(right, original):
+    """A pool that is wrong, and an original that is known whole only here and there."""
+    network, tensors = right
+    first = original.passes[0]
+    some = {
+        name: layer if "_0_" in name else Sample(np.arange(3), layer.value[:3])
+        for name, layer in first.layers.items()
+    }
+    recording = replace(original, passes=(replace(first, layers=some),))
+    architecture = with_pool(network.architecture, "valid")
+    structure = replace(network.structure, architecture=architecture)
+
+    parity = compare(replace(network, structure=structure), tensors, recording, ("cpu",))
+
+    assert parity.first_wrong_layer == "pool1_pool"
+
+
 def test_a_float32_original_is_judged_by_its_own_gates(right):
     network, tensors = right
     recording = whole_recording(network, tensors, "float32")
@@ -124,6 +142,20 @@ def test_a_float32_original_is_judged_by_its_own_gates(right):
     assert {one.own_gate for one in parity.layers} == {1e-5}
     assert parity.noise.keys() == {"float32"}
     assert max(one.gate for one in parity.layers) < 1e-4  # by the noise of each layer
+
+
+def test_activations_are_handed_over_whole_as_long_as_there_is_room(tmp_path, monkeypatch):
+    seen = {name: np.arange(300.0).reshape(1, 10, 10, 3) for name in ("one", "two", "three")}
+    monkeypatch.setattr(keras_child, "WHOLE_LIMIT", 2 * seen["one"].nbytes)
+
+    found = keras_child.kept(seen, tmp_path)
+
+    assert found.keys() == {"0/whole/one", "0/whole/two", "0/index/three", "0/value/three"}
+    assert np.array_equal(np.load(tmp_path / "whole_1.npy"), seen["two"])
+    assert np.array_equal(found["0/value/three"], found["0/index/three"])
+    assert keras_child.kept(seen, None).keys() == {
+        f"0/{kind}/{name}" for kind in ("index", "value") for name in seen
+    }
 
 
 def test_a_network_is_looked_at_without_being_changed(right, original):

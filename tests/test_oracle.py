@@ -47,6 +47,8 @@ def test_a_model_that_keras_makes_here_gives_the_same_to_the_last_digits(made_by
     assert worst(report, "float64") < 1e-12
     assert worst(report, "float32") < 1e-5
     assert len(report.parity.layers) > 100
+    assert all(one.own and one.own.relative < 1e-13 for one in report.parity.layers)
+    assert 0 < report.parity.noise["float64"] < 1e-13 < report.parity.noise["float32"] < 1e-5
 
 
 @keras
@@ -84,8 +86,13 @@ def test_keras_notices_a_wrong_epsilon_in_one_norm(made_by_keras, tmp_path, monk
 
     monkeypatch.setattr(torch_run, "build", build_wrong)
 
-    with pytest.raises(ParityError, match="the first layer that differs is bn4c_branch2b"):
+    with pytest.raises(ParityError, match="the first layer that differs is bn4c_branch2b") as error:
         convert(made_by_keras, tmp_path / "out.pth", device="cpu")
+    alone = [one.name for one in error.value.report.parity.layers if not one.own_passes]
+    assert alone == ["bn4c_branch2b"]
+    assert error.value.report.parity.diagnosis == (
+        "its epsilon is 0.001000001, the original's 0.001"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ class Scene:
             return told
 
         names = {**self.outputs, self.wrong.module: self.wrong.name}
-        with ExitStack() as stack:
+        with suppress(RuntimeError), ExitStack() as stack:  # behind the layer nothing is needed
             stack.enter_context(torch_run.watched(self.model, names, set(names.values()), look))
             for name, part in self._ways().items():
                 hook = part.register_forward_hook(self._noting(name))

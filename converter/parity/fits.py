@@ -207,7 +207,7 @@ def norm(module: Any, x: Array, fit: _Fit) -> str:
     eps = (gamma / np.where(slope == 0, np.nan, slope)) ** 2 - variance
     eps = eps[seen & np.isfinite(eps)]
     if eps.size and np.ptp(eps) <= 1e-3 * abs(eps.mean()) and eps.mean() >= 0:
-        return f"its epsilon is {module.eps:g}, the original's {eps.mean():.6g}"
+        return f"its epsilon is {module.eps:.9g}, the original's {eps.mean():.6g}"
     if np.abs(shift - (beta - mu * slope))[seen].max() <= 1e-7 * np.abs(shift).max():
         return f"its gamma or its variance is not the original's{fit._where()}"
     return f"its vectors are not the original's{fit._where()}"

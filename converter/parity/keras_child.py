@@ -26,10 +26,9 @@ from converter.parity.sampling import sample_index
 WHOLE_LIMIT = 1 << 30
 """Bytes of whole activations; a ResNet-50 at 224x224 has 0.2 GiB in float64."""
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["KERAS_BACKEND"] = "tensorflow"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+PLAIN = {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
+"""What the environment may say otherwise, and what it may not."""
 
 CORES = os.cpu_count() or 1
 LIMITS = Limits(
@@ -200,6 +199,7 @@ def is_activation(layer: Any) -> bool:
 
 
 if __name__ == "__main__":
+    os.environ.update({**QUIET, **os.environ, **PLAIN})
     work = Path(sys.argv[1])
     restrict(LIMITS)
     try:

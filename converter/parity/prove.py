@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -247,7 +248,11 @@ def compare_model(
     if first.dtype == "float64":
         with torch_run.watched(model, outputs, first.layers, watch.rounding):
             noise.reordered(first.input, torch_run.run_reordered(model, picture, "float64"))
-    with torch_run.watched(model, outputs, first.layers, watch.alone):
+    # Maps of two sizes may meet where only some layers are known whole and one is wrong.
+    with (
+        suppress(RuntimeError),
+        torch_run.watched(model, outputs, first.layers, watch.alone),
+    ):
         watch.finishing_alone(model, outputs, torch_run.run(model, picture, "float64", "cpu"))
     parity = _judged(recording, comparisons, watch.errors(), noise.floor)
     return replace(parity, diagnosis=_diagnosis(model, outputs, first, parity.wrong))

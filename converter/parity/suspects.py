@@ -219,7 +219,7 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
     for eps in EPSILONS:
         if eps != now["eps"]:
             yield Suspicion(
-                f"its epsilon is {now['eps']:g}, the original's {eps:g}", changed(eps=eps)
+                f"its epsilon is {now['eps']:.9g}, the original's {eps:.9g}", changed(eps=eps)
             )
     variance, eps = now["variance"], now["eps"]
     yield Suspicion("its variance is a standard deviation", changed(variance=variance**2))
