@@ -1,5 +1,5 @@
-"""The campaigns in short, with another seed each day's worth of commits would not notice: the same
-one, so that a failure here is a change of ours. In full: docs/robustness.md."""
+"""The campaigns in short, always with one seed, so that a failure here is a change of ours.
+In full: docs/robustness.md."""
 
 from __future__ import annotations
 

@@ -212,9 +212,9 @@ lacking = restrict(Limits(memory=2**27, seconds=1, files=20), room=Limits(2**30,
 """
 
 
-def limited(then):
-    code = LIMITED.format(then=then)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def limited(then, folder=None):
+    command = [sys.executable, "-c", LIMITED.format(then=then)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits differ elsewhere")
@@ -232,13 +232,13 @@ def test_linux_lacks_no_limit():
         ("bytearray(2**28)", "MemoryError"),
         ("relax(Limits(2**29, 5)); print(len(bytearray(2**28)))", "268435456"),
         ("relax(Limits(2**40, 5)); bytearray(2**31)", "MemoryError"),
-        ("import tempfile; tempfile.TemporaryFile(buffering=0).write(b'x')", "File too large"),
+        ("import os; os.write(os.open('x', os.O_CREAT | os.O_WRONLY), b'x')", "File too large"),
         ("[open('/dev/null') for _ in range(30)]", "Too many open files"),
         ("print(resource.getrlimit(resource.RLIMIT_CORE))", "(0, 0)"),
     ],
 )
-def test_a_limit_holds(then, ended):
-    done = limited(then)
+def test_a_limit_holds(then, ended, tmp_path):
+    done = limited(then, tmp_path)
 
     assert ended in done.stdout + done.stderr
 
