@@ -14,10 +14,16 @@ from resnet_pt.factory import resnet
 if TYPE_CHECKING:
     from resnet_pt.files import load
     from resnet_pt.network import ResNet
+    from resnet_pt.pictures import Preprocess, preprocess
 
-__all__ = ["Architecture", "ResNet", "load", "resnet"]
+__all__ = ["Architecture", "Preprocess", "ResNet", "load", "preprocess", "resnet"]
 
-_WITH_TORCH = {"ResNet": "resnet_pt.network", "load": "resnet_pt.files"}
+_WITH_TORCH = {
+    "Preprocess": "resnet_pt.pictures",
+    "ResNet": "resnet_pt.network",
+    "load": "resnet_pt.files",
+    "preprocess": "resnet_pt.pictures",
+}
 
 
 def __getattr__(name: str) -> Any:
