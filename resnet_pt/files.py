@@ -32,7 +32,11 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
 
     Raises FileError, naming what is wrong, for any other file; OSError if it cannot be read.
     """
-    path = Path(path)
+    return load_described(Path(path), device)[0]
+
+
+def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[ResNet, dict[str, Any]]:
+    """The network, and all that its file says of it: the evidence of each fact, class labels."""
     state, description = read(path)
     try:
         architecture = Architecture.from_dict(description.get("architecture"))
@@ -47,7 +51,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
         model = ResNet(architecture)
     state[EXTRA_STATE] = model.get_extra_state()
     model.load_state_dict(state, assign=True)
-    return model.to(device).eval()
+    return model.to(device).eval(), description
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
