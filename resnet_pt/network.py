@@ -17,8 +17,11 @@ from resnet_pt.tensors import module_name
 class ResidualBlock(nn.Module):
     """Convolutions with norms between them, and a sum with the shortcut.
 
-    Input (N, C_in, H, W), output (N, C_out, H / stride, W / stride).
+    Input (N, C_in, H, W), output (N, C_out, H / stride, W / stride). `keras_name` is the name in
+    Keras, where it was given.
     """
+
+    keras_name = ""
 
     def __init__(self, block: Block, activation: str) -> None:
         super().__init__()
@@ -204,12 +207,21 @@ class ResNet(nn.Module):
         return {"format": FORMAT, "architecture": self.architecture.to_dict()}
 
     def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
-        """Refuse weights that were made for another architecture."""
-        if described(state).get("architecture") != self.architecture.to_dict():
+        """Refuse weights that were made for another network."""
+        if _computed(described(state).get("architecture")) != _computed(
+            self.architecture.to_dict()
+        ):
             raise ValueError(
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
             )
+
+
+def _computed(architecture: Any) -> Any:
+    """Without what is known of the pictures: it describes them, and changes no number."""
+    if not isinstance(architecture, dict):
+        return None
+    return {key: architecture[key] for key in architecture.keys() - {"input_size", "preprocessing"}}
 
 
 def described(state: dict[str, Any] | Tensor) -> dict[str, Any]:
