@@ -72,7 +72,7 @@ def freeze(model: ResNet, until: str) -> None:
     """Keep every part up to and with `until` ('stem', 'layer1' …) as it is while training.
 
     A frozen BatchNorm also keeps its statistics and uses them, as `trainable = False` means in
-    Keras since 2.1.3: `train_unfrozen` sees to it, and stands for `model.train()` from here on.
+    tf.keras 2 and Keras 3: `train_unfrozen` sees to it, and stands for `model.train()` from here.
 
     Raises ValueError for a part that the network lacks.
     """

@@ -1,10 +1,10 @@
-"""Train on from one converted file, in Keras and here, and compare: docs/training.md has the result.
+"""Train on from one converted file, in Keras and here, and compare; docs/training.md has figures.
 
 `python scripts/compare_training.py WORK --keras PYTHON` needs the extra `train` here, and Keras in
-PYTHON. Digits 0 to 4 are what the old project knew: Keras trains a small ResNet on them and saves an
-`.h5`, which is converted. Digits 5 to 9 are what it shall learn now, from one half of their pictures;
-the other half is the validation. For each seed both sides have the same split, the same new head and
-the same batches.
+PYTHON. Digits 0 to 4 are what the old project knew: Keras trains a small ResNet on them and saves
+an `.h5`, which is converted. Digits 5 to 9 are what it shall learn now, from one half of their
+pictures; the other half is the validation. For each seed both sides have the same split, the same
+new head and the same batches.
 """
 
 from __future__ import annotations
