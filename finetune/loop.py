@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ class Training:
     best: int = -1
     confusion: list[list[int]] = field(default_factory=list)
 
+    def add(self, row: Row, confusion: list[list[int]]) -> bool:
+        """Whether this epoch is the best so far."""
+        better = self.is_better(row)
+        self.history.append(row)
+        if better:
+            self.best, self.confusion = len(self.history) - 1, confusion
+        return better
+
     def is_better(self, row: Row) -> bool:
         """More right; as many, with a lower loss."""
         key = (row["accuracy"], -row["loss"])
@@ -41,10 +49,53 @@ class Training:
         return held is None or key > (held["accuracy"], -held["loss"])
 
     def is_over(self, settings: Settings) -> bool:
-        waited = len(self.history) - 1 - self.best
-        return len(self.history) >= settings.epochs or (
-            bool(self.history) and waited >= settings.patience
-        )
+        count = len(self.history)
+        waited = count - 1 - self.best
+        return count >= settings.epochs or (count > 0 and waited >= settings.patience)
+
+
+class Run:
+    """What one process trains with."""
+
+    def __init__(self, fabric: Fabric, settings: Settings, pictures: Split) -> None:
+        self.fabric, self.settings, self.classes = fabric, settings, pictures.classes
+        self.network, transform = build(settings, len(pictures.classes))
+        self.training_set = Pictures(pictures.train, transform, settings.augment)
+        self.validation_set = Pictures(pictures.validation, transform)
+        self.made = {**settings.to_dict(), "pictures": pictures.digest}
+        steps = len(self.batches(0)) * settings.epochs
+        sgd, self.schedule = optimiser(self.network, settings, steps)
+        self.model, self.sgd = fabric.setup(self.network, sgd)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """This process's part of an epoch."""
+        count, settings, fabric = len(self.training_set), self.settings, self.fabric
+        place = fabric.global_rank, fabric.world_size
+        return list(batches(count, settings.batch, settings.seed, epoch, *place))
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.sgd, "schedule": self.schedule}
+
+    def resumed(self, folder: Path) -> Training:
+        """Take up what the checkpoint in `folder` holds."""
+        rest = checkpoint.read(self.fabric, folder, self.state())
+        checkpoint.check_same(rest["made"], self.made)
+        return Training(rest["history"], rest["best"], rest["confusion"])
+
+    def epoch(self, number: int, progress: Progress) -> tuple[Row, list[list[int]]]:
+        """Train one epoch and validate: (what came of it, the confusion matrix). All that is
+        random comes from the seed, the epoch and the process."""
+        started = time.perf_counter()
+        seed = mixed(self.settings.seed, number) + self.fabric.global_rank
+        torch.manual_seed(seed)
+        order = self.batches(number)
+        row: Row = {"epoch": number + 1, "lr": self.schedule.get_last_lr()[0]}
+        loading = loader(self.training_set, order, self.settings, seed)
+        steps = progress(loading, f"epoch {number + 1}", len(order))
+        row |= one_epoch(self.fabric, self.model, self.sgd, self.schedule, steps)
+        found, confusion = evaluate(self, progress)
+        row |= {**found, "seconds": round(time.perf_counter() - started, 3)}
+        return row, confusion.tolist()
 
 
 def train(
@@ -63,46 +114,14 @@ def train(
     classes), the checkpoint to resume from and history.json. On the CPU a resumed training gives
     the same tensors, bit for bit, as one that was never stopped.
     """
-    network, transform = build(settings, len(pictures.classes))
-    training_set = Pictures(pictures.train, transform, settings.augment)
-    validation_set = Pictures(pictures.validation, transform)
-    rank, world = fabric.global_rank, fabric.world_size
-    per_epoch = len(list(batches(len(training_set), settings.batch, settings.seed, 0, rank, world)))
-    sgd, schedule = optimiser(network, settings, per_epoch * settings.epochs)
-    model, sgd = fabric.setup(network, sgd)
-    stands, made = Training(), {**settings.to_dict(), "pictures": pictures.digest}
-    state: dict[str, Any] = {"model": model, "optimizer": sgd, "schedule": schedule}
-    if resume:
-        rest = checkpoint.read(fabric, folder, state)
-        checkpoint.check_same(rest["made"], made)
-        stands = Training(rest["history"], rest["best"], rest["confusion"])
+    run = Run(fabric, settings, pictures)
+    stands = run.resumed(folder) if resume else Training()
     while not stands.is_over(settings):
-        epoch, started = len(stands.history), time.perf_counter()
-        torch.manual_seed(mixed(settings.seed, epoch) + rank)
-        order = list(batches(len(training_set), settings.batch, settings.seed, epoch, rank, world))
-        seed = mixed(settings.seed, epoch) + rank
-        steps = progress(
-            loader(training_set, order, settings, seed), f"epoch {epoch + 1}", len(order)
-        )
-        row: Row = {"epoch": epoch + 1, "lr": schedule.get_last_lr()[0]}
-        row |= one_epoch(fabric, model, sgd, schedule, steps)
-        found, confusion = evaluate(
-            fabric, model, validation_set, len(pictures.classes), settings, progress
-        )
-        row |= {**found, "seconds": round(time.perf_counter() - started, 3)}
-        better = stands.is_better(row)
-        stands.history.append(row)
-        if better:
-            stands.best, stands.confusion = epoch, confusion.tolist()
+        row, confusion = run.epoch(len(stands.history), progress)
+        better = stands.add(row, confusion)
         if fabric.is_global_zero:
-            keep(folder, network if better else None, stands, pictures.classes)
-        rest = {
-            "history": stands.history,
-            "best": stands.best,
-            "confusion": stands.confusion,
-            "made": made,
-        }
-        checkpoint.write(fabric, folder, {**state, **rest})
+            keep(folder, run.network if better else None, stands, run.classes)
+        checkpoint.write(fabric, folder, {**run.state(), **asdict(stands), "made": run.made})
         tell(row, better)
     return stands
 
@@ -137,35 +156,26 @@ def share(fabric: Fabric, sums: Tensor) -> tuple[float, float]:
     return loss / count, right / count
 
 
-def evaluate(
-    fabric: Fabric,
-    model: Any,
-    data: Pictures,
-    classes: int,
-    settings: Settings,
-    progress: Progress,
-) -> tuple[Row, Tensor]:
+def evaluate(run: Run, progress: Progress) -> tuple[Row, Tensor]:
     """({loss, accuracy}, confusion[is, said]); every picture is counted once, whatever the number
     of processes."""
-    model.eval()
+    fabric, data, size = run.fabric, run.validation_set, run.settings.batch
     mine = range(fabric.global_rank, len(data), fabric.world_size)
-    order = [
-        list(mine[start : start + settings.batch]) for start in range(0, len(mine), settings.batch)
-    ]
+    order = [list(mine[start : start + size]) for start in range(0, len(mine), size)]
     sums = torch.zeros(3, dtype=torch.float64)
-    confusion = torch.zeros(classes, classes, dtype=torch.float64)
-    steps = progress(loader(data, order, settings, 0), "validation", len(order))
+    confusion = torch.zeros(len(run.classes), len(run.classes), dtype=torch.float64)
+    steps = progress(loader(data, order, run.settings, 0), "validation", len(order))
+    run.model.eval()
     with torch.inference_mode():
         for pictures, labels in steps:
             pictures, labels = fabric.to_device((pictures, labels))
-            logits = model(pictures).float()
+            logits = run.model(pictures).float()
             sums += counted(logits, labels, F.cross_entropy(logits, labels))
             for truth, said in zip(labels.tolist(), logits.argmax(1).tolist(), strict=True):
                 confusion[truth, said] += 1
     loss, accuracy = share(fabric, sums)
-    return {"loss": loss, "accuracy": accuracy}, fabric.all_reduce(
-        confusion, reduce_op="sum"
-    ).long()
+    together = fabric.all_reduce(confusion, reduce_op="sum")
+    return {"loss": loss, "accuracy": accuracy}, together.long()
 
 
 def keep(folder: Path, network: Any, stands: Training, classes: tuple[str, ...]) -> None:
