@@ -22,15 +22,16 @@ def write(fabric: Any, folder: Path, state: dict[str, Any]) -> None:
     fabric.barrier()
 
 
-def read(fabric: Any, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+def read(fabric: Any, folder: Path, state: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     """Put modules and optimisers back into `state`; the rest of the checkpoint is returned.
 
-    Raises UsageError where it was made with other settings or pictures, naming them, and
-    TargetError for a folder without one.
+    Raises TargetError for a folder without one, and UsageError, before anything is put back, where
+    it was made with other settings or pictures.
     """
     path = folder / NAME
     if not path.exists():
         raise TargetError(f"{folder} holds no {NAME} to resume from")
+    check_same(fabric.load(path)["made"], made)
     rest: dict[str, Any] = fabric.load(path, state)
     return rest
 

@@ -78,8 +78,7 @@ class Run:
 
     def resumed(self, folder: Path) -> Training:
         """Take up what the checkpoint in `folder` holds."""
-        rest = checkpoint.read(self.fabric, folder, self.state())
-        checkpoint.check_same(rest["made"], self.made)
+        rest = checkpoint.read(self.fabric, folder, self.state(), self.made)
         return Training(rest["history"], rest["best"], rest["confusion"])
 
     def epoch(self, number: int, progress: Progress) -> tuple[Row, list[list[int]]]:

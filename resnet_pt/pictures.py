@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,7 @@ def to_array(image: Image.Image) -> Array:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def caffe(pixels: Array) -> Array:
+def scaled_caffe(pixels: Array) -> Array:
     """RGB → BGR, then each channel less its mean."""
     pixels = pixels[..., ::-1]
     for channel, mean in enumerate(CAFFE_MEANS_BGR):
@@ -155,13 +156,15 @@ def caffe(pixels: Array) -> Array:
     return pixels
 
 
-def tf(pixels: Array) -> Array:
+def scaled_tf(pixels: Array) -> Array:
+    """-1 to 1."""
     pixels /= 127.5
     pixels -= 1.0
     return pixels
 
 
-def torch_(pixels: Array) -> Array:
+def scaled_torch(pixels: Array) -> Array:
+    """0 to 1, less ImageNet's mean, over its deviation."""
     pixels /= 255.0
     for channel, mean in enumerate(TORCH_MEANS):
         pixels[..., channel] -= mean
@@ -170,9 +173,14 @@ def torch_(pixels: Array) -> Array:
     return pixels
 
 
-def raw(pixels: Array) -> Array:
+def unscaled(pixels: Array) -> Array:
     return pixels
 
 
-SCALINGS: dict[Mode, Any] = {"caffe": caffe, "tf": tf, "torch": torch_, "raw": raw}
+SCALINGS: dict[Mode, Callable[[Array], Array]] = {
+    "caffe": scaled_caffe,
+    "tf": scaled_tf,
+    "torch": scaled_torch,
+    "raw": unscaled,
+}
 """(H, W, C) → the same, scaled in place: float32 throughout, in Keras' order of operations."""
