@@ -85,6 +85,8 @@ def listed(folder: Path) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
         raise SourceError(
             str(error).splitlines()[0], hints=["DIR holds a folder of pictures for each class"]
         ) from error
+    if len(classes) < 2:
+        raise SourceError(f"{folder} holds one class, {classes[0]}: there is nothing to tell apart")
     return tuple(classes), tuple((Path(path), label) for path, label in samples)
 
 

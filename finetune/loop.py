@@ -74,7 +74,13 @@ class Run:
         return list(batches(count, settings.batch, settings.seed, epoch, *place))
 
     def state(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.sgd, "schedule": self.schedule}
+        """What has a state of its own; the precision has one in 16 bits: the scale of the loss."""
+        return {
+            "model": self.model,
+            "optimizer": self.sgd,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,
+        }
 
     def resumed(self, folder: Path) -> Training:
         """Take up what the checkpoint in `folder` holds."""

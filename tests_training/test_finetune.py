@@ -212,6 +212,7 @@ def test_two_processes_count_every_picture_once(start, pictures, tmp_path):
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
+        (lambda folder: shutil.rmtree(folder / "lying"), 3, "holds one class, standing"),
         (lambda folder: (folder / "lying" / "00.png").write_bytes(b"no"), 3, "lying/00.png: "),
         (
             lambda folder: [shutil.rmtree(one) for one in folder.iterdir()],
@@ -219,7 +220,7 @@ def test_two_processes_count_every_picture_once(start, pictures, tmp_path):
             "a folder of pictures",
         ),
     ],
-    ids=["no picture", "no classes"],
+    ids=["one class", "no picture", "no classes"],
 )
 def test_refusals_of_a_folder(change, code, message, start, pictures, tmp_path):
     folder = tmp_path / "pictures"
