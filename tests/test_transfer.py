@@ -165,6 +165,19 @@ def test_half_precision_is_saved_as_float32(model, tmp_path):
     assert resnet_pt.load(tmp_path / "half.pth").fc.weight.dtype == torch.float32
 
 
+def test_what_is_damaged_on_its_way_is_not_put_in_place(model, tmp_path, monkeypatch):
+    def write(file, state, description):
+        damaged = state["conv1.weight"].clone()
+        damaged.view(-1)[0] += 1e-3
+        torch.save({**state, "conv1.weight": damaged, "_extra_state": description}, file)
+
+    monkeypatch.setitem(resnet_pt.files.WRITERS, ".pth", write)
+
+    with pytest.raises(FileError, match="damaged"):
+        resnet_pt.save(model, tmp_path / "model.pth")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_flipped_bit_is_found(model, tmp_path):
     resnet_pt.save(model, tmp_path / "model.safetensors")
     content = bytearray((tmp_path / "model.safetensors").read_bytes())
