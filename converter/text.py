@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from converter.parity.prove import Parity
     from converter.parity.settle import Trial
     from converter.report import Report
+    from resnet_pt.predict import Prediction
 
 
 @contextmanager
@@ -79,6 +80,25 @@ def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Prediction], Prediction]]:
+    """A bar that moves on with each prediction that passes; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda prediction: prediction
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("pictures", total=total)
+
+        def seen(prediction: Prediction) -> Prediction:
+            bar.advance(task)
+            return prediction
+
+        yield seen
 
 
 def summary(report: Report) -> str:
@@ -265,6 +285,21 @@ def trial_lines(trials: Sequence[Trial]) -> list[str]:
     lines += [f"          the record cannot tell it from: {tie}" for tie in ties]
     lines += [f"          nearest that does not fit: {nearest}"] if nearest else []
     return lines
+
+
+def prediction_lines(predictions: Sequence[Prediction]) -> list[str]:
+    """The best classes of each picture that was read; the output is named where there are
+    several."""
+    read = [one for one in predictions if not one.error]
+    several = any(len(one.outputs) > 1 for one in read)
+    rows = [("picture", *(["output"] if several else []), "class", "value")]
+    for one in read:
+        for output, scores in one.outputs.items():
+            for score in scores:
+                named = [output] if several else []
+                value = f"{score.value:.4f}"
+                rows.append((str(one.path), *named, score.label.name, value))
+    return table(rows)
 
 
 def plan_lines(report: Report) -> list[str]:

@@ -12,27 +12,47 @@ from resnet_pt.architecture import Architecture
 from resnet_pt.factory import resnet
 
 if TYPE_CHECKING:
-    from resnet_pt.files import load
+    from resnet_pt.files import load, save
     from resnet_pt.inference import optimize
     from resnet_pt.network import ResNet
+    from resnet_pt.overview import summary
     from resnet_pt.patch import patch_timm, patch_torchvision
+    from resnet_pt.pictures import Preprocess, preprocess
+    from resnet_pt.transfer import with_classes
+    from resnet_pt.tutorial import ResNet50, conv_block, identity_block
 
 __all__ = [
     "Architecture",
+    "Preprocess",
     "ResNet",
+    "ResNet50",
+    "conv_block",
+    "identity_block",
     "load",
     "optimize",
     "patch_timm",
     "patch_torchvision",
+    "preprocess",
     "resnet",
+    "save",
+    "summary",
+    "with_classes",
 ]
 
 _WITH_TORCH = {
+    "Preprocess": "resnet_pt.pictures",
     "ResNet": "resnet_pt.network",
+    "ResNet50": "resnet_pt.tutorial",
+    "conv_block": "resnet_pt.tutorial",
+    "identity_block": "resnet_pt.tutorial",
     "load": "resnet_pt.files",
     "optimize": "resnet_pt.inference",
     "patch_timm": "resnet_pt.patch",
     "patch_torchvision": "resnet_pt.patch",
+    "preprocess": "resnet_pt.pictures",
+    "save": "resnet_pt.files",
+    "summary": "resnet_pt.overview",
+    "with_classes": "resnet_pt.transfer",
 }
 
 

@@ -223,13 +223,15 @@ class Architecture:
     @property
     def classes(self) -> int | None:
         """Number of logits of the only output, or None without one (headless, several)."""
+        return self.logits(self.outputs[0]) if len(self.outputs) == 1 else None
+
+    def logits(self, output: Output) -> int | None:
+        """Number of logits of an output, or None for a map or for features."""
         by_name = {layer.name: layer for layer in self.head}
-        if len(self.outputs) != 1 or self.outputs[0].layer not in by_name:
-            return None
-        layer = by_name[self.outputs[0].layer]
-        while layer.kind in ("dropout", "activation", "rescaling") and layer.source in by_name:
-            layer = by_name[layer.source]
-        return layer.out_features if layer.kind == "dense" else None
+        layer = by_name.get(output.layer)
+        while layer and layer.kind in ("dropout", "activation", "rescaling"):
+            layer = by_name.get(layer.source)
+        return layer.out_features if layer and layer.kind == "dense" else None
 
     @property
     def is_plain_head(self) -> bool:

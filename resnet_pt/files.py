@@ -1,11 +1,15 @@
-"""`load`: a converted file → the network, ready to run."""
+"""`load`: a converted file → the network, ready to run; `save`: the way back, after training."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import secrets
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -35,7 +39,11 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
     Raises FileError, naming what is wrong, for any other file; OSError if it cannot be read.
     Nothing in the file is run, and no more memory is used than its size warrants.
     """
-    path = Path(path)
+    return load_described(Path(path), device)[0]
+
+
+def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[ResNet, dict[str, Any]]:
+    """The network, and all that its file says of it: the evidence of each fact, class labels."""
     if not path.is_file() and path.exists():
         raise FileError(f"{path} is no file")
     state, description = read(path)
@@ -52,7 +60,73 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
         model = ResNet(architecture)
     state[EXTRA_STATE] = {**model.get_extra_state(), "layers": description.get("layers", {})}
     model.load_state_dict(state, assign=True)
-    return model.to(device).eval()
+    return model.to(device).eval(), description
+
+
+def save(
+    model: ResNet,
+    path: str | os.PathLike[str],
+    *,
+    labels: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write `model` to `path` (.pth or .safetensors), so that `load` gives it again.
+
+    float32 on the CPU, whatever the model is in; with `labels`, the names of its classes, which
+    `predict` shows. The file is written beside `path`, made durable, loaded again, and only then
+    put in place: killed at any moment, the old file or the new one is there.
+
+    Raises ValueError for a model whose tensors are not those of its architecture (its head was
+    replaced by hand) or another suffix, FileExistsError unless `overwrite`, and OSError.
+    """
+    path = Path(os.path.realpath(path))
+    state = {
+        name: tensor.detach().cpu().contiguous().to(_saved_as(name)).clone()
+        for name, tensor in model.state_dict().items()
+        if name != EXTRA_STATE
+    }
+    wrong = mismatches(state, tensors(model.architecture))
+    if wrong:
+        raise ValueError(
+            f"the model is not what its architecture says: {'; '.join(wrong[:5])}. "
+            "Change its head with resnet_pt.with_classes"
+        )
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path} needs a suffix that says its format: {', '.join(WRITERS)}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(errno.EEXIST, "there already; overwrite=True replaces it", str(path))
+    description = {**model.get_extra_state(), **({"labels": list(labels)} if labels else {})}
+    description["sha256"] = digest(description, ((n, t.numpy()) for n, t in state.items()))
+    draft = path.with_name(f".{path.name[:100]}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            WRITERS[path.suffix](file, state, description)
+            file.flush()
+            os.fsync(file.fileno())
+        load(draft)  # holds every bit against the checksum; NaN too, in a training that diverged
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _saved_as(name: str) -> torch.dtype:
+    return torch.int64 if name.endswith("num_batches_tracked") else torch.float32
+
+
+def _write_pth(file: BinaryIO, state: dict[str, Any], description: dict[str, Any]) -> None:
+    torch.save({**state, EXTRA_STATE: description}, file)
+
+
+def _write_safetensors(file: BinaryIO, state: dict[str, Any], description: dict[str, Any]) -> None:
+    from safetensors.torch import save as to_bytes
+
+    text = json.dumps(description, sort_keys=True).encode()
+    file.write(
+        to_bytes({**state, EXTRA_STATE: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
+    )
+
+
+WRITERS = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,14 +185,20 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def _check_tensors(path: Path, state: dict[str, Any], shapes: dict[str, Any]) -> None:
-    wrong = [f"missing {name}" for name in shapes if name not in state]
-    wrong += [f"unknown {name!r}" for name in state if name not in shapes]
-    for name in shapes.keys() & state.keys():
-        wrong += _misfit(name, state[name], shapes[name])
+    wrong = mismatches(state, shapes)
     if wrong:
         more = f" … and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         shown = "; ".join(one[:200] for one in wrong[:5])
         raise FileError(f"{path} does not hold its network: {shown}{more}")
+
+
+def mismatches(state: dict[str, Any], shapes: dict[str, Any]) -> list[str]:
+    """What of a state_dict is not as an architecture has it."""
+    wrong = [f"missing {name}" for name in shapes if name not in state]
+    wrong += [f"unknown {name!r}" for name in state if name not in shapes]
+    for name in shapes.keys() & state.keys():
+        wrong += _misfit(name, state[name], shapes[name])
+    return wrong
 
 
 def _misfit(name: str, tensor: Any, shape: tuple[int, ...]) -> list[str]:

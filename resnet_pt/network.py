@@ -17,8 +17,11 @@ from resnet_pt.tensors import module_name
 class ResidualBlock(nn.Module):
     """Convolutions with norms between them, and a sum with the shortcut.
 
-    Input (N, C_in, H, W), output (N, C_out, H / stride, W / stride).
+    Input (N, C_in, H, W), output (N, C_out, H / stride, W / stride). `keras_name` is the name in
+    Keras, where it was given.
     """
+
+    keras_name = ""
 
     def __init__(self, block: Block, activation: str) -> None:
         super().__init__()
@@ -217,14 +220,21 @@ class ResNet(nn.Module):
         return {**state, "layers": self.original_layers} if self.original_layers else state
 
     def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
-        """Refuse weights that were made for another architecture."""
+        """Refuse weights that were made for another network."""
         description = described(state)
-        if description.get("architecture") != self.architecture.to_dict():
+        if _computed(description.get("architecture")) != _computed(self.architecture.to_dict()):
             raise ValueError(
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
             )
         self.original_layers = dict(description.get("layers", {}))
+
+
+def _computed(architecture: Any) -> Any:
+    """Without what is known of the pictures: it describes them, and changes no number."""
+    if not isinstance(architecture, dict):
+        return None
+    return {key: architecture[key] for key in architecture.keys() - {"input_size", "preprocessing"}}
 
 
 def described(state: dict[str, Any] | Tensor) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def test_every_file_that_the_readme_links_to_is_there():
 
 def test_every_fixture_is_in_the_table_of_their_origins():
     origins = (ROOT / "fixtures" / "README.md").read_text()
-    files = [path.name for path in (ROOT / "fixtures").iterdir() if path.name != "README.md"]
+    inside = [path for path in (ROOT / "fixtures").iterdir() if path.name != "README.md"]
+    files = [path.name for path in inside if not (path / "README.md").exists()]
 
     assert [name for name in files if f"| {name} |" not in origins] == []
 

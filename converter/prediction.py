@@ -1,0 +1,171 @@
+"""Behind the command `predict`: all that is decided before the first picture is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converter.errors import MismatchError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from resnet_pt import Preprocess, ResNet
+    from resnet_pt.labels import Labels
+    from resnet_pt.pictures import Interpolation, Mode
+    from resnet_pt.predict import Prediction
+
+USUAL_SIZE = (224, 224)
+"""What the ImageNet networks take, where a file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`facts` are (what, value, where it comes from), for a person."""
+
+    model: ResNet
+    transform: Preprocess
+    labels: Mapping[str, Labels]
+    paths: Sequence[Path]
+    facts: Sequence[tuple[str, str, str]]
+
+
+def prepare(
+    target: Path,
+    images: Sequence[Path],
+    *,
+    labels: Path | None = None,
+    preprocess: Mode | None = None,
+    interpolation: Interpolation = "nearest",
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+) -> Task:
+    """The network in `target`, what it does to pictures and what its classes are called.
+
+    Raises UsageError for what neither the file nor an option says, SourceError for a target that
+    cannot be read and for folders without pictures, MismatchError for a network without classes.
+    """
+    from resnet_pt.predict import find_pictures
+
+    model, description = open_target(target, one_device(device))
+    transform, facts = decide(model, description, preprocess, interpolation, size)
+    names, origin = choose_labels(model, description, labels)
+    paths = find_pictures(images)
+    if not paths:
+        raise SourceError(f"no pictures in {', '.join(map(str, images))}")
+    return Task(model, transform, names, paths, [*facts, ("labels", *origin)])
+
+
+def one_device(wanted: str) -> str:
+    """The accelerator that is asked for ('auto': one that is there), or the CPU."""
+    from converter.parity.prove import devices
+
+    return devices(wanted)[-1]
+
+
+def open_target(target: Path, device: str) -> tuple[ResNet, dict[str, Any]]:
+    """(network, description)."""
+    from resnet_pt.files import FileError, load_described
+
+    try:
+        return load_described(target, device)
+    except FileError as error:
+        hint = "predict takes a file that convert-weights wrote"
+        raise SourceError(str(error), hints=[hint]) from error
+    except OSError as error:
+        raise SourceError(f"{target} cannot be read: {error.strerror or error}") from error
+
+
+def decide(
+    model: ResNet,
+    description: Mapping[str, Any],
+    mode: Mode | None,
+    interpolation: Interpolation,
+    size: tuple[int, int] | None,
+) -> tuple[Preprocess, list[tuple[str, str, str]]]:
+    """The transform, and its facts with where each comes from."""
+    import resnet_pt
+    from resnet_pt.predict import why_it_does_not_run
+
+    architecture = model.architecture
+    evidence = {fact["name"]: fact["evidence"] for fact in description.get("facts", [])}
+    recorded = f"TARGET ({evidence.get('preprocessing', 'recorded')})"
+    chosen = size or architecture.input_size or USUAL_SIZE
+    try:
+        transform = resnet_pt.preprocess(
+            architecture, mode=mode, size=chosen, interpolation=interpolation
+        )
+    except ValueError as error:
+        raise UsageError(str(error), hints=["--preprocess sets the mode"]) from error
+    wrong = why_it_does_not_run(architecture, chosen)
+    if wrong:
+        hints = ["--size HxW sets another"]
+        raise UsageError(f"the network cannot read pictures of {by(chosen)}", [wrong], hints)
+    origin = "--size" if size else "TARGET" if architecture.input_size else "the usual size"
+    return transform, [
+        ("preprocess", transform.mode, "--preprocess" if mode else recorded),
+        ("size", f"{by(chosen)}, {interpolation}", origin),
+    ]
+
+
+def by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def choose_labels(
+    model: ResNet, description: Mapping[str, Any], file: Path | None
+) -> tuple[dict[str, Labels], tuple[str, str]]:
+    """The labels of each output, and (how many, where they are from): the file that is given, the
+    target's own, ImageNet's for 1000 classes, or numbers."""
+    from resnet_pt.labels import Label, imagenet, read_labels
+    from resnet_pt.predict import named
+
+    own = tuple(Label(name) for name in description.get("labels", ()))
+    labels, origin = own, "TARGET"
+    if file:
+        origin = "--labels"
+        try:
+            labels = read_labels(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--labels {file} cannot be read: {error}") from error
+    elif not own and model.architecture.classes == 1000:
+        labels, origin = imagenet(), "ImageNet's, as there are 1000"
+    elif not own:
+        origin = "numbers; --labels FILE names them"
+    try:
+        names = named(model.architecture, labels)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not names:
+        raise MismatchError("the network in TARGET has no classes: it gives features")
+    return names, (str(sum(map(len, names.values()))), origin)
+
+
+def to_dict(task: Task, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What `--json` prints."""
+    transform = task.transform
+    return {
+        "preprocess": transform.mode,
+        "size": list(transform.size or ()),
+        "interpolation": transform.interpolation,
+        "activations": {one.name: one.activation for one in task.model.architecture.outputs},
+        "pictures": [_picture(one) for one in predictions],
+    }
+
+
+def _picture(prediction: Prediction) -> dict[str, Any]:
+    if prediction.error:
+        return {"path": str(prediction.path), "error": prediction.error}
+    outputs = {
+        name: [
+            {
+                "index": score.index,
+                "label": score.label.name,
+                **({"synset": score.label.synset} if score.label.synset else {}),
+                "value": score.value,
+            }
+            for score in scores
+        ]
+        for name, scores in prediction.outputs.items()
+    }
+    return {"path": str(prediction.path), "outputs": outputs}

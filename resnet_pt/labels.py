@@ -1,0 +1,64 @@
+"""Names of classes: ImageNet's, and a project's own from the files in which projects keep them.
+
+`imagenet.txt` holds a synset and a name a line, in the order of the logits. They are those of
+keras_hub 0.32 (`utils/imagenet/imagenet_utils.py`, Apache-2.0), which are those that
+`decode_predictions` of keras.applications downloads; the synsets are in the order of timm 1.0.31,
+the names those of torchvision 0.29 (which renames the second `crane` and the second `maillot`).
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Label(NamedTuple):
+    """A class: its name, and ImageNet's synset where there is one."""
+
+    name: str
+    synset: str = ""
+
+
+Labels = tuple[Label, ...]
+
+
+def imagenet() -> Labels:
+    """The 1000 classes, as Keras spells them (`great_white_shark`)."""
+    lines = (resources.files("resnet_pt") / "imagenet.txt").read_text().splitlines()
+    return tuple(Label(name, synset) for synset, name in (line.split() for line in lines))
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels in a file, in the order of the logits: one a line; or JSON, as a list, as
+    `{"0": "cat"}`, as `{"cat": 0}` (Keras' `class_indices`) or as `{"0": ["n02123045", "tabby"]}`
+    (Keras' `imagenet_class_index.json`).
+
+    Raises OSError, and ValueError for a file that is none of these.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".json":
+        return tuple(map(_label, _in_order(json.loads(text))))
+    return tuple(Label(line.strip()) for line in text.splitlines() if line.strip())
+
+
+def _in_order(data: Any) -> list[Any]:
+    if isinstance(data, list):
+        return data
+    if not isinstance(data, dict):
+        raise ValueError("neither a list nor a table of labels")
+    numbered = all(isinstance(value, int) for value in data.values())
+    by_number = {v: k for k, v in data.items()} if numbered else {int(k): data[k] for k in data}
+    if sorted(by_number) != list(range(len(data))):
+        raise ValueError(f"its {len(data)} classes are not numbered from 0 to {len(data) - 1}")
+    return [by_number[number] for number in range(len(data))]
+
+
+def _label(value: Any) -> Label:
+    match value:
+        case str(name):
+            return Label(name)
+        case [str(synset), str(name)]:
+            return Label(name, synset)
+    raise ValueError(f"{value!r} is no label")

@@ -1,0 +1,186 @@
+"""Pictures as the Keras project gave them to its network: decoded, resized and scaled, bit for bit.
+
+Two steps of Keras in a row, with its libraries (Pillow, NumPy) and its order of operations:
+`keras.utils.load_img` (the same Pillow decodes and resizes) and
+`keras.applications.imagenet_utils.preprocess_input`. Source: keras 3.15, `utils/image_utils.py` and
+`applications/imagenet_utils.py`; docs/migration.md tells what older versions did otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resnet_pt.architecture import Architecture
+
+Mode = Literal["caffe", "tf", "torch", "raw"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "hamming", "box", "lanczos"]
+ColorMode = Literal["rgb", "grayscale", "rgba"]
+Picture = Image.Image | str | os.PathLike[str]
+Array = npt.NDArray[np.float32]
+
+CHANNELS: dict[int, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
+GREY_MODES = ("L", "I;16", "I")
+"""Pillow's modes that Keras' grayscale leaves as they are: 16 bits keep their 65536 steps."""
+
+CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)
+TORCH_MEANS = (0.485, 0.456, 0.406)
+TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """A transform for a data set: a PIL image, or the path of one → float32 (C, H, W).
+
+    `mode` names what the project did to the numbers:
+      caffe  BGR, less ImageNet's mean of each channel (0 to 255 before)
+      tf     -1 to 1
+      torch  0 to 1, less ImageNet's mean, over its deviation
+      raw    0 to 255, RGB, as decoded
+    `size` is (height, width); None leaves each picture as large as it is. `interpolation` is
+    Keras' name; its default, nearest, is Keras' too. The orientation in EXIF is ignored, as Keras
+    ignores it.
+    """
+
+    mode: Mode
+    size: tuple[int, int] | None = None
+    interpolation: Interpolation = "nearest"
+    color_mode: ColorMode = "rgb"
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("mode", Mode),
+            ("interpolation", Interpolation),
+            ("color_mode", ColorMode),
+        ):
+            known = get_args(kind)
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} {getattr(self, name)!r}: known are {', '.join(known)}")
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"size {self.size}: height and width are at least 1")
+        if self.color_mode == "grayscale" and self.mode in ("caffe", "torch"):
+            raise ValueError(
+                f"mode {self.mode!r} has a mean for each of 3 channels, and a grey picture has one"
+            )
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Float32 (C, H, W). Raises OSError for a file that cannot be read or is no picture."""
+        pixels = to_array(self.resized(picture))
+        scaled = SCALINGS[self.mode](pixels)
+        return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+
+    def resized(self, picture: Picture) -> Image.Image:
+        """Decoded, converted and resized, as `load_img` returns it."""
+        image = picture if isinstance(picture, Image.Image) else read(Path(picture))
+        image = converted(image, self.color_mode)
+        if self.size is None or image.size == self.size[::-1]:
+            return image
+        method = Image.Resampling[self.interpolation.upper()]
+        return image.resize(self.size[::-1], method)
+
+
+def preprocess(
+    architecture: Architecture,
+    *,
+    mode: Mode | None = None,
+    size: tuple[int, int] | None = None,
+    interpolation: Interpolation = "nearest",
+) -> Preprocess:
+    """The transform for a network: `preprocess(model.architecture)`.
+
+    Mode and size (height, width) come from the architecture where they are not given; the number
+    of channels always does.
+
+    Raises ValueError, saying which, where neither the architecture nor an argument tells them.
+    """
+    mode = mode or known_mode(architecture)
+    size = size or architecture.input_size
+    if mode is None:
+        raise ValueError(
+            "the file does not say what its project did to its pictures: "
+            f"give mode, one of {', '.join(get_args(Mode))}"
+        )
+    if size is None:
+        raise ValueError("the file does not say how large its pictures are: give size")
+    if architecture.in_channels not in CHANNELS:
+        raise ValueError(f"no picture has {architecture.in_channels} channels")
+    return Preprocess(mode, size, interpolation, CHANNELS[architecture.in_channels])
+
+
+def known_mode(architecture: Architecture) -> Mode | None:
+    """The mode that a file records, if it does."""
+    return next((mode for mode in get_args(Mode) if mode == architecture.preprocessing), None)
+
+
+def read(path: Path) -> Image.Image:
+    """The picture in a file; its handle is closed. Raises OSError."""
+    try:
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from error
+    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+        raise OSError(f"a damaged picture: {error}") from error
+    return image
+
+
+def converted(image: Image.Image, color_mode: ColorMode) -> Image.Image:
+    """In the channels that the network reads."""
+    if color_mode == "grayscale":
+        return image if image.mode in GREY_MODES else image.convert("L")
+    wanted = color_mode.upper()
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def to_array(image: Image.Image) -> Array:
+    """(H, W, C), 0 to 255 (0 to 65535 for a grey picture of 16 bits)."""
+    pixels: Array = np.array(image, dtype=np.float32)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def scaled_caffe(pixels: Array) -> Array:
+    """RGB → BGR, then each channel less its mean."""
+    pixels = pixels[..., ::-1]
+    for channel, mean in enumerate(CAFFE_MEANS_BGR):
+        pixels[..., channel] -= mean
+    return pixels
+
+
+def scaled_tf(pixels: Array) -> Array:
+    """-1 to 1."""
+    pixels /= 127.5
+    pixels -= 1.0
+    return pixels
+
+
+def scaled_torch(pixels: Array) -> Array:
+    """0 to 1, less ImageNet's mean, over its deviation."""
+    pixels /= 255.0
+    for channel, mean in enumerate(TORCH_MEANS):
+        pixels[..., channel] -= mean
+    for channel, deviation in enumerate(TORCH_DEVIATIONS):
+        pixels[..., channel] /= deviation
+    return pixels
+
+
+def unscaled(pixels: Array) -> Array:
+    return pixels
+
+
+SCALINGS: dict[Mode, Callable[[Array], Array]] = {
+    "caffe": scaled_caffe,
+    "tf": scaled_tf,
+    "torch": scaled_torch,
+    "raw": unscaled,
+}
+"""(H, W, C) → the same, scaled in place: float32 throughout, in Keras' order of operations."""
