@@ -29,6 +29,7 @@ from converter.structure import KernelLayout, Structure
 from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
+    from converter.dataset.results import DatasetComparison
     from resnet_pt.network import ResNet
 
 
@@ -60,6 +61,52 @@ def verify(
         settings = replace(settings, require_parity=True)
     refuse_unproven(report, settings)
     return report
+
+
+def verify_images(
+    target: str | Path,
+    against: str | Path,
+    images: str | Path,
+    *,
+    state: str | Path | None = None,
+    **options: Any,
+) -> DatasetComparison | None:
+    """Compare the predictions for every picture in the folder `images` with the original's.
+
+    `against` is a record that was made with `--images` of the same folder, or the Keras file. The
+    pictures are scaled as the target records it, or as `preprocess` says. `state` is a folder that
+    keeps what is done. Under torchrun the pictures are spread over its processes; only the first
+    one returns the result. Raises what `converter.dataset.compare.compare_dataset` does.
+    """
+    from converter.dataset.run import Original, compare_images
+    from converter.dataset.spread import processes
+    from converter.parity.keras_python import SCRIPT
+    from converter.text import bar
+    from resnet_pt.pictures import SCALINGS, known_mode
+
+    settings = Options(**options)
+    mode = settings.preprocess or known_mode(_Target(Path(target)).architecture) or "raw"
+    original = Original(
+        Path(against),
+        is_record=is_record(Path(against)),
+        python=settings.keras_python or "",
+        recorder=SCRIPT if settings.keras_python else None,
+        build=settings.build,
+        options=settings,
+    )
+    with processes() as group, bar("pictures", group.is_first) as tell:
+        found = compare_images(
+            Path(target),
+            Path(images),
+            original,
+            transform=SCALINGS[mode],
+            transform_name=mode,
+            wanted_device=settings.device,
+            state=Path(state) if state else None,
+            group=group,
+            progress=tell,
+        )
+        return found if group.is_first else None
 
 
 class _Target:

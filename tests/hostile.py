@@ -5,11 +5,10 @@ Each `change` edits the open HDF5 file of a small network's weights; KERNEL is o
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,19 @@ convert_weights(sys.argv[1:], prog_name="convert-weights")
 """
 
 
+MEASURED = """
+import json, os, subprocess, sys, time
+began = time.monotonic()
+process = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(process.pid, 0)
+wall, code = time.monotonic() - began, os.waitstatus_to_exitcode(status)
+with open(sys.argv[1], "w") as file:
+    json.dump([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss], file)
+"""
+"""Starts and measures a command. Between the two stands a process as small as this one, because
+Linux counts what a process was forked from as its own memory, and the tests' own is large."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run did, as its caller sees it. `memory` is the peak of its largest process."""
@@ -44,20 +56,16 @@ class Outcome:
 
 def run_apart(*arguments: object, code: str = COMMAND, **options: Any) -> Outcome:
     """Run the command in a process of its own, without torch, and measure it."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=err, **options)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode())
+    with tempfile.TemporaryDirectory() as name:
+        told = Path(name) / "measured.json"
+        command = [sys.executable, "-S", "-E", "-c", MEASURED, told]
+        command += [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, check=False, **options
+        )
+        status, wall, cpu, memory = json.loads(told.read_text())
     unit = 1 if sys.platform == "darwin" else 1024
-    cpu = used.ru_utime + used.ru_stime
-    return Outcome(process.returncode, *texts, wall, cpu, used.ru_maxrss * unit)
+    return Outcome(status, done.stdout.decode(), done.stderr.decode(), wall, cpu, memory * unit)
 
 
 def at(path: str, make: Callable[[Any, str], object]) -> Callable[[Any], None]:

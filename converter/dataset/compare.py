@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from converter.dataset.pictures import MODES, Batch, Batches, Size, Transform, fingerprint
+from converter.dataset.pictures import Batch, Batches, Size, Transform, fingerprint
 from converter.dataset.predict import Predict
 from converter.dataset.results import (
     DatasetComparison,
@@ -19,6 +19,7 @@ from converter.dataset.results import (
 from converter.dataset.spread import Group
 from converter.dataset.state import Done, State
 from converter.errors import ParityError, UsageError
+from resnet_pt.pictures import CHANNELS
 
 FORMAT = 1
 """Version of a state."""
@@ -57,7 +58,7 @@ def compare_dataset(
     Raises UsageError, SourceError (no pictures; a damaged state), TargetError (a state that cannot
     be written), ParityError (the two do not predict the same classes).
     """
-    if channels not in MODES:
+    if channels not in CHANNELS:
         raise UsageError(f"the network takes {channels} channels: that is no picture")
     batches = Batches(folder, tuple(names), batch_size, size, channels, transform)
     run = {

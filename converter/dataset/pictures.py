@@ -7,29 +7,21 @@ keras/src/utils/image_utils.py): RGB, resized to the exact size by the nearest p
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from converter.checkpoint import Array
 from converter.errors import SourceError, UsageError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from resnet_pt.pictures import CHANNELS, Preprocess, to_array
 
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"],
 )
-
-MODES = {1: ("L", "I;16", "I"), 3: ("RGB",), 4: ("RGBA",)}
-"""What a network with so many input channels sees, by Pillow's names; a picture of another mode
-becomes the first."""
 
 Size = tuple[int, int]
 Transform = Callable[[Array], Array]
@@ -52,14 +44,8 @@ def find_pictures(folder: Path) -> tuple[str, ...]:
     """Every picture in a folder and the folders in it (an ImageFolder's classes), by its path in
     the folder with '/', in the order of the characters. Hidden files are no pictures.
 
-    Raises UsageError if there is no such folder, or no Pillow to read pictures with; SourceError
-    if the folder holds none.
+    Raises UsageError if there is no such folder; SourceError if it holds none.
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise UsageError(
-            "pictures are read with Pillow, which is not installed",
-            hints=["`pip install 'convert-weights[images]'` brings it"],
-        )
     if not folder.is_dir():
         raise UsageError(f"--images {folder} is not a folder")
     found = [path.relative_to(folder) for path in folder.rglob("*")]
@@ -93,22 +79,9 @@ def load_picture(path: Path, size: Size, channels: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(path) as opened:
-                return as_keras(opened, size, channels)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            return to_array(Preprocess("raw", size, color_mode=CHANNELS[channels]).resized(path))
+        except Image.DecompressionBombWarning as error:
             raise ValueError(str(error)) from error
-
-
-def as_keras(picture: Image.Image, size: Size, channels: int) -> Array:
-    from PIL import Image
-
-    modes = MODES[channels]
-    picture = picture if picture.mode in modes else picture.convert(modes[0])
-    height, width = size
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
-    array = np.asarray(picture, dtype=np.float32)
-    return array[..., None] if array.ndim == 2 else array
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def rounded(weight: Tensor) -> str:
         if torch.equal(weight, weight.to(dtype).to(weight.dtype)) and _values(weight) > 2:
             return f"its weights were rounded to {str(dtype).removeprefix('torch.')}"
     values = _values(weight)
-    return f"its weights were rounded to {values} values" if values <= weight.numel() / 4 else ""
+    few = 1 < values <= weight.numel() / 4
+    return f"its weights were rounded to {values} values" if few else ""
 
 
 def _values(weight: Tensor) -> int:
