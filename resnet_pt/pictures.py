@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from resnet_pt.architecture import Architecture
@@ -127,6 +127,8 @@ def read(path: Path) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(path.read_bytes()))
         image.load()
+    except UnidentifiedImageError as error:
+        raise OSError("no picture of a kind that Pillow knows") from error
     except Image.DecompressionBombError as error:
         raise OSError(str(error)) from error
     except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise

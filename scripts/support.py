@@ -37,7 +37,7 @@ def outcomes() -> dict[tuple[str, str], str]:
     """{(test, fixture): 'equal' or 'differs'} of a run of the fixtures' tests."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "tests/test_fixtures.py"]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "tests/test_fixtures.py"]
         subprocess.run([*command, f"--junitxml={path}"], cwd=ROOT, check=False)
         cases = ET.parse(path).iter("testcase")
         return {_key(case.attrib["name"]): _outcome(case) for case in cases}

@@ -102,13 +102,6 @@ def test_a_folder_without_pictures_and_no_folder_are_refused(made, error, tmp_pa
         find_pictures(tmp_path / "images")
 
 
-def test_pillow_is_asked_for_where_it_is_missing(folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-
-    with pytest.raises(UsageError, match="Pillow, which is not installed"):
-        find_pictures(folder)
-
-
 def test_a_picture_is_resized_by_the_nearest_pixel(tmp_path):
     """Two by two pixels become four by four: no colour that was not there."""
     pixels = np.array([[[0, 10, 20], [255, 1, 2]], [[7, 8, 9], [100, 200, 50]]], np.uint8)
@@ -186,8 +179,7 @@ def test_every_picture_is_in_one_batch(folder):
     assert indexes == list(range(24))
     unreadable = {k: why for number in range(5) for k, why in batches[number].unreadable.items()}
     assert [names[k] for k in unreadable] == ["dog/broken.png"]
-    assert "broken.png" in next(iter(unreadable.values()))
-    assert str(folder) not in next(iter(unreadable.values()))
+    assert set(unreadable.values()) == {"no picture of a kind that Pillow knows"}
 
 
 def test_the_transform_is_what_the_network_receives(folder):

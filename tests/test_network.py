@@ -198,7 +198,7 @@ def test_a_file_cut_off_is_refused(written, tmp_path):
     ("change", "message"),
     [
         pytest.param(lambda s: s.pop("fc.bias"), "missing fc.bias", id="missing"),
-        pytest.param(lambda s: s.update(more=torch.zeros(1)), "unknown more", id="unknown"),
+        pytest.param(lambda s: s.update(more=torch.zeros(1)), "unknown 'more'", id="unknown"),
         pytest.param(
             lambda s: s.update({"fc.bias": torch.zeros(9)}),
             r"fc.bias is \(9,\), not \(10,\)",

@@ -140,12 +140,11 @@ def test_two_runs_at_once_leave_one_winner(tmp_path):
 
 
 STOPPED = """
-import converter.conversion as conversion, os, signal, time
-prove = conversion.prove_tensors
+import converter.delivery as delivery, os, signal, time
 def stop(*arguments):
     print("here", flush=True)
     time.sleep(60)
-conversion.prove_tensors = stop
+delivery.prove_tensors = stop
 """
 
 

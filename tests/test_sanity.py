@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click import Choice
 from edits import assert_refused, run
-from helpers import FIXTURES, copy, fixture, opened, set_weight
+from helpers import LEGACY, copy, fixture, opened, set_weight
 
 from converter.cli import convert_weights
 from converter.plan import make_plan
@@ -162,7 +162,7 @@ def test_a_network_that_was_never_trained_is_right(last_gamma, tmp_path):
     assert "warning" not in result.stderr
 
 
-@pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.h5")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LEGACY, ids=lambda path: path.stem)
 def test_what_real_keras_wrote_is_right(path):
     with opened(path) as (checkpoint, network):
         plan = make_plan(checkpoint, network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -110,7 +111,7 @@ def test_it_is_the_network_that_load_gives(alone, tmp_path):
 def test_the_whole_model_has_the_same_architecture_to_the_letter():
     network, _ = converted(SOURCE)
 
-    assert network.architecture == architecture(num_classes=4, width=4)
+    assert replace(network.architecture, preprocessing=None) == architecture(num_classes=4, width=4)
 
 
 @pytest.mark.parametrize("option", [{"bn_eps": 1e-5}, {"pool": "zero"}, {"stride_on": "3x3"}])
@@ -144,7 +145,8 @@ def full_size(folder):
 
 
 def test_a_file_of_full_size_loads_strictly(tmp_path):
-    convert(full_size(tmp_path), tmp_path / "out.pth", parity=False)
+    odd = ("constant-kernel", "identical-kernels")  # every number is the same
+    convert(full_size(tmp_path), tmp_path / "out.pth", parity=False, allow=odd)
     model = ResNet50()
 
     assert not any(

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from helpers import as_text, copy, fixture, record, set_weight, weights_only
+from helpers import FIXTURES, as_text, copy, fixture, record, set_weight, weights_only
 
 from converter import verify
 from converter.cli import verify_weights
 from converter.conversion import convert
+from converter.dataset.pictures import SUFFIXES
 from converter.errors import ParityError, SourceError
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -205,3 +206,36 @@ def test_a_record_that_no_network_fits_names_the_nearest(tmp_path):
     assert "its kernel is turned by 180°" in found
     assert dict(trials[0].changes) == {"stem": "7x7/2, 'same' as in TensorFlow"}
     assert not any(trial.fits for trial in trials)
+
+
+PICTURES = FIXTURES / "pictures"
+
+
+@pytest.mark.keras
+def test_predictions_over_a_folder_are_compared_as_the_project_scaled_its_pictures(
+    target, tmp_path
+):
+    report, state = tmp_path / "report.json", tmp_path / "done"
+    options = ("--no-parity", "--images", PICTURES, "--state", state, "--report", report)
+
+    result = run(target, "--against", PATH, *options)
+    again = run(target, "--against", PATH, *options)
+
+    assert result.exit_code == again.exit_code == 0, result.output
+    found = json.loads(report.read_text())["dataset"]
+    assert found["pictures"] == len([p for p in PICTURES.iterdir() if p.suffix in SUFFIXES])
+    assert found["max_relative"] < 1e-5
+    assert f"pictures  {found['pictures']} compared" in result.stderr
+
+
+@pytest.mark.keras
+def test_predictions_of_a_wrong_network_differ(target, tmp_path):
+    wrong = changed(target, tmp_path, "fc.weight", lambda weight: weight.flip(0))
+
+    result = run(wrong, "--against", record(PATH), "--images", PICTURES)
+
+    assert result.exit_code != 0
+
+
+def test_a_state_without_pictures_is_code_2(target, tmp_path):
+    assert run(target, "--against", record(PATH), "--state", tmp_path).exit_code == 2

@@ -77,6 +77,7 @@ def load_picture(path: Path, size: Size, channels: int) -> Array:
     from PIL import Image
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's, about palettes with transparency
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             return to_array(Preprocess("raw", size, color_mode=CHANNELS[channels]).resized(path))
