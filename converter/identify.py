@@ -362,8 +362,6 @@ def _stem(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decisi
 def _pool(checkpoint: Checkpoint, match: Match, around: _Surroundings) -> Decision:
     default = match.dialect.defaults.pool
     pads = _pads(around.between)
-    if default in ("none", "inf"):
-        return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
     if pads:
         return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
     if around.listed and default == "zero":

@@ -104,6 +104,7 @@ def _pool(name: str, pool: Pool | None) -> Problems:
 def _head(architecture: Architecture, features: int) -> Problems:
     """Widths are known as long as a map is not flattened: its pixels are not."""
     widths: dict[str, int | None] = {"": features}
+    maps = {""}
     modules: dict[str, str] = {}
     for layer in architecture.head:
         if layer.source not in widths:
@@ -113,6 +114,10 @@ def _head(architecture: Architecture, features: int) -> Problems:
         if other != layer.name or layer.name in widths:
             yield f"head layers {other!r} and {layer.name!r} would be one module"
         yield from _head_layer(layer, widths[layer.source])
+        if layer.source in maps and layer.kind == "dense":
+            yield f"head layer {layer.name!r} reads a map: a pool or Flatten has to come before"
+        if layer.source in maps and not layer.kind.startswith(("flatten", "global", "dense")):
+            maps.add(layer.name)
         widths[layer.name] = _width(layer, widths[layer.source])
     missing = [one.layer for one in architecture.outputs if one.layer not in widths]
     if missing or not architecture.outputs:

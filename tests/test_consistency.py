@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from edits import assert_refused, edited, layer, reconfigured, replaced, run
 from helpers import fixture
+
+from resnet_pt.architecture import HeadLayer, Output, Pool
+from resnet_pt.check import problems
+from resnet_pt.factory import resnet
 
 PATH = fixture("keras-2.2.4-tensorflow")
 either = pytest.mark.parametrize("alone", [True, False], ids=["weights only", "whole model"])
@@ -103,3 +109,32 @@ def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_p
     source = edited(PATH, tmp_path, widen)
 
     assert_refused(run(source, tmp_path / "out.pth"), 5, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fits"),
+    [
+        (("flatten_hwc", "dense"), True),
+        (("global_avg_pool", "dense"), True),
+        (("avg_pool", "flatten_hwc", "activation", "dense"), True),
+        (("dense",), False),
+        (("avg_pool", "dense"), False),
+        (("activation", "dense", "flatten_hwc"), False),
+    ],
+)
+def test_a_dense_layer_that_reads_a_map_is_no_network(kinds, fits):
+    """Keras' Dense works on the last axis of a map; torch's Linear would read its rows."""
+    made = resnet((1, 1), 3, width=4)
+    width = made.features
+    more = {"dense": {"in_features": width, "out_features": width}, "activation": {}}
+    more |= {"avg_pool": {"pool": Pool((2, 2), (2, 2), 0, mode="avg")}}
+    names = [f"{number}_{kind}" for number, kind in enumerate(kinds)]
+    head = tuple(
+        HeadLayer(name, kind, source, **more.get(kind, {}), activation="relu")
+        for name, kind, source in zip(names, kinds, ["", *names], strict=False)
+    )
+
+    found = problems(replace(made, head=head, outputs=(Output("y", names[-1]),)))
+
+    assert (found == []) == fits, found
+    assert fits or "reads a map" in found[0]

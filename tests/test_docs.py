@@ -42,6 +42,14 @@ def test_every_fixture_is_in_the_table_of_their_origins():
     assert [name for name in files if f"| {name} |" not in origins] == []
 
 
+def test_every_fixture_is_in_the_table_of_what_was_converted():
+    from helpers import RECORDED
+
+    page = (ROOT / "docs" / "support.md").read_text()
+
+    assert [path.name for path in RECORDED if f"| {path.name} |" not in page] == []
+
+
 def test_the_network_knows_nothing_of_keras():
     for path in (ROOT / "resnet_pt").glob("*.py"):
         imports = [line for line in path.read_text().splitlines() if "import " in line]

@@ -8,6 +8,11 @@ import pytest
 from edits import assert_refused, edited, replaced, run
 from helpers import as_text, converted, facts, fixture, opened, weights_only
 
+from converter.discover import modules
+from converter.from_order import match_order
+from converter.source import read_here
+from converter.structure import KernelLayout, Shapes
+
 AUTO = fixture("keras-2.3.1-auto-named")
 FIRST_STAGE = "conv2d_11"
 """The last convolution of the first stage."""
@@ -131,3 +136,16 @@ def test_the_file_keeps_its_layers_in_order():
     with h5py.File(AUTO) as file:
         names = names_of(file["model_weights"])
     assert names.index(FIRST_STAGE) == names.index("conv2d_12") - 4
+
+
+def test_a_projection_that_does_not_read_the_block_is_in_no_order(tmp_path):
+    def narrow(file):
+        path = "conv2d_15/conv2d_15/kernel:0"
+        replaced(file, path, file[path][:, :, :-1])
+
+    source = edited(AUTO, tmp_path, narrow, alone=True, name="narrow.h5")
+    dialects = [module.DIALECT for module in modules("converter.dialects")]
+
+    with read_here(source) as checkpoint, read_here(weights_only(AUTO, tmp_path)) as right:
+        assert match_order(right, Shapes(right, KernelLayout()), dialects) != []
+        assert match_order(checkpoint, Shapes(checkpoint, KernelLayout()), dialects) == []
