@@ -50,6 +50,13 @@ def test_every_fixture_is_in_the_table_of_what_was_converted():
     assert [path.name for path in RECORDED if f"| {path.name} |" not in page] == []
 
 
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+
+    assert [name for name in pages if f"]({name})" not in index] == []
+
+
 def test_the_network_knows_nothing_of_keras():
     for path in (ROOT / "resnet_pt").glob("*.py"):
         imports = [line for line in path.read_text().splitlines() if "import " in line]

@@ -23,7 +23,8 @@ def test_the_whole_tutorial_runs(pictures, tmp_path):
     commands = shims(tmp_path / "bin")
     finetune = work / "scripts" / "finetune"
     finetune.parent.mkdir()
-    finetune.write_text(f'#!/bin/sh\nexec {sys.executable} -m finetuning.cli "$@"\n')
+    start = f'PYTHONPATH="{ROOT / "scripts"}:$PYTHONPATH" exec {sys.executable}'
+    finetune.write_text(f'#!/bin/sh\n{start} -m finetuning.cli "$@"\n')
     finetune.chmod(0o755)
     told = [block for block in blocks(DOCS / "tutorial.md") if block.language in COMMANDS]
 
