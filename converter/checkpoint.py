@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+COUNT = "count"
+"""How many pictures a Normalization layer has seen: no part of what it computes, and an integer."""
 
 PARAMETERS: dict[str, str] = {
     "kernel": "kernel",
@@ -22,6 +25,9 @@ PARAMETERS: dict[str, str] = {
     "b": "bias",  # Keras 1
     "gamma": "gamma",
     "beta": "beta",
+    "mean": "moving_mean",  # Normalization's
+    "variance": "moving_variance",
+    "count": COUNT,
     "moving_mean": "moving_mean",
     "running_mean": "moving_mean",  # Keras 1
     "moving_variance": "moving_variance",
@@ -66,7 +72,8 @@ class Checkpoint:
     is to be said about how the file was read.
 
     Where the container is not `is_ordered`, layers are in order within their class alone; where
-    it is not `is_named`, their names are classes with a number (`conv2d_3`).
+    it is not `is_named`, their names are classes with a number (`conv2d_3`). `kinds` gives the
+    classes, in snake case, of the layers without weights, where the container tells them.
     """
 
     path: Path
@@ -80,6 +87,7 @@ class Checkpoint:
     parts: tuple[str, ...] = ()
     is_ordered: bool = True
     is_named: bool = True
+    kinds: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     notes: tuple[str, ...] = ()
 

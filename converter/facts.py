@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+from converter.structure import NORMALIZATION_EPS
 from resnet_pt.architecture import Architecture, Block, Conv, Norm, Pool
 
 
@@ -110,10 +111,11 @@ def map_blocks(architecture: Architecture, change: Callable[[Block], Block]) -> 
 
 
 def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Architecture:
-    """The same network with every norm before the head changed."""
+    """The same network with every norm before the head changed, but Keras' Normalization, which
+    has no epsilon of its own."""
 
     def maybe(norm: Norm | None) -> Norm | None:
-        return change(norm) if norm else None
+        return change(norm) if norm and norm.eps != NORMALIZATION_EPS else norm
 
     def in_block(block: Block) -> Block:
         shortcut = block.shortcut

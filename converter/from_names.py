@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from converter.checkpoint import Checkpoint
+from converter.checkpoint import COUNT, Checkpoint
 from converter.dialect import Defaults, Dialect
 from converter.errors import MismatchError
 from converter.head_names import head_from_names
-from converter.structure import Shapes, Structure
+from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
     Architecture,
     Block,
@@ -61,19 +61,23 @@ class _Attempt:
 
 
 def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
-    weighted = list(checkpoint.of_layer())
+    weights = checkpoint.of_layer()
+    weighted = list(weights)
     if dialect.first_block().isdisjoint(weighted):
         return _Attempt(Match(dialect, {}, (), ()), ("no layer of its first block",))
     table = dialect.modules()
     modules: dict[str, str] = {}
     misfits: list[str] = []
     for layer in weighted:
-        if layer in table:
+        if COUNT in weights[layer]:
+            modules["bn_data"] = layer
+        elif layer in table:
             other = modules.setdefault(table[layer], layer)
             if other != layer:
                 misfits.append(f"{layer} and {other} are both {table[layer]}")
     left_out = tuple(layer for layer in weighted if layer in dialect.left_out)
-    rest = [layer for layer in weighted if layer not in table and layer not in left_out]
+    placed = {*table, *left_out, *modules.values()}
+    rest = [layer for layer in weighted if layer not in placed]
     head, unknown = _split_head(checkpoint, rest, modules)
     required = (dialect.stem, *dialect.required)
     misfits += [f"missing: {name}" for name in _missing(modules, table, required)]
@@ -304,9 +308,10 @@ class _Builder:
         layer = self.modules.get(module)
         if layer is None:
             return None
+        counted = self.shapes.has(layer, COUNT)
         return Norm(
             channels=self.shapes.vector(layer),
-            eps=self.defaults.eps,
+            eps=NORMALIZATION_EPS if counted else self.defaults.eps,
             momentum=round(1 - self.defaults.momentum, 12),
             gamma=self.shapes.has(layer, "gamma"),
             beta=self.shapes.has(layer, "beta"),

@@ -9,10 +9,11 @@ projection have one shape, so that the later stages decide.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from converter.checkpoint import Checkpoint
+from converter.checkpoint import COUNT, Checkpoint, Weight
 from converter.dialect import Dialect
 from converter.errors import MismatchError
 from converter.from_names import Match
@@ -33,6 +34,7 @@ PROJECTION = ("downsample.0", "downsample.1")
 def is_auto_named(checkpoint: Checkpoint) -> bool:
     """Whether the layers' names are Keras' own (keras-contrib names its first convolution)."""
     norms = [name for name, found in checkpoint.of_layer().items() if "moving_mean" in found]
+    norms = [name for name in norms if COUNT not in checkpoint.of_layer()[name]]
     return bool(norms) and all(auto_name(name.rpartition("/")[2]) in AUTO_NAMED for name in norms)
 
 
@@ -48,16 +50,22 @@ def match_order(checkpoint: Checkpoint, shapes: Shapes, dialects: Iterable[Diale
 @dataclass(frozen=True, slots=True)
 class _Layers:
     """The layers that have weights, by kind ('conv', 'norm', 'dense'), each in the file's order;
-    `sequence` is the order of all, where the container keeps it."""
+    `sequence` is the order of all, where the container keeps it. `data_norm` is a Normalization
+    layer, which stands in front wherever it is listed."""
 
     names: Mapping[str, tuple[str, ...]]
     sequence: tuple[str, ...] | None
     shapes: Shapes
+    data_norm: str | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, shapes: Shapes) -> _Layers:
         names: dict[str, list[str]] = {"conv": [], "norm": [], "dense": []}
-        for layer, found in checkpoint.of_layer().items():
+        data_norm: str | None = None
+        for layer, found in _body_first(checkpoint):
+            if COUNT in found:
+                data_norm = layer
+                continue
             kernel = found.get("kernel")
             if kernel is not None:
                 names["conv" if len(kernel.shape) == 4 else "dense"].append(layer)
@@ -65,8 +73,30 @@ class _Layers:
                 names["norm"].append(layer)
             else:
                 names.setdefault("other", []).append(layer)
-        in_order = tuple(checkpoint.of_layer()) if checkpoint.is_ordered else None
-        return cls({kind: tuple(some) for kind, some in names.items()}, in_order, shapes)
+        in_order = tuple(one for one in checkpoint.of_layer() if one != data_norm)
+        return cls(
+            {kind: tuple(some) for kind, some in names.items()},
+            in_order if checkpoint.is_ordered else None,
+            shapes,
+            data_norm,
+        )
+
+
+def _body_first(checkpoint: Checkpoint) -> list[tuple[str, dict[str, Weight]]]:
+    """Every layer with its weights. Where the container sorts them by name, those of the model
+    around most convolutions come first: a head's stand behind its base."""
+    layers = list(checkpoint.of_layer().items())
+    if checkpoint.is_ordered:
+        return layers
+    models = Counter(_model(found) for _, found in layers if "kernel" in found)
+    base = max(models, key=models.__getitem__, default="")
+    return sorted(layers, key=lambda one: _model(one[1]) != base)
+
+
+def _model(found: Mapping[str, Weight]) -> str:
+    """The way to the model that holds a layer: its weights' paths, less layer, `vars`, number."""
+    path = next(iter(found.values())).path
+    return "/".join(path.split("/")[:-3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +227,8 @@ def _finished(layers: _Layers, dialect: Dialect, taken: _Taken) -> Match | None:
     body = {layer for _, layer in taken.modules}
     weighted = layers.sequence or (*layers.names["norm"], *layers.names["dense"])
     head = tuple(layer for layer in weighted if layer not in body)
-    return Match(dialect, dict(taken.modules), head, ())
+    data_norm = {"bn_data": layers.data_norm} if layers.data_norm else {}
+    return Match(dialect, {**data_norm, **dict(taken.modules)}, head, ())
 
 
 def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match, tuple[str, ...]]:

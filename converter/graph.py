@@ -9,11 +9,14 @@ Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from converter import arithmetic
+from converter.arithmetic import Channels, Pick, Rescaling, Reverse, Stack
 from converter.errors import SourceError
 
 Config = Mapping[str, Any]
@@ -64,7 +67,10 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
+    """`slope` is leaky_relu's, below zero."""
+
     name: str
+    slope: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +122,10 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True)
-class Rescaling:
-    scale: float
-    offset: float
+class Normalization:
+    """Keras' layer of that name where its mean and variance are weights."""
+
+    axis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,11 @@ Op = (
     | Identity
     | Add
     | Rescaling
+    | Normalization
+    | Reverse
+    | Pick
+    | Stack
+    | Channels
     | Reshape
     | Unknown
 )
@@ -179,7 +191,7 @@ def parse_graph(config: Config) -> Graph:
     try:
         builder = _Builder()
         outputs = builder.model(config, (), ())
-        nodes = tuple(builder.nodes.values())
+        nodes = with_channels_joined(builder.nodes, outputs)
         return Graph(nodes, tuple(outputs), builder.channels_first)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise SourceError(
@@ -305,19 +317,24 @@ class _Builder:
         before, self.training = self.training, self.training or call.training
         suffix = f"#{call.number}" if call.number else ""
         try:
-            return self.layer(call.layer, outer, inputs, suffix)
+            return self.layer(call.layer, outer, inputs, suffix, call.arguments)
         finally:
             self.training = before
 
     def layer(
-        self, layer: Config, outer: tuple[str, ...], inputs: tuple[str, ...], suffix: str = ""
+        self,
+        layer: Config,
+        outer: tuple[str, ...],
+        inputs: tuple[str, ...],
+        suffix: str = "",
+        arguments: Any = None,
     ) -> tuple[str, ...]:
         name = layer_name(layer)
         if is_model(layer):
             return self.model(layer, (*outer, name), inputs)
         config = layer["config"]
         self.channels_first |= _is_channels_first(config)
-        op = _op(layer["class_name"], config)
+        op = _operator(layer, arguments) or _op(layer["class_name"], config)
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
             op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
         current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
@@ -343,30 +360,32 @@ Reference = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of a layer: how many came before it, what it reads, and whether the call says
-    `training=True`."""
+    """One use of a layer: how many came before it, what it reads, whether the call says
+    `training=True`, and how it is written (an operator's constants stand there)."""
 
     layer: Config
     name: str
     number: int = 0
     sources: tuple[Reference, ...] = ()
     training: bool = False
+    arguments: Any = None
 
 
 def _calls(layer: Config) -> list[Call]:
     name = layer_name(layer)
     calls = layer.get("inbound_nodes") or []
     return [
-        Call(layer, name, number, tuple(sources), _trains(call))
+        Call(layer, name, number, tuple(sources), _trains(call), call)
         for number, (call, sources) in enumerate(zip(calls, _inbound(layer), strict=True))
     ] or [Call(layer, name)]
 
 
 def _trains(call: Any) -> bool:
-    """Whether a call passes `training=True`, in either way to write it."""
-    if isinstance(call, dict):
-        return bool((call.get("kwargs") or {}).get("training"))
-    return any(isinstance(part, list) and len(part) > 3 and _flag(part[3]) for part in call)
+    """Whether a call passes `training=True` and Keras heeds it: Keras 3 writes it for random
+    layers, and `predict` overrides it (keras 3.0.5 and 3.15 `functional.py`, operation_fn)."""
+    return isinstance(call, list) and any(
+        isinstance(part, list) and len(part) > 3 and _flag(part[3]) for part in call
+    )
 
 
 def _flag(arguments: Any) -> bool:
@@ -413,8 +432,16 @@ def _inbound(layer: Config) -> list[list[Reference]]:
         if isinstance(call, dict):
             found.append(list(_keras_3_references(call.get("args", []))))
         else:
-            found.append(_reference_list(call))
+            others = _arguments(call).values()
+            extra = [one for one in others if arithmetic.is_reference(one)]
+            found.append([*_reference_list(call), *_reference_list(extra)])
     return found
+
+
+def _arguments(call: Any) -> Config:
+    """What Keras 2 passes in a call beside its first tensors."""
+    first: Any = call if call and isinstance(call[0], str) else call[0] if call else ()
+    return first[3] if len(first) > 3 and isinstance(first[3], dict) else {}
 
 
 def _keras_3_references(value: Any) -> Iterator[Reference]:
@@ -434,6 +461,49 @@ def _op(class_name: str, config: Config) -> Op:
     short = class_name.rpartition(">")[2]  # a registered class reads `package>Name`
     build = OPS.get(short)
     return build(config) if build else Unknown(class_name)
+
+
+def _operator(layer: Config, call: Any) -> Op | None:
+    """The op of an operator on tensors; None for a layer, and for an operator not understood."""
+    class_name, config = layer["class_name"].rpartition(">")[2], layer["config"]
+    if class_name in ("TFOpLambda", "SlicingOpLambda"):
+        found = arithmetic.tf_keras(config.get("function"), _arguments(call))
+        refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
+        return _as_op(found) if found else refused
+    found = arithmetic.keras_3(class_name, config, call)
+    return _as_op(found) if found else None
+
+
+def _as_op(operation: arithmetic.Operation) -> Op:
+    if isinstance(operation, arithmetic.Sum):
+        return Add()
+    return Identity() if isinstance(operation, arithmetic.Same) else operation
+
+
+def with_channels_joined(nodes: Mapping[str, Node], outputs: Sequence[str]) -> tuple[Node, ...]:
+    """The nodes, with channels that are picked one by one and stacked again, or a picture set
+    beside itself, as one op."""
+    joined = {id: _joined(node, nodes) for id, node in nodes.items()}
+    read = {source for node in joined.values() for source in node.inputs} | set(outputs)
+    return tuple(node for id, node in joined.items() if id in read or not isinstance(node.op, Pick))
+
+
+def _joined(node: Node, nodes: Mapping[str, Node]) -> Node:
+    if not isinstance(node.op, Stack):
+        return node
+    if not node.op.is_new:
+        return _one_source(node, node.inputs, [None] * len(node.inputs))
+    picks = [nodes[source] for source in node.inputs]
+    channels = [one.op.channel for one in picks if isinstance(one.op, Pick)]
+    if len(channels) != len(picks):
+        return node
+    return _one_source(node, [one.inputs[0] for one in picks], channels)
+
+
+def _one_source(node: Node, sources: Sequence[str], picks: Sequence[int | None]) -> Node:
+    if len(set(sources)) != 1:
+        return node
+    return replace(node, op=Channels(tuple(picks)), inputs=(sources[0],))
 
 
 def _built_in_activation(op: Op, config: Config) -> Activation | Unknown | None:
@@ -526,17 +596,28 @@ def _activation(config: Config) -> Activation | Unknown:
         return Activation("linear")
     if not isinstance(name, str):
         return Unknown("Activation", "its activation is custom code")
-    return Activation(name)
+    return Activation(name, LEAKY if name == "leaky_relu" else 0.0)
+
+
+LEAKY = 0.2
+"""The slope of an activation named 'leaky_relu', in tf.keras 2 and in Keras 3."""
 
 
 def _relu(config: Config) -> Op:
     maximum = config.get("max_value")
     slope = config.get("negative_slope") or 0.0
-    if slope or config.get("threshold"):
-        return Unknown("ReLU", "a slope or threshold other than 0")
+    if config.get("threshold") or (slope and maximum is not None):
+        return Unknown("ReLU", "a threshold other than 0, or a slope and a maximum")
     if maximum is None:
-        return Activation("relu")
+        return Activation("leaky_relu", float(slope)) if slope else Activation("relu")
     return Activation("relu6") if maximum == 6 else Unknown("ReLU", f"max_value {maximum}")
+
+
+def _leaky_relu(config: Config) -> Op:
+    slope = _first(config, "negative_slope", "alpha")
+    if isinstance(slope, dict):  # tf.keras writes a numpy number
+        slope = slope.get("config", {}).get("value", slope.get("value"))
+    return Activation("leaky_relu", float(slope))
 
 
 def _softmax(config: Config) -> Op:
@@ -572,10 +653,35 @@ def _merge(config: Config) -> Op:
 
 
 def _rescaling(config: Config) -> Op:
-    scale, offset = config["scale"], config.get("offset", 0.0)
-    if not isinstance(scale, int | float) or not isinstance(offset, int | float):
-        return Unknown("Rescaling", "a scale for each channel")
-    return Rescaling(float(scale), float(offset))
+    return Rescaling(_values(config["scale"]), _values(config.get("offset", 0.0)))
+
+
+def _values(value: Any) -> arithmetic.Value:
+    """A number, or one for each channel."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return tuple(float(one) for one in value) if isinstance(value, list) else float(value)
+
+
+def _normalization(config: Config) -> Op:
+    """(x - mean) / max(sqrt(variance), 1e-7); keras 2.15 and 3.15 `normalization.py`."""
+    axis = _axis(config.get("axis", -1))
+    if config.get("invert"):
+        return Unknown("Normalization", "it is inverted")
+    if config.get("mean") is None:
+        return Normalization(axis)
+    if axis not in (-1, 3):
+        return Unknown("Normalization", f"it normalises axis {axis}")
+    mean, variance = _values(config["mean"]), _values(config["variance"])
+    variances = variance if isinstance(variance, tuple) else (variance,)
+    inverse = tuple(1 / max(math.sqrt(one), 1e-7) for one in variances)
+    scale = inverse if isinstance(variance, tuple) else inverse[0]
+    return Rescaling(scale, arithmetic.times(arithmetic.times(mean, -1.0), scale))
+
+
+def _concatenate(config: Config) -> Op:
+    axis = config.get("axis", -1)
+    return Stack(is_new=False) if axis in (-1, 3) else Unknown("Concatenate", f"axis {axis}")
 
 
 def _constant(op: Op) -> Callable[[Config], Op]:
@@ -620,8 +726,11 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "RandomContrast": _constant(Identity()),
     "RandomBrightness": _constant(Identity()),
     "Add": _constant(Add()),
+    "Concatenate": _concatenate,
+    "LeakyReLU": _leaky_relu,
     "Merge": _merge,  # Keras 1
     "Rescaling": _rescaling,
+    "Normalization": _normalization,
     "Reshape": lambda config: Reshape(tuple(int(size) for size in config["target_shape"])),
 }
 """Every layer class that is understood. The random layers do nothing at inference."""

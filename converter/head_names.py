@@ -63,14 +63,14 @@ def head_from_names(
     chain: list[HeadLayer] = []
     trailing = _trailing(checkpoint, match, shapes, features)
     if not match.head:
-        return _headless(match, trailing, shapes)
+        return _headless(match, trailing, shapes, features)
     width, spatial = features, True
     for layer in trailing:
-        found = _layer(layer, match, shapes, trailing)
+        found = _layer(layer, match, shapes, trailing, features)
         if found is None:
             continue
         if found.kind == "dense" and spatial:
-            chain += _implied_pool(match, chain, features, found, shapes)
+            chain = _made_flat(match, chain, features, found, shapes)
         if found.kind == "dense" or found.kind.startswith(("global", "flatten")):
             spatial = False
         width = _checked_width(found, width, features, chain)
@@ -112,6 +112,8 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     ]
     if match.dialect.defaults.shortcut_pool:  # those are its shortcuts'
         pools = [layer for layer in pools if kinds[layer] != "avg_pool"]
+    if not match.dialect.defaults.preactivation:  # the first one is the stem's
+        pools += [layer for layer, kind in kinds.items() if kind == "max_pool"][1:]
     flat = [layer for layer, kind in kinds.items() if kind == "flatten_hwc"]
     dropouts = [layer for layer, kind in kinds.items() if kind == "dropout"]
     dense = [layer for layer in match.head if shapes.has(layer, "kernel")]
@@ -132,7 +134,9 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     return chain
 
 
-def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) -> HeadLayer | None:
+def _layer(
+    layer: str, match: Match, shapes: Shapes, trailing: Sequence[str], features: int
+) -> HeadLayer | None:
     if shapes.has(layer, "moving_mean"):
         norm = Norm(
             shapes.vector(layer),
@@ -146,8 +150,8 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
         inputs, outputs = shapes.dense(layer)
         return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
     kind = AUTO_NAMES.get(auto_name(layer))
-    if kind == "avg_pool" and match.dialect.defaults.ending == "global":
-        kind = "global_avg_pool"  # a window as large as the map
+    if kind in ("avg_pool", "max_pool"):
+        return _window_pool(layer, kind, match, shapes, features)
     if layer == "avg_pool":
         flat = any(auto_name(one) == "flatten" for one in trailing)
         kind = (
@@ -161,31 +165,65 @@ def _layer(layer: str, match: Match, shapes: Shapes, trailing: Sequence[str]) ->
         return None
     if kind == "flatten_hwc":
         kind = flatten_kind(shapes)
-    pool = None
-    if kind in ("avg_pool", "max_pool"):
-        pool = _window(match, "avg" if kind == "avg_pool" else "max")
+    pool = _window(match.dialect.defaults.ending_window) if kind == "avg_pool" else None
     return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else 0.0)
 
 
-def _window(match: Match, mode: Literal["avg", "max"]) -> Pool:
-    size = match.dialect.defaults.ending_window
+def _window_pool(
+    layer: str, kind: HeadKind, match: Match, shapes: Shapes, features: int
+) -> HeadLayer:
+    """A pool that Keras named. Its window is not in the file: where the next Dense layer reads one
+    number for each channel, it is as large as the map; else Keras' default, 2x2."""
+    dense = [shapes.dense(one)[0] for one in match.head if shapes.has(one, "kernel")]
+    mode: Literal["avg", "max"] = "avg" if kind == "avg_pool" else "max"
+    if dense and dense[0] != features:
+        return HeadLayer(layer, kind, pool=_window(2, mode))
+    if match.dialect.defaults.ending == "avg_pool" and mode == "avg":
+        return HeadLayer(layer, kind, pool=_window(match.dialect.defaults.ending_window))
+    return HeadLayer(layer, "global_avg_pool" if mode == "avg" else "global_max_pool")
+
+
+def _window(size: int, mode: Literal["avg", "max"] = "avg") -> Pool:
     return Pool((size, size), (size, size), 0, mode=mode)
 
 
-def _implied_pool(
+def _made_flat(
     match: Match, chain: Sequence[HeadLayer], features: int, dense: HeadLayer, shapes: Shapes
 ) -> list[HeadLayer]:
-    """A Dense layer needs a vector: where no pool or Flatten is listed, what the width says."""
+    """The layers before a Dense layer, which needs a vector: with a pool or Flatten, where none is
+    listed, that its width asks for. A nested base lists no pool, and has it before the head."""
     if any(one.kind.startswith(("global", "flatten")) for one in chain):
-        return []
-    if dense.in_features == features and not chain:
-        if match.dialect.defaults.ending == "avg_pool":
-            return [
-                HeadLayer("avg_pool", "avg_pool", pool=_window(match, "avg")),
-                HeadLayer("flatten", flatten_kind(shapes)),
-            ]
-        return [HeadLayer("avg_pool", "global_avg_pool")]
-    return [HeadLayer("flatten", flatten_kind(shapes))]
+        return list(chain)
+    has_window = any(one.kind in ("avg_pool", "max_pool") for one in chain)
+    if dense.in_features != features or has_window:
+        return [*chain, HeadLayer("flatten", flatten_kind(shapes))]
+    if match.dialect.defaults.ending == "avg_pool" and not chain:
+        return [
+            HeadLayer(IMPLIED_POOL, "avg_pool", pool=_window(match.dialect.defaults.ending_window)),
+            HeadLayer("flatten", flatten_kind(shapes)),
+        ]
+    return [HeadLayer(IMPLIED_POOL, "global_avg_pool"), *chain]
+
+
+IMPLIED_POOL = "avg_pool"
+"""The name of a pool that no layer of the file is named after."""
+
+
+def doubts(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> tuple[str, ...]:
+    """What a head rests on that nothing in a weights-only file says, in words."""
+    found = []
+    if any(layer.kind == "activation" for layer in head):
+        found.append(
+            "weights do not record activations: relu is assumed behind hidden Dense layers"
+        )
+    if any(layer.name == IMPLIED_POOL for layer in head) and IMPLIED_POOL not in checkpoint.layers:
+        found.append("the file lists no pool: an average is assumed")
+    for layer in head:
+        if AUTO_NAMES.get(auto_name(layer.name)) in ("avg_pool", "max_pool"):
+            size = layer.pool.kernel if layer.pool else ()
+            window = "x".join(map(str, size)) or "the whole map"
+            found.append(f"the window of {layer.name!r} is not in the file: {window} is assumed")
+    return tuple(found)
 
 
 def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:
@@ -208,11 +246,13 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
     return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
 
 
-def _headless(match: Match, trailing: Sequence[str], shapes: Shapes) -> HeadAndOutputs:
+def _headless(
+    match: Match, trailing: Sequence[str], shapes: Shapes, features: int
+) -> HeadAndOutputs:
     """What a network without a top returns: its map, or the pool that the names still list."""
     pooled = [
         one
-        for one in (_layer(layer, match, shapes, trailing) for layer in trailing)
+        for one in (_layer(layer, match, shapes, trailing, features) for layer in trailing)
         if one and "pool" in one.kind
     ]
     if not pooled:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from converter import facts as f
-from converter.checkpoint import Checkpoint, Weight
+from converter import weightless
+from converter.checkpoint import COUNT, Checkpoint, Weight
 from converter.dialect import Dialect
 from converter.discover import modules
 from converter.errors import MismatchError, UsageError
@@ -19,7 +20,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons, parse_graph
-from converter.head_names import auto_name
+from converter.head_names import auto_name, doubts
 from converter.options import Options
 from converter.recognise import recognise
 from converter.structure import KernelLayout, Shapes, Structure
@@ -84,7 +85,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         theano=theano,
         is_raised=reading.is_raised,
         variance=variance,
-        left_out=reading.left_out,
+        left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
     )
 
 
@@ -100,7 +101,8 @@ def _read_config(
     is_raised = architecture != written.architecture
     naming = _naming(checkpoint, dialects)
     pictures = naming.defaults.preprocessing if naming else None
-    if architecture.stem.rescaling or architecture.stem.data_norm:
+    stem = architecture.stem
+    if stem.channels or stem.rescaling or stem.data_norm:
         pictures = "raw"
     return _Reading(
         structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
@@ -181,10 +183,27 @@ def _read_names(
     checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> _Reading:
     match, naming = _match(checkpoint, shapes, dialects)
+    _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     return _Reading(structure, (*naming, *facts), match.dialect.name, left_out=left_out)
+
+
+def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> None:
+    """Refuse a file that lists a layer without weights whose work it does not tell. A detector
+    lists other parts' too, and ResNeXt's sums are known by their place (transforms.Regroup)."""
+    around = _Surroundings.of(checkpoint, match)
+    grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
+    unreadable = (
+        () if match.left_out or grouped else weightless.unreadable(checkpoint, around.before)
+    )
+    if unreadable:
+        raise MismatchError(
+            f"{checkpoint.path} lists layers without weights, and not what they compute",
+            [f"{one!r}" for one in unreadable],
+            ["convert the whole model (model.save), whose configuration says it"],
+        )
 
 
 def _is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
@@ -259,7 +278,7 @@ def _decide(
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
     facts = (
-        *_input_fact(around, match),
+        *_input_fact(checkpoint, around, match),
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
@@ -331,14 +350,15 @@ def _pads(layers: Sequence[str]) -> list[str]:
 Decision = tuple[str, Evidence, str]
 
 
-def _input_fact(around: _Surroundings, match: Match) -> tuple[Fact, ...]:
+def _input_fact(checkpoint: Checkpoint, around: _Surroundings, match: Match) -> tuple[Fact, ...]:
     """Layers between the input and the first convolution that are no padding (Rescaling, say):
     what they do to the picture is not in the weights."""
     known = {*_pads(around.before), *match.modules.values()}
     others = [layer for layer in around.before[1:] if layer not in known]
+    others = others or list(weightless.before(checkpoint))
     if not others:
         return ()
-    reason = f"the file lists {', '.join(others[:3])} there, and not what it does to the picture"
+    reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
     return (Fact("input", "as it comes to the first convolution", Evidence.DEFAULT, reason),)
 
 
@@ -429,10 +449,9 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
 
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
     value = describe_head(architecture.head)
-    hidden = [layer for layer in architecture.head if layer.kind == "activation"]
-    if hidden:
-        reason = "weights do not record activations: relu is assumed behind hidden Dense layers"
-        return Fact("head", value, Evidence.DEFAULT, reason)
+    unsaid = doubts(checkpoint, architecture.head)
+    if unsaid:
+        return Fact("head", value, Evidence.DEFAULT, "; ".join(unsaid))
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
     evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
     return Fact("head", value, evidence, "the layers that the file lists after the last block")
@@ -575,8 +594,8 @@ def _set_by_user(
 
 def _pictures(architecture: Architecture) -> tuple[Evidence, str]:
     """How it is known what was done to pictures before the network."""
-    if architecture.stem.rescaling:
-        return Evidence.MODEL_CONFIG, "the network rescales them itself"
+    if architecture.stem.rescaling or architecture.stem.channels:
+        return Evidence.MODEL_CONFIG, "the network does to them itself what is to be done"
     if architecture.stem.data_norm:
         return Evidence.SHAPES, "the network normalises them itself"
     reason = "what the code of this naming does to pictures; not part of the network"

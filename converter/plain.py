@@ -109,7 +109,7 @@ def plain_obstacles(architecture: Architecture) -> list[str]:
 
 def _stem(architecture: Architecture) -> Iterator[str]:
     stem = architecture.stem
-    if stem.rescaling or stem.data_norm:
+    if stem.channels or stem.rescaling or stem.data_norm:
         yield "the network scales its pictures itself: it would have to be done before"
     if stem.deep:
         yield f"a stem of {len(stem.deep) + 1} convolutions: only one is there"

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from converter import graph as g
+from converter.arithmetic import Channels, Rescaling, Reverse, Value, plus, times
 from converter.errors import MismatchError
 from converter.graph import Graph, Node
-from converter.structure import Shapes, Structure
+from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
     ACTIVATIONS,
     Architecture,
@@ -74,12 +75,20 @@ def unplaced(node: Node, place: str) -> MismatchError:
         return MismatchError(
             f"layer {node.layer!r} ({op.class_name}) cannot be carried over: {op.reason}",
             [f"it stands in {place}"],
-            ["remove it in Keras, or move it before the network's input, and save again"],
+            [INSTEAD.get(place, "only networks of residual blocks as published can be converted")],
         )
     return MismatchError(
         f"layer {node.layer!r} ({type(op).__name__}) does not belong in {place} of a ResNet",
         hints=["`inspect-weights FILE` shows what is in the file"],
     )
+
+
+CUT = "end the model before it (keras.Model(model.input, layer.output)), convert that, and do the"
+INSTEAD = {
+    "the stem": "save the model that begins behind it, and do its work before the network",
+    "the head": f"{CUT} rest in PyTorch",
+}
+"""What to do about a layer that cannot be carried over, by the place where it stands."""
 
 
 @dataclass
@@ -122,6 +131,7 @@ class _Recogniser:
                 "the model has no residual sums: it is not a ResNet",
                 [f"it looks like {describe(self.graph)}"],
             )
+        self.check_sums(sums)
         splits = [self.split(add) for add in sums]
         stem, leftover = self.stem(splits[0].before)
         blocks = [self.block(0, splits[0], leftover)]
@@ -143,6 +153,20 @@ class _Recogniser:
         return Structure(architecture, self.named(architecture), self.outputs, tuple(self.summed))
 
     # ---- splitting the graph at its sums
+
+    def check_sums(self, sums: Sequence[Node]) -> None:
+        """Refuse a sum within the head: what is behind a pool or Dense layer is no block."""
+        in_head: dict[str, str] = {}
+        for node in self.graph.nodes:
+            before = [in_head[source] for source in self.sources(node) if source in in_head]
+            if before and node in sums:
+                raise MismatchError(
+                    f"{node.layer!r} adds what comes out of the head ({before[0]!r} is behind the "
+                    "blocks): a head is read layer by layer",
+                    hints=[f"{CUT} rest in PyTorch"],
+                )
+            if before or isinstance(node.op, HEAD_BEGINS):
+                in_head[node.id] = before[0] if before else node.layer
 
     def chain(self, id: str) -> list[Node]:
         """The layers that lead to a tensor, back to the last sum or input (included), in order."""
@@ -193,8 +217,8 @@ class _Recogniser:
         if source is None:
             raise tokens.refuse("the stem")
         self.placed.add(source[0].id)
-        rescaling = self.rescaling(tokens)
-        data_norm = self.norm(tokens, "bn_data")
+        channels, rescaling = self.picture(tokens, source[1].shape)
+        data_norm = self.normalization(tokens) or self.norm(tokens, "bn_data")
         deep: list[tuple[Conv, Norm]] = []
         conv, norm, activated = self.stem_conv(tokens, 0)
         while norm and activated and tokens.is_convolution():
@@ -203,7 +227,8 @@ class _Recogniser:
         self.rename_stem(len(deep))
         positive = activated and set(self.activations) <= NON_NEGATIVE
         pool = self.pool(tokens, positive, "maxpool")
-        return Stem(conv, norm, activated, pool, data_norm, rescaling, tuple(deep)), tokens
+        stem = Stem(conv, norm, activated, pool, data_norm, channels, rescaling, tuple(deep))
+        return stem, tokens
 
     def stem_conv(self, tokens: Tokens, number: int) -> tuple[Conv, Norm | None, bool]:
         """A convolution of the stem, with the norm and activation behind it."""
@@ -219,12 +244,53 @@ class _Recogniser:
                     if old + suffix in table:
                         table[new + suffix] = table.pop(old + suffix)
 
-    def rescaling(self, tokens: Tokens) -> tuple[float, float] | None:
-        found = tokens.take(g.Rescaling)
+    def picture(
+        self, tokens: Tokens, shape: tuple[int | None, ...]
+    ) -> tuple[tuple[int, ...], tuple[Value, Value] | None]:
+        """(channels, rescaling) of everything that is done to the picture, as one of each."""
+        channels: tuple[int, ...] = ()
+        rescaling: tuple[Value, Value] | None = None
+        while tokens.nodes and isinstance(tokens.nodes[0].op, PICTURE):
+            node = tokens.nodes.pop(0)
+            self.placed.add(node.id)
+            if isinstance(node.op, Rescaling):
+                scale, offset = rescaling or (1.0, 0.0)
+                rescaling = _then(node, scale, offset)
+                continue
+            picks = self.picks(node, channels, shape)
+            channels = tuple((channels or range(max(picks) + 1))[number] for number in picks)
+            if rescaling:
+                scale, offset = (_picked(one, picks) for one in rescaling)
+                rescaling = scale, offset
+        return channels, rescaling
+
+    def picks(
+        self, node: Node, channels: tuple[int, ...], shape: tuple[int | None, ...]
+    ) -> tuple[int, ...]:
+        """The numbers of the channels that a node takes of those that it gets."""
+        count = len(channels) or (shape[-1] if len(shape) == 4 else None)
+        if count is None or self.graph.channels_first:
+            why = "the number of channels is not said" if count is None else "channels come first"
+            raise unplaced(replace(node, op=g.Unknown(type(node.op).__name__, why)), "the stem")
+        if isinstance(node.op, Reverse):
+            return tuple(range(count))[::-1]
+        assert isinstance(node.op, Channels)
+        chosen = [range(count) if one is None else (one % count,) for one in node.op.picks]
+        return tuple(number for some in chosen for number in some)
+
+    def normalization(self, tokens: Tokens) -> Norm | None:
+        """Keras' Normalization, as a norm without gamma and beta."""
+        found = tokens.take(g.Normalization)
         if found is None:
             return None
-        self.placed.add(found[0].id)
-        return found[1].scale, found[1].offset
+        node, op = found
+        if op.axis not in self.channel_axes:
+            reason = f"it normalises axis {op.axis}"
+            raise unplaced(replace(node, op=g.Unknown("Normalization", reason)), "the stem")
+        self.place("bn_data", node)
+        return Norm(
+            self.shapes.vector(node.layer), NORMALIZATION_EPS, 0.01, gamma=False, beta=False
+        )
 
     def block(self, number: int, split: Split, shared: Tokens) -> Block:
         """Block `number` of the network, with module names `@number.…` until stages are known."""
@@ -235,6 +301,12 @@ class _Recogniser:
                 raise unplaced(reader, f"the place behind {split.add.layer!r}")
         preactivation = not self.is_activated(split.add)
         has_shared = bool(shared.nodes)
+        if has_shared and not preactivation and not number and is_convolved(shared.nodes):
+            raise MismatchError(
+                "a layer stands between the input and the network's own stem: "
+                f"{next(iter(self.layers.values()))!r}",
+                hints=[INSTEAD["the stem"]],
+            )
         if has_shared and not preactivation:
             raise shared.refuse(f"the start of the block that {split.add.layer!r} closes")
         long = Tokens([*shared.nodes, *split.long])
@@ -503,6 +575,9 @@ class _Recogniser:
         found: list[HeadLayer] = []
         for node in self.graph.nodes:
             sources = self.sources(node)
+            if len(sources) > 1 and names.keys() & set(sources) and node.id not in self.placed:
+                several = g.Unknown(type(node.op).__name__, "it joins several layers")
+                raise unplaced(replace(node, op=several), "the head")
             if node.id in self.skipped or len(sources) != 1 or sources[0] not in names:
                 continue
             if node.id in self.placed:
@@ -538,7 +613,11 @@ class _Recogniser:
             return HeadLayer(name, "flatten_chw" if as_stored else "flatten_hwc", source)
         if isinstance(op, g.Dropout):
             return HeadLayer(name, "dropout", source, rate=op.rate)
-        if isinstance(op, g.Rescaling):
+        if isinstance(op, g.Activation) and op.name == "leaky_relu":
+            self.forget_inner(node)
+            self.outputs[f"head:{name}"] = node.layer
+            return HeadLayer(name, "leaky_relu", source, slope=op.slope)
+        if isinstance(op, Rescaling):
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
         if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
             self.forget_inner(node)
@@ -597,6 +676,32 @@ class Split:
     before: list[Node]
     short: list[Node]
     long: list[Node]
+
+
+def is_convolved(nodes: Sequence[Node]) -> bool:
+    return any(isinstance(node.op, g.Convolution) for node in nodes)
+
+
+HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
+"""What comes behind the blocks only."""
+
+PICTURE = (Rescaling, Reverse, Channels)
+"""What can be done to a picture before the network."""
+
+
+def _then(node: Node, scale: Value, offset: Value) -> tuple[Value, Value]:
+    """A scale and an offset, with those of a further node behind."""
+    op = node.op
+    assert isinstance(op, Rescaling)
+    try:
+        return times(scale, op.scale), plus(times(offset, op.scale), op.offset)
+    except ValueError:
+        reason = "it has another number of channels than what comes before it"
+        raise unplaced(replace(node, op=g.Unknown("Rescaling", reason)), "the stem") from None
+
+
+def _picked(factor: Value, picks: Sequence[int]) -> Value:
+    return tuple(factor[number] for number in picks) if isinstance(factor, tuple) else factor
 
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})

@@ -9,6 +9,10 @@ from converter.checkpoint import Checkpoint, Weight
 from converter.errors import MismatchError
 from resnet_pt.architecture import Architecture
 
+NORMALIZATION_EPS = 1e-14
+"""Keras' Normalization divides by the root of a variance or by 1e-7, whichever is more. As a norm
+with this epsilon it gives the same for a variance of 0, and for all others but the last digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:

@@ -26,6 +26,10 @@ Padding = int | tuple[int, int, int, int] | Literal["same"]
 'same', whose amount depends on the size of the map and is computed when the network runs."""
 
 
+Factor = float | tuple[float, ...]
+"""One number, or one for each channel."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conv:
     """A 2-D convolution; its weight is (out_channels, in_channels / groups, *kernel)."""
@@ -112,8 +116,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stem:
-    """From the picture to the first block. `rescaling` is (scale, offset) of a Rescaling layer,
-    `data_norm` a norm of the picture itself (MXNet's `bn_data`).
+    """From the picture to the first block. What a network does to the picture itself comes first:
+    `channels` are the numbers of the input's channels in the order in which they are read ((2, 1,
+    0) makes BGR of RGB, (0, 0, 0) a colour picture of a grey one; () leaves them), `rescaling` is
+    a scale and an offset, each one number or one for each channel, `data_norm` a norm (MXNet's
+    `bn_data`, Keras' Normalization).
 
     `deep` are the convolutions before the last one, `conv`, each with its norm and an activation
     behind: ResNet-D's three 3x3 in place of one 7x7.
@@ -124,7 +131,8 @@ class Stem:
     activation: bool = True
     pool: Pool | None = Pool()
     data_norm: Norm | None = None
-    rescaling: tuple[float, float] | None = None
+    channels: tuple[int, ...] = ()
+    rescaling: tuple[Factor, Factor] | None = None
     deep: tuple[tuple[Conv, Norm], ...] = ()
 
     @property
@@ -141,7 +149,7 @@ class Stem:
 ACTIVATIONS = frozenset(
     [
         *("linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish"),
-        *("sigmoid", "tanh", "softplus", "softsign", "softmax"),
+        *("sigmoid", "tanh", "softplus", "softsign", "softmax", "exponential"),
     ]
 )
 """Keras' names of the activations that torch computes exactly as Keras does."""
@@ -157,6 +165,7 @@ HeadKind = Literal[
     "norm",
     "dropout",
     "activation",
+    "leaky_relu",
     "rescaling",
 ]
 
@@ -176,7 +185,8 @@ class HeadLayer:
     pool: Pool | None = None
     rate: float = 0.0
     activation: str = ""
-    rescaling: tuple[float, float] | None = None
+    slope: float = 0.0
+    rescaling: tuple[Factor, Factor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +219,8 @@ class Architecture:
 
     @property
     def in_channels(self) -> int:
-        return self.stem.first.in_channels
+        read = self.stem.channels
+        return max(read) + 1 if read else self.stem.first.in_channels
 
     @property
     def features(self) -> int:
@@ -229,7 +240,7 @@ class Architecture:
         """Number of logits of an output, or None for a map or for features."""
         by_name = {layer.name: layer for layer in self.head}
         layer = by_name.get(output.layer)
-        while layer and layer.kind in ("dropout", "activation", "rescaling"):
+        while layer and layer.kind in ("dropout", "activation", "leaky_relu", "rescaling"):
             layer = by_name.get(layer.source)
         return layer.out_features if layer and layer.kind == "dense" else None
 

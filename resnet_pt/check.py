@@ -6,7 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from resnet_pt.architecture import ACTIVATIONS, Architecture, Block, Conv, HeadLayer, Norm, Pool
+from resnet_pt.architecture import (
+    ACTIVATIONS,
+    Architecture,
+    Block,
+    Conv,
+    HeadLayer,
+    Norm,
+    Pool,
+    Stem,
+)
 from resnet_pt.tensors import module_name
 
 Problems = Iterator[str]
@@ -22,6 +31,7 @@ def _network(architecture: Architecture) -> Problems:
     if architecture.activation not in ACTIVATIONS:
         yield f"activation {architecture.activation!r} is not known"
     channels = stem.first.in_channels
+    yield from _picture(stem)
     yield from _norm("bn_data", stem.data_norm, channels)
     for number, (conv, norm) in enumerate(stem.deep):
         yield from _conv(f"conv1.{3 * number}", conv, channels)
@@ -40,6 +50,16 @@ def _network(architecture: Architecture) -> Problems:
             channels = block.out_channels if block.convs else channels
     yield from _norm("norm", architecture.norm, channels)
     yield from _head(architecture, channels)
+
+
+def _picture(stem: Stem) -> Problems:
+    """What is done to the picture has to give as many channels as the stem reads."""
+    channels = stem.first.in_channels
+    if stem.channels and (len(stem.channels) != channels or min(stem.channels) < 0):
+        yield f"channels {stem.channels} are read, and conv1 wants {channels}"
+    for factor in stem.rescaling or ():
+        if isinstance(factor, tuple) and len(factor) != channels:
+            yield f"rescaling has {len(factor)} numbers for {channels} channels"
 
 
 def _block(name: str, block: Block, channels: int) -> Problems:

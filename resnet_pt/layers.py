@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnet_pt.architecture import Conv, Norm, Padding, Pool
+from resnet_pt.architecture import Conv, Factor, Norm, Padding, Pool
 
 Pads = tuple[int, int, int, int]
 
@@ -139,18 +139,46 @@ class FlattenHWC(nn.Module):
 
 
 class Rescaling(nn.Module):
-    """x * scale + offset, from a Keras Rescaling layer."""
+    """x * scale + offset, each one number or one for each channel (Keras' Rescaling, and what
+    `preprocess_input` does within a network)."""
 
-    def __init__(self, scale: float, offset: float) -> None:
+    def __init__(self, scale: Factor, offset: Factor) -> None:
         super().__init__()
         self.scale = scale
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.offset
+        return x * self._like(x, self.scale) + self._like(x, self.offset)
+
+    @staticmethod
+    def _like(x: Tensor, factor: Factor) -> Tensor | float:
+        if not isinstance(factor, tuple):
+            return factor
+        return torch.tensor(factor, dtype=x.dtype, device=x.device).view(-1, *[1] * (x.ndim - 2))
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, offset={self.offset}"
+
+
+class Channels(nn.Module):
+    """The channels of a picture with these numbers, in this order."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels = list(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.channels]
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"
+
+
+class Exponential(nn.Module):
+    """e to the power of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.exp()
 
 
 def convolution(conv: Conv) -> nn.Conv2d:
@@ -212,9 +240,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "softplus": nn.Softplus,
     "softsign": nn.Softsign,
+    "exponential": Exponential,
 }
 """Keras' names. Keras' softmax works on the last axis and is added where it is used; its
-leaky_relu, hard_sigmoid and PReLU differ from torch's or have weights, and are not here."""
+hard_sigmoid and PReLU differ from torch's or have weights, and are not here."""
 
 
 def activation(name: str) -> nn.Module:

@@ -142,6 +142,8 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
     if layer.kind == "rescaling":
         assert layer.rescaling is not None
         return layers.Rescaling(*layer.rescaling)
+    if layer.kind == "leaky_relu":
+        return nn.LeakyReLU(layer.slope)
     if layer.kind == "activation":
         return layers.activation(layer.activation)
     if layer.kind == "dropout":
@@ -164,6 +166,8 @@ class ResNet(nn.Module):
         self.architecture = architecture or resnet()
         self.original_layers: dict[str, str] = {}
         stem = self.architecture.stem
+        if stem.channels:
+            self.channels = layers.Channels(stem.channels)
         if stem.rescaling:
             self.rescaling = layers.Rescaling(*stem.rescaling)
         if stem.data_norm:
@@ -199,7 +203,7 @@ class ResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → the map of the last block, (N, features, h, w)."""
-        for name in ("rescaling", "bn_data", "conv1", "bn1"):
+        for name in ("channels", "rescaling", "bn_data", "conv1", "bn1"):
             module = getattr(self, name, None)
             x = x if module is None else module(x)
         x = self.relu(x) if self.stem_activation else x

@@ -31,6 +31,17 @@ def keras_network(architecture: Architecture) -> Any:
     return _Network(architecture).model()
 
 
+class _Take(layers.Layer):  # type: ignore[misc]
+    """The channels of a picture with these numbers, in this order."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.take(x, self.channels, axis=-1)
+
+
 class _Network:
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
@@ -39,6 +50,8 @@ class _Network:
     def model(self) -> Any:
         inputs = x = keras.Input((None, None, self.architecture.in_channels))
         stem = self.architecture.stem
+        if stem.channels:
+            x = _Take(stem.channels)(x)
         if stem.rescaling:
             x = layers.Rescaling(*stem.rescaling)(x)
         x = self.norm(x, stem.data_norm, "bn_data")
@@ -170,6 +183,7 @@ HEAD: Mapping[str, Any] = {
     "global_avg_pool": lambda layer, name: layers.GlobalAveragePooling2D(name=name),
     "global_max_pool": lambda layer, name: layers.GlobalMaxPooling2D(name=name),
     "dropout": lambda layer, name: layers.Dropout(layer.rate, name=name),
+    "leaky_relu": lambda layer, name: layers.LeakyReLU(layer.slope, name=name),
     "activation": lambda layer, name: layers.Activation(layer.activation, name=name),
 }
 

@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from converter.checkpoint import Array
+from converter.checkpoint import COUNT, Array
 from converter.errors import MismatchError, SourceError, UnsafeError
 
 MAX_NAMES = 20_000
@@ -72,6 +72,13 @@ def float_type(found: Any, name: str) -> str:
     if found.dtype.kind != "f" or found.dtype.itemsize > 8:
         raise MismatchError(f"{name} holds {found.dtype}, not floating-point numbers")
     return str(found.dtype.newbyteorder("="))
+
+
+def weight_type(found: Any, parameter: str, name: str) -> str:
+    """The dtype of a weight: of floating-point numbers, or a Normalization layer's count."""
+    if parameter == COUNT and found.shape == () and found.dtype.kind in "iu":
+        return str(found.dtype.newbyteorder("="))
+    return float_type(found, name)
 
 
 def _is_bfloat16(found: Any) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converter.checkpoint import Array, Checkpoint, Weight
+from converter.checkpoint import COUNT, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
 from converter.graph import is_model, layer_name, model_layers
 from converter.readers import _hdf5
@@ -41,6 +41,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "dense": KERNELS,
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "scale": ("gamma", "beta"),
+    "normalization": ("moving_mean", "moving_variance", COUNT),
 }
 """The parameters of a class, in the order of its numbers."""
 
@@ -138,7 +139,7 @@ def _weights(one: Holder, scales: Mapping[str, bool]) -> Iterator[Weight]:
             parameter=name,
             path="/".join((*one.path, "vars", number)),
             shape=tuple(dataset.shape),
-            dtype=_hdf5.float_type(dataset, f"{layer}/{name}"),
+            dtype=_hdf5.weight_type(dataset, name, f"{layer}/{name}"),
             spelling=number,
         )
 
@@ -208,6 +209,7 @@ def checkpoint(
         config=config,
         parts=parts,
         is_ordered=False,
+        kinds={label(one): one.kind for one in found if not one.arrays and not one.is_model},
         is_named=all(one.name is not None for one in found if one.arrays),
     )
 

@@ -7,6 +7,7 @@ graph in the root's `model_config`. Sources: keras 1.2.2 `Container.save_weights
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import Any
 
 from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
+from converter.graph import is_model, layer_name, model_layers
 from converter.readers import _hdf5
 
 FORMAT = "hdf5"
@@ -34,8 +36,14 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
     layers = _hdf5.names(root, "layer_names")
     if len(set(layers)) != len(layers):
         raise SourceError("the file lists two layers of one name")
+    config = _config(file) if whole else None
+    inside = _inside(config)
     datasets: dict[str, Any] = {}
-    weights = [weight for layer in layers for weight in _of_group(root, layer, prefix, datasets)]
+    weights = [
+        weight
+        for layer in layers
+        for weight in _of_group(root, layer, prefix, inside.get(layer, frozenset()), datasets)
+    ]
     _hdf5.check_distinct(datasets)
     version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
     return Checkpoint(
@@ -46,7 +54,7 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
         arrays=lambda wanted: _arrays(datasets, wanted),
         keras_version=version,
         backend=_hdf5.text(root, "backend") or _hdf5.text(file, "backend"),
-        config=_config(file) if whole else None,
+        config=config,
     )
 
 
@@ -72,14 +80,33 @@ def _config(file: Any) -> Any:
     return config
 
 
-def _of_group(root: Any, layer: str, prefix: str, datasets: dict[str, Any]) -> Iterator[Weight]:
-    """The weights of one group; their datasets, checked, go into `datasets` by path."""
+def _inside(config: Any) -> dict[str, frozenset[str]]:
+    """`{nested model: the names of all layers in it}` of a configuration."""
+    try:
+        layers = model_layers(config) if config else ()
+        return {layer_name(one): frozenset(_names(one)) for one in layers if is_model(one)}
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return {}  # the graph's reader says what is wrong with it
+
+
+def _names(model: Any) -> Iterator[str]:
+    for layer in model_layers(model):
+        yield layer_name(layer)
+        if is_model(layer):
+            yield from _names(layer)
+
+
+def _of_group(
+    root: Any, layer: str, prefix: str, inside: frozenset[str], datasets: dict[str, Any]
+) -> Iterator[Weight]:
+    """The weights of one group, a nested model's if layers are `inside`; their datasets, checked,
+    go into `datasets` by path."""
     try:
         group = _hdf5.group(root, layer)
     except KeyError:
         raise SourceError(f"the file lists a layer {layer!r} and does not hold it") from None
     names = _hdf5.names(group, "weight_names")
-    owners = _owners(layer, names)
+    owners = _owners(layer, names, inside)
     for name, owner in zip(names, owners, strict=True):
         try:
             found = _hdf5.dataset(group, name)
@@ -90,10 +117,10 @@ def _of_group(root: Any, layer: str, prefix: str, datasets: dict[str, Any]) -> I
         yield Weight(
             group=layer,
             layer=owner,
-            parameter=PARAMETERS.get(spelling, spelling),
+            parameter=(parameter := PARAMETERS.get(spelling, spelling)),
             path=path,
             shape=tuple(found.shape),
-            dtype=_hdf5.float_type(found, f"{layer}/{name}"),
+            dtype=_hdf5.weight_type(found, parameter, f"{layer}/{name}"),
             spelling=name.rpartition("/")[2],
         )
 
@@ -109,15 +136,28 @@ def _spelling(name: str) -> str:
     return last
 
 
-def _owners(layer: str, names: Sequence[str]) -> list[str]:
+def _owners(layer: str, names: Sequence[str], inside: frozenset[str]) -> list[str]:
     """The layer of each weight in a group: the group's own, or, if it is a nested model's, the
-    one in the weight's own name.
+    one in the weight's own name, behind the models around it (`sequential/head/dense_1/kernel`).
 
-    A group is a nested model's if its weights name more than one scope: a layer's own weights
-    share one, which need not be the layer's name (`conv2d_1/conv2d_1_1/kernel:0`).
+    Where no configuration says what is inside, a group is a nested model's if its weights name
+    more than one scope: a layer's own weights share one, which need not be the layer's name
+    (`conv2d_1/conv2d_1_1/kernel:0`).
     """
-    scopes = [_scope(name) for name in names]
-    return scopes if len(set(scopes)) > 1 else [layer] * len(names)
+    scopes = [_scope(name).split("/") for name in names]
+    if inside:
+        return [_innermost(scope, inside) for scope in scopes]
+    if all(scope == scopes[0] for scope in scopes):
+        return [layer] * len(names)
+    alike = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*scopes, strict=False))
+    shared = len(list(alike))
+    return ["/".join(scope[shared:] or scope) for scope in scopes]
+
+
+def _innermost(scope: Sequence[str], inside: frozenset[str]) -> str:
+    """The longest end of a scope that is a layer: names may have slashes themselves."""
+    ends = ("/".join(scope[start:]) for start in range(len(scope)))
+    return next((end for end in ends if end in inside), "/".join(scope))
 
 
 def _scope(name: str) -> str:

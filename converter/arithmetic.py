@@ -1,0 +1,219 @@
+"""What the operators in a graph do to a picture: `preprocess_input` and the like, as layers.
+
+Keras 2.4 to 2.15 writes an operator on a tensor as a `TFOpLambda` with the name of a function,
+Keras 3 as a class of that operator; the constants stand in the call. Those that scale, shift or
+pick channels are read, nothing is run.
+
+Sources: tf.keras 2.10 and 2.15 `layers/core/tf_op_layer.py`; keras 3.15 `src/ops/numpy.py`,
+`src/applications/imagenet_utils.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Value = float | tuple[float, ...]
+"""One number, or one for each channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    """x * scale + offset."""
+
+    scale: Value
+    offset: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """The channels in reverse: RGB becomes BGR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One channel of a picture, without its axis."""
+
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Tensors side by side along the last axis; `is_new` if they had no such axis before."""
+
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """The channels with these numbers, in this order; None stands for all that there are."""
+
+    picks: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Two tensors, added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The tensor as it is, in another type."""
+
+
+Operation = Rescaling | Reverse | Pick | Stack | Sum | Same
+
+
+def times(value: Value, factor: Value) -> Value:
+    """The product, channel by channel."""
+    return _each(value, factor, lambda a, b: a * b)
+
+
+def plus(value: Value, other: Value) -> Value:
+    """The sum, channel by channel."""
+    return _each(value, other, lambda a, b: a + b)
+
+
+def _each(one: Value, other: Value, compute: Callable[[float, float], float]) -> Value:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return tuple(compute(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, tuple):
+        assert not isinstance(other, tuple)
+        return tuple(compute(a, other) for a in one)
+    if isinstance(other, tuple):
+        return tuple(compute(one, b) for b in other)
+    return compute(one, other)
+
+
+# ---- Keras 3: a class for each operator
+
+
+def keras_3(class_name: str, config: Mapping[str, Any], call: Any) -> Operation | None:
+    """The operation of a call in a Keras 3 configuration, or None for one that is not known."""
+    if not isinstance(call, dict):
+        return None
+    arguments = [*call.get("args", ()), *(call.get("kwargs") or {}).values()]
+    if class_name == "GetItem":
+        return _item(arguments[1:])
+    if class_name in ("Stack", "Concatenate"):
+        is_last = config.get("axis") == -1
+        return Stack(is_new=class_name == "Stack") if is_last else None
+    operator = OPERATORS.get(class_name)
+    if operator is None or len(arguments) != 2:
+        return None
+    first, second = (_is_tensor(one) for one in arguments)
+    if first and second:
+        return Sum() if operator == "add" else None
+    constant = _constant(arguments[0] if second else arguments[1])
+    return None if constant is None else _elementwise(operator, constant, is_first=second)
+
+
+OPERATORS: Mapping[str, str] = {
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Divide": "divide",
+    "TrueDivide": "divide",
+}
+
+
+def _is_tensor(argument: Any) -> bool:
+    return isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__"
+
+
+def _item(arguments: Sequence[Any]) -> Operation | None:
+    """`x[..., 2]`: an ellipsis and a number."""
+    spec = arguments[0] if len(arguments) == 1 else None
+    if not isinstance(spec, list) or len(spec) != 2 or not _is_ellipsis(spec[0]):
+        return None
+    return _picked(spec[1])
+
+
+def _is_ellipsis(argument: Any) -> bool:
+    return isinstance(argument, dict) and argument.get("class_name") == "__ellipsis__"
+
+
+def _picked(last: Any) -> Operation | None:
+    """What the index of the last axis takes."""
+    if isinstance(last, int) and not isinstance(last, bool):
+        return Pick(last)
+    if isinstance(last, dict):
+        inner = last.get("config", last)
+        bounds = {key: inner.get(key) for key in ("start", "stop", "step")}
+        if bounds == {"start": None, "stop": None, "step": -1}:
+            return Reverse()
+    return None
+
+
+# ---- tf.keras: the name of a function
+
+
+def tf_keras(function: Any, arguments: Mapping[str, Any]) -> Operation | None:
+    """The operation of a `TFOpLambda` or `SlicingOpLambda`, or None for one that is not known."""
+    given = {key: value for key, value in arguments.items() if key not in ("name", "data_format")}
+    if function == "cast":
+        return Same() if given == {"dtype": "float32"} else None
+    if function in ("concat", "stack"):
+        return Stack(is_new=function == "stack") if given.get("axis") == -1 else None
+    if function == "__operators__.getitem":
+        spec = given.get("slice_spec")
+        is_last = isinstance(spec, list) and len(spec) == 2 and _is_ellipsis(spec[0])
+        return _picked(spec[1]) if is_last and spec else None
+    operator = FUNCTIONS.get(str(function))
+    if operator is None or len(given) != 1:
+        return None
+    (argument,) = given.values()
+    if is_reference(argument):
+        return Sum() if operator == "add" else None
+    constant = _constant(argument)
+    return None if constant is None else _elementwise(operator, constant, is_first=False)
+
+
+FUNCTIONS: Mapping[str, str] = {
+    "math.add": "add",
+    "__operators__.add": "add",
+    "nn.bias_add": "add",
+    "math.subtract": "subtract",
+    "math.multiply": "multiply",
+    "math.truediv": "divide",
+    "math.divide": "divide",
+}
+
+
+def is_reference(value: Any) -> bool:
+    """Whether an argument is a tensor of the graph: `["add_3", 0, 0]`."""
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+
+
+# ---- both
+
+
+def _elementwise(operator: str, constant: Value, is_first: bool) -> Operation | None:
+    """x with a constant behind the operator, or before it."""
+    if operator == "add":
+        return Rescaling(1.0, constant)
+    if operator == "subtract":
+        return Rescaling(-1.0, constant) if is_first else Rescaling(1.0, times(constant, -1.0))
+    if operator == "multiply":
+        return Rescaling(constant, 0.0)
+    values = constant if isinstance(constant, tuple) else (constant,)
+    if is_first or 0.0 in values:
+        return None
+    inverse = tuple(1.0 / value for value in values)
+    return Rescaling(inverse if isinstance(constant, tuple) else inverse[0], 0.0)
+
+
+def _constant(value: Any) -> Value | None:
+    """A number, or one for each channel: a list, with axes of length 1 around it."""
+    if isinstance(value, dict) and value.get("class_name") in ("__tensor__", "__numpy__"):
+        value = value["config"]["value"]
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, list) and all(_is_number(one) for one in value):
+        return tuple(float(one) for one in value)
+    return float(value) if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,355 @@
+"""What a network does to its pictures before the first convolution, as real Kerases write it.
+
+The expected logits are those of the same network without those layers, on pictures that numpy has
+worked on as the layers' documentation says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from edits import assert_refused, edited, reconfigured, run
+from helpers import converted, facts, fixture, opened, record, weights_only
+
+from resnet_pt import ResNet
+
+KERAS_2 = fixture("keras-2.10-functional-head")
+KERAS_3 = fixture("keras-3.15-conv_block-50")
+BGR = [-103.93900299072266, -116.77899932861328, -123.68000030517578]
+SLICE = {"start": None, "stop": None, "step": -1}
+
+
+def tensor(source: str) -> dict[str, Any]:
+    """A tensor of the graph in a Keras 3 call."""
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [source, 0, 0]}}
+
+
+def keras_2(class_name: str, name: str, config: Any, source: Any, arguments: Any) -> Any:
+    call = [source, 0, 0, arguments]
+    return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
+
+
+def keras_3(class_name: str, name: str, config: Any, *arguments: Any) -> Any:
+    call = {"args": list(arguments), "kwargs": {}}
+    config = {"name": name, **config}
+    return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
+
+
+CAFFE_2 = [
+    keras_2(
+        "SlicingOpLambda",
+        "tf.__operators__.getitem",
+        {"function": "__operators__.getitem"},
+        "INPUT",
+        {"slice_spec": [{"class_name": "__ellipsis__"}, SLICE]},
+    ),
+    keras_2(
+        "TFOpLambda",
+        "tf.nn.bias_add",
+        {"function": "nn.bias_add"},
+        "tf.__operators__.getitem",
+        {"bias": BGR, "data_format": "NHWC"},
+    ),
+]
+TF_2 = [
+    keras_2("TFOpLambda", "tf.math.truediv", {"function": "math.truediv"}, "INPUT", {"y": 127.5}),
+    keras_2(
+        "TFOpLambda",
+        "tf.math.subtract",
+        {"function": "math.subtract"},
+        "tf.math.truediv",
+        {"y": 1.0, "name": None},
+    ),
+]
+CAFFE_3 = [
+    *(
+        keras_3(
+            "GetItem",
+            f"get_item_{channel}",
+            {},
+            tensor("INPUT"),
+            [{"class_name": "__ellipsis__", "config": {}}, channel],
+        )
+        for channel in (2, 1, 0)
+    ),
+    keras_3("Stack", "stack", {"axis": -1}, [tensor(f"get_item_{c}") for c in (2, 1, 0)]),
+    keras_3(
+        "Add",
+        "add",
+        {},
+        tensor("stack"),
+        {"class_name": "__tensor__", "config": {"value": [[[BGR]]], "dtype": "float32"}},
+    ),
+]
+TF_3 = [
+    keras_3("TrueDivide", "true_divide", {}, tensor("INPUT"), 127.5),
+    keras_3("Subtract", "subtract", {}, tensor("true_divide"), 1.0),
+]
+NORMALIZATION_3 = [
+    keras_3(
+        "Normalization",
+        "normalization",
+        {"axis": [-1], "invert": False, "mean": [100.0, 110, 120], "variance": [2000.0, 2500, 0.0]},
+        tensor("INPUT"),
+    )
+]
+RESCALING_3 = [
+    keras_3("Rescaling", "first", {"scale": [0.5, 0.25, 2.0], "offset": 1.0}, tensor("INPUT")),
+    keras_3("Rescaling", "second", {"scale": 3.0, "offset": [0.0, 1.0, 2.0]}, tensor("first")),
+]
+
+
+def caffe(x: np.ndarray) -> np.ndarray:
+    return x[..., ::-1] + np.array(BGR)
+
+
+def tf(x: np.ndarray) -> np.ndarray:
+    return x / 127.5 - 1
+
+
+def normalized(x: np.ndarray) -> np.ndarray:
+    roots = np.sqrt([2000.0, 2500.0, 0.0])
+    return (x - [100.0, 110.0, 120.0]) / np.maximum(roots, 1e-7)
+
+
+def rescaled(x: np.ndarray) -> np.ndarray:
+    return (x * [0.5, 0.25, 2.0] + 1) * 3 + [0.0, 1.0, 2.0]
+
+
+CASES = {
+    "caffe, tf.keras": (KERAS_2, CAFFE_2, caffe),
+    "tf, tf.keras": (KERAS_2, TF_2, tf),
+    "caffe, Keras 3": (KERAS_3, CAFFE_3, caffe),
+    "tf, Keras 3": (KERAS_3, TF_3, tf),
+    "Normalization with numbers": (KERAS_3, NORMALIZATION_3, normalized),
+    "Rescaling by channel, twice": (KERAS_3, RESCALING_3, rescaled),
+}
+
+
+def renamed(value: Any, old: str, new: str) -> Any:
+    """The same JSON with a string exchanged."""
+    if isinstance(value, list):
+        return [renamed(one, old, new) for one in value]
+    if isinstance(value, dict):
+        return {key: renamed(one, old, new) for key, one in value.items()}
+    return new if value == old else value
+
+
+def in_front(layers: list[Any]) -> Any:
+    """Set layers between a model's input and what reads it."""
+
+    def change(config: Any) -> None:
+        found = config["config"]["layers"]
+        source = found[0]["config"]["name"]
+        reader = next(one for one in found[1:] if one["inbound_nodes"])
+        last = layers[-1]["name"]
+        reader["inbound_nodes"] = renamed(reader["inbound_nodes"], source, last)
+        found[1:1] = renamed(layers, "INPUT", source)
+
+    return change
+
+
+def logits(network: Any, tensors: dict[str, np.ndarray], pictures: np.ndarray) -> np.ndarray:
+    """Of pictures (N, H, W, C), in float64."""
+    model = ResNet(network.architecture)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, False)
+    with torch.no_grad():
+        x = torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
+        return model.double().eval()(x).numpy()
+
+
+def pictures(path: Any) -> np.ndarray:
+    """Two pictures as large as the record's, of whole numbers from 0 to 255."""
+    shape = np.load(record(path))["input"].shape[1:]
+    return np.random.default_rng(3).integers(0, 256, (2, *shape)).astype(np.float64)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_done_to_a_picture_is_part_of_the_network(case, tmp_path):
+    path, layers, expected = CASES[case]
+    x = pictures(path)
+
+    found = logits(*converted(reconfigured(path, tmp_path, in_front(layers))), x)
+
+    wanted = logits(*converted(path), expected(x))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+    plain = logits(*converted(path), x)
+    assert np.abs(plain - wanted).max() > 1e-3 * np.abs(wanted).max()
+
+
+def test_the_pictures_are_raw_where_the_network_works_on_them(tmp_path):
+    source = reconfigured(KERAS_3, tmp_path, in_front(CAFFE_3))
+
+    network, _ = converted(source)
+
+    assert network.architecture.stem.channels == (2, 1, 0)
+    assert facts(network)["preprocessing"] == ("raw", "model_config")
+
+
+def test_a_grey_picture_set_beside_itself_is_one_of_three_channels(tmp_path):
+    def change(config: Any) -> None:
+        joined = keras_3("Concatenate", "concatenate", {"axis": -1}, [tensor("INPUT")] * 3)
+        in_front([joined])(config)
+        config["config"]["layers"][0]["config"]["batch_shape"][-1] = 1
+
+    grey = pictures(KERAS_3)[..., :1]
+
+    network, tensors = converted(reconfigured(KERAS_3, tmp_path, change))
+
+    assert network.architecture.in_channels == 1
+    wanted = logits(*converted(KERAS_3), np.repeat(grey, 3, axis=-1))
+    np.testing.assert_array_equal(logits(network, tensors, grey), wanted)
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "value"),
+    [
+        ("a function that is not known", "function", "math.exp"),
+        ("a constant of a map's size", "y", [[1.0, 2.0], [3.0, 4.0]]),
+        ("a number for each of two channels", "y", [1.0, 2.0]),
+    ],
+)
+def test_an_operator_that_is_not_understood_is_refused_by_name(case, name, value, tmp_path):
+    one = renamed(TF_2[:1], "", "")
+    where = one[0]["config"] if name == "function" else one[0]["inbound_nodes"][0][3]
+    where[name] = value
+    target = tmp_path / "out.pth"
+
+    result = run(reconfigured(KERAS_2, tmp_path, in_front(one)), target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert "tf.math.truediv" in result.stderr or "rescaling has 2 numbers" in result.stderr
+
+
+def adapted(file: Any) -> None:
+    """A Normalization layer that has seen pictures, in front of a whole Keras 3 model."""
+    import json
+
+    config = json.loads(file.attrs["model_config"])
+    layers = renamed(NORMALIZATION_3, "", "")
+    layers[0]["config"] |= {"mean": None, "variance": None}
+    in_front(layers)(config)
+    file.attrs["model_config"] = json.dumps(config)
+    add_normalization(file["model_weights"], "normalization/normalization")
+
+
+def add_normalization(root: Any, path: str) -> None:
+    group = root.create_group("normalization")
+    names = [f"{path}/{name}" for name in ("mean", "variance", "count")]
+    group.attrs["weight_names"] = names
+    group[names[0]] = np.array([100.0, 110.0, 120.0], "f4")
+    group[names[1]] = np.array([2000.0, 2500.0, 0.0], "f4")
+    group[names[2]] = np.int64(37)
+    listed = list(root.attrs["layer_names"])
+    root.attrs["layer_names"] = [*listed[:1], "normalization", *listed[1:]]
+
+
+def test_an_adapted_normalization_is_a_norm_of_the_picture(tmp_path):
+    x = pictures(KERAS_3)
+
+    network, tensors = converted(edited(KERAS_3, tmp_path, adapted))
+
+    wanted = logits(*converted(KERAS_3), normalized(x))
+    np.testing.assert_allclose(
+        logits(network, tensors, x), wanted, rtol=0, atol=1e-9 * np.abs(wanted).max()
+    )
+    assert [str(weight) for weight in network.left_out] == ["normalization/count"]
+
+
+def test_an_adapted_normalization_is_read_from_weights_alone(tmp_path):
+    source = edited(
+        KERAS_3, tmp_path, lambda file: add_normalization(file, "normalization"), alone=True
+    )
+
+    network, tensors = converted(source)
+
+    assert network.architecture.stem.data_norm.eps == 1e-14
+    assert network.architecture.stem.norm.eps == converted(KERAS_3)[0].architecture.stem.norm.eps
+    np.testing.assert_array_equal(tensors["bn_data.running_mean"], [100, 110, 120])
+
+
+@pytest.mark.keras
+def test_keras_itself_gives_the_same_logits(tmp_path):
+    """Keras 3 runs its own operators; a wrong constant in our reading of them would show."""
+    source = reconfigured(KERAS_3, tmp_path, in_front(CAFFE_3))
+
+    result = run(source, tmp_path / "out.pth", "--require-parity", "--report", tmp_path / "r.json")
+
+    assert result.exit_code == 0, result.stderr
+    assert "Keras 3" in (tmp_path / "r.json").read_text()
+
+
+# ---- weights alone do not say what layers without weights compute
+
+
+def listed(*names: str, at: int = 1) -> Any:
+    def change(file: Any) -> None:
+        for name in names:
+            file.create_group(name).attrs["weight_names"] = np.zeros(0)
+        found = list(file.attrs["layer_names"])
+        file.attrs["layer_names"] = [*found[:at], *names, *found[at:]]
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["lambda_1", "leaky_re_lu_3", "tf.math.multiply", "concatenate"])
+def test_a_layer_that_computes_what_weights_do_not_say_is_refused(name, tmp_path):
+    last = -1
+    source = edited(KERAS_2, tmp_path, listed(name, at=last), alone=True)
+    target = tmp_path / "out.pth"
+
+    result = run(source, target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert repr(name) in result.stderr
+
+
+def test_one_in_front_of_the_network_is_told(tmp_path):
+    source = edited(KERAS_2, tmp_path, listed("lambda_1"), alone=True)
+
+    with opened(source) as (_, network):
+        assert facts(network)["input"][1] == "default"
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("rescaling", True), ("my_own_layer", False)])
+def test_a_container_that_tells_classes_is_asked_for_them(name, is_read, tmp_path):
+    """`.weights.h5` has a group for every layer, called after its class."""
+
+    def change(file: Any) -> None:
+        file["layers"].create_group(name)
+
+    path = KERAS_3.with_name("keras-2.15-conv_block.weights.h5")
+    source = tmp_path / "model.weights.h5"
+    source.write_bytes(path.read_bytes())
+    with h5py.File(source, "a") as file:
+        change(file)
+    target = tmp_path / "out.pth"
+
+    result = run(source, target, "--no-parity")
+
+    if is_read:
+        assert f"the file lists layers/{name}" in result.stderr or name in result.stderr
+        assert target.exists()
+    else:
+        assert_refused(result, 5, target)
+        assert name in result.stderr
+
+
+def test_a_random_layer_of_keras_3_does_nothing_when_it_predicts(tmp_path):
+    """Keras 3 writes `training: true` into their calls, and `predict` overrides it."""
+    random = keras_3("RandomContrast", "random_contrast", {}, tensor("INPUT"))
+    random["inbound_nodes"][0]["kwargs"] = {"training": True}
+
+    network, _ = converted(reconfigured(KERAS_3, tmp_path, in_front([random])))
+
+    assert network.architecture == converted(KERAS_3)[0].architecture
+
+
+def test_weights_alone_of_this_file_are_the_whole_models(tmp_path):
+    """What the edits above rely on."""
+    with opened(weights_only(KERAS_2, tmp_path)) as (_, network), opened(KERAS_2) as (_, whole):
+        assert dict(network.structure.layers) == dict(whole.structure.layers)
