@@ -164,7 +164,8 @@ def _tensor_lines(report: Report) -> list[str]:
         f"{len(plan.steps)} tensors ({constants} constants)"
     ]
     if plan.left_out:
-        layers = sorted({weight.layer for weight in plan.left_out})
+        used = {step.source.layer for step in plan.mapped if step.source}
+        layers = sorted({str(one) if one.layer in used else one.layer for one in plan.left_out})
         lines.append(f"left out  {', '.join(layers)}: no part of the network")
     if report.proven_tensors:
         lines.append(f"proven    {report.proven_tensors} tensors read back, bit for bit")

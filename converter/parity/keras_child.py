@@ -70,6 +70,7 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     """The bundled definition of the network, filled with the arrays of the file."""
     import keras
 
+    from converter.checkpoint import COUNT
     from converter.isolation.reader import open_checkpoint
     from converter.parity.keras_network import keras_network
     from resnet_pt.architecture import Architecture
@@ -80,7 +81,9 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     with open_checkpoint(Path(job["source"])) as checkpoint:
         arrays = {
             (weight.layer, weight.parameter): array
-            for weight, array in checkpoint.arrays(checkpoint.weights)
+            for weight, array in checkpoint.arrays(
+                [one for one in checkpoint.weights if one.parameter != COUNT]
+            )
         }
     for layer in model.layers:
         if layer.weights:

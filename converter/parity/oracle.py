@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.arithmetic import OPERATORS
 from converter.checkpoint import Array, Checkpoint
 from converter.facts import Evidence, Fact
 from converter.graph import OPS
@@ -39,7 +40,10 @@ MADE_WITH = frozenset(
 )
 """Models, initialisers and regularisers: what layers are made with."""
 
-LOADED = (frozenset(OPS) - CUSTOM) | MADE_WITH
+OPERATIONS = frozenset([*OPERATORS, "GetItem", "Stack", "__tensor__", "__numpy__", "__ellipsis__"])
+"""Keras 3's operators on tensors, and how it writes their constants."""
+
+LOADED = (frozenset(OPS) - CUSTOM) | MADE_WITH | OPERATIONS
 """Classes that Keras may make from a file's configuration; a file that names any other is not
 given to Keras."""
 
