@@ -12,8 +12,10 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converter.parity.prove import Parity, compare_model
+from converter.conversion import headline
+from converter.parity.prove import Parity, compare_model, with_ties
 from converter.parity.recording import read_record, why_not_comparable
+from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,18 +33,20 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     """
     recording = read_record(Path(record))
     architecture = getattr(model, "architecture", None)
-    reason = why_not_comparable(recording, architecture) if architecture else ""
+    is_ours = isinstance(architecture, Architecture)
+    reason = why_not_comparable(recording, architecture) if is_ours else ""  # type: ignore[arg-type]
     if reason:
         raise AssertionError(f"{record}: {reason}")
     outputs = getattr(model, "original_layers", {})
     parity = compare_model(copy.deepcopy(model), outputs, recording, ("cpu",))  # type: ignore[arg-type]
+    parity = with_ties(parity, copy.deepcopy(model), outputs, recording)  # type: ignore[arg-type]
     if parity.verdict != "equal":
         raise AssertionError(_message(parity, bool(outputs)))
     return parity
 
 
 def _message(parity: Parity, is_named: bool) -> str:
-    lines = [f"the network does not give the logits of {parity.oracle}"]
+    lines = [f"{headline(parity).replace('the converted', 'the')} {parity.oracle}"]
     if parity.wrong:
         module = parity.wrong.module
         lines.append(f"the first layer that differs is {parity.wrong} (module {module})")
@@ -53,6 +57,7 @@ def _message(parity: Parity, is_named: bool) -> str:
         for one in parity.comparisons
         if one.counts and not one.passes
     ]
+    lines += parity.notes
     if not is_named:
         lines.append("the network does not know its original's layers; resnet_pt.load tells them")
     return "\n  ".join(lines)

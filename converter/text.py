@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converter.errors import SHOWN, printable
+from converter.errors import SHOWN, printable, shortened
 from converter.facts import Fact
 
 if TYPE_CHECKING:
@@ -218,14 +218,43 @@ def _layer_lines(parity: Parity) -> list[str]:
         lines.append(
             f"layers    {count} as the network runs, {worst.name} worst: {worst.relative:.1e}"
         )
-    alone = [one.own for one in parity.layers if one.own]
+    alone = [one.own for one in parity.layers if one.own and one.is_alone]
     if alone:
         own = max(alone, key=lambda one: one.relative)
         lines.append(
             f"          {len(alone)} alone, fed the original's input, {own.name} worst: "
             f"{own.relative:.1e}"
         )
-    return lines
+    return lines + coverage_lines(parity)
+
+
+def coverage_lines(parity: Parity) -> list[str]:
+    """What was not judged, and what an equal verdict does not tell from the converted network."""
+    lines = []
+    judged_with_others = sum(not one.is_alone for one in parity.layers)
+    if judged_with_others:
+        lines.append(
+            f"          {judged_with_others} not alone: what they read is not held whole, only "
+            "samples or nothing"
+        )
+    if parity.unjudged:
+        lines.append(
+            f"          {len(parity.unjudged)} not at all, the original's side does not hold them: "
+            f"{_some(parity.unjudged)}"
+        )
+    if parity.unnamed:
+        lines.append(
+            f"unnamed   {len(parity.unnamed)} layers of the record stand for no module here: "
+            f"{_some(parity.unnamed)}"
+        )
+    ties = [printable(tie) for tie in parity.ties]
+    return lines + [f"not told  apart by this record: {tie}" for tie in ties]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = [f"… {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*(shortened(name) for name in names[:SHOWN]), *more])
 
 
 def dataset_lines(found: DatasetComparison) -> list[str]:
