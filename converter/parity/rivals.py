@@ -56,6 +56,9 @@ def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
     for name in others(architecture.activation):
         words = f"activation {name} in the place of {architecture.activation}"
         yield words, replace(architecture, activation=name)
+    stem = architecture.stem
+    words = "no activation behind the stem" if stem.activation else "an activation behind the stem"
+    yield words, replace(architecture, stem=replace(stem, activation=not stem.activation))
     for number, layer in enumerate(architecture.head):
         if layer.kind == "activation":
             for name in others(layer.activation):

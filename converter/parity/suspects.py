@@ -58,7 +58,8 @@ def _activated(module: nn.Module, x: Tensor, before: Tensor) -> Suspicions:
     now = activation_of(before, x)
     for name, result in activations(before).items():
         if name != now:
-            what = f"the activation before it is {now or 'another'}, the original's "
+            ours = "missing" if now == "linear" else now or "another"
+            what = f"the activation before it is {ours}, the original's "
             yield Suspicion(what, partial(module, result), name)
 
 
@@ -466,7 +467,8 @@ def other_activations(long: Tensor, short: Tensor, result: Tensor) -> Suspicions
     now = activation_of(long + short, result)
     for name, value in activations(long + short).items():
         if name != now:
-            what = f"the activation behind its sum is {now or 'another'}, the original's "
+            ours = "missing" if now == "linear" else now or "another"
+            what = f"the activation behind its sum is {ours}, the original's "
             yield Suspicion(what, partial(_known, value), name)
 
 
