@@ -239,3 +239,35 @@ def test_predictions_of_a_wrong_network_differ(target, tmp_path):
 
 def test_a_state_without_pictures_is_code_2(target, tmp_path):
     assert run(target, "--against", record(PATH), "--state", tmp_path).exit_code == 2
+
+
+def test_a_network_that_cannot_run_on_the_records_input_is_code_1(target, tmp_path):
+    state = torch.load(target, weights_only=True)
+    state["_extra_state"].pop("sha256")
+    block = state["_extra_state"]["architecture"]["stages"][1][1]
+    block["convs"][1]["dilation"] = [2, 2]
+    torch.save(state, tmp_path / "dilated.pth")
+
+    result = run(tmp_path / "dilated.pth", "--against", record(PATH), "--device", "cpu")
+
+    assert result.exit_code == 1
+    assert "the first layer that differs is res3b_branch2b" in result.stderr
+    assert "it looks as if its dilation is (2, 2), the original's (1, 1)" in result.stderr
+    assert "it cannot run on the original's input: The size of tensor a" in result.stderr
+
+
+def test_a_tensor_in_bfloat16_is_not_the_sources(target, tmp_path):
+    path = changed(target, tmp_path, "fc.weight", lambda weight: weight.bfloat16())
+
+    with pytest.raises(ParityError, match=r"fc\.weight is bfloat16, not float32"):
+        verify(path, PATH, parity=False)
+    with pytest.raises(ParityError, match="its weights were rounded to bfloat16"):
+        verify(path, record(PATH), device="cpu")
+
+
+def test_a_record_of_other_classes_is_code_3(target):
+    result = run(target, "--against", record(fixture("keras-2.10-head-flatten")))
+
+    assert result.exit_code == 3
+    assert "the record's logits are (2, 5), the network's (N, 10)" in result.stderr
+    assert "it is a record of another model" in result.stderr

@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
 TIME_LIMIT = 1800
 """Seconds that the interpreter gets: Theano compiles for minutes."""
 
-SHOWN = 12
+SHOWN = 7
 """Lines of another interpreter's last words that are shown."""
 
 
@@ -71,7 +71,8 @@ def _run(python: Path, command: list[str], theano: bool) -> None:
     if told:
         reason, *more = words[told[-1] :]
         raise UsageError(f"--keras-python {python}: {reason.removeprefix('record_keras: ')}", more)
-    raise ParityError(f"{python} ended with {_ending(done.returncode)}", words[-SHOWN:])
+    ending = f"{python} ended with {_ending(done.returncode)}"
+    raise ParityError(": ".join([ending, *words[-1:]]), words[-SHOWN:-1])
 
 
 def _ending(code: int) -> str:

@@ -18,6 +18,7 @@ from converter.checkpoint import Array
 from converter.parity.compare import LAYER_GATES, OWN_GATES, Difference, difference
 from converter.parity.recording import Pass, Sample
 from converter.parity.sampling import spread
+from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import head_prefix, module_name
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[s
     """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
     output is ''. A headless network, and one that says nothing of itself, has none."""
     architecture = getattr(model, "architecture", None)
-    if architecture is None:
+    if not isinstance(architecture, Architecture):
         return {}
     modules = {layer.name: head_prefix(architecture, layer) for layer in architecture.head}
     single = len(architecture.outputs) == 1

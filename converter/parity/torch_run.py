@@ -84,6 +84,9 @@ def _run(
     with torch.inference_mode(), _can_run():
         result = model(x)
     found = result if isinstance(result, dict) else {"": result}
+    strange = [type(one).__name__ for one in found.values() if not isinstance(one, torch.Tensor)]
+    if strange:
+        raise CannotRunError(f"it returns {strange[0]}, not a tensor or a dict of tensors")
     return {name: as_array(tensor) for name, tensor in found.items()}
 
 
