@@ -60,6 +60,8 @@ class Report:
     def verdict(self) -> str:
         if self.delivery and not self.delivery.passes:
             return "not equal"
+        if self.dataset and not self.dataset.passes:
+            return "not equal"
         return self.parity.verdict
 
     @property

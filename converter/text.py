@@ -248,13 +248,20 @@ def coverage_lines(parity: Parity) -> list[str]:
             f"{_some(parity.unnamed)}"
         )
     ties = [printable(tie) for tie in parity.ties]
-    return lines + [f"not told  apart by this record: {tie}" for tie in ties]
+    return lines + [f"not told apart by this record: {tie}" for tie in ties]
 
 
 def _some(names: Sequence[str]) -> str:
     """The first few of many names."""
     more = [f"… {len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return ", ".join([*(shortened(name) for name in names[:SHOWN]), *more])
+
+
+def refusal(found: DatasetComparison) -> str:
+    """Why a comparison over a data set proves nothing."""
+    if not found.pictures:
+        return "none of the pictures could be read: no prediction was compared"
+    return f"the predictions differ by more than rounding: {found.max_relative:.1e} of the largest"
 
 
 def dataset_lines(found: DatasetComparison) -> list[str]:

@@ -156,7 +156,7 @@ def test_ties_are_shown_when_a_record_is_verified(target, tmp_path):
     from converter.reports import format_of
     from converter.text import summary
 
-    assert "not told  apart by this record: epsilon <1.001e-5>" in summary(tied)
+    assert "not told apart by this record: epsilon <1.001e-5>" in summary(tied)
     rendered = format_of(page).render(tied.to_dict()).decode()
     assert "Not told apart by this record: epsilon &lt;1.001e-5&gt;." in rendered
 

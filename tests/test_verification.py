@@ -14,6 +14,7 @@ from converter import verify
 from converter.cli import verify_weights
 from converter.conversion import convert
 from converter.dataset.pictures import SUFFIXES
+from converter.dataset.results import PictureResult, summarise
 from converter.errors import ParityError, SourceError
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -271,3 +272,22 @@ def test_a_record_of_other_classes_is_code_3(target):
     assert result.exit_code == 3
     assert "the record's logits are (2, 5), the network's (N, 10)" in result.stderr
     assert "it is a record of another model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("pictures", "off", "code"), [(2, 1e-7, 0), (2, 1e-3, 1), (0, 0.0, 1)], ids=str
+)
+def test_pictures_that_are_not_proven_are_no_pass(
+    pictures, off, code, target, tmp_path, monkeypatch
+):
+    """Predictions that differ, or a folder of which nothing could be read."""
+    results = [PictureResult(index, off, off, off, 1, 1, True) for index in range(pictures)]
+    found = summarise("logits", ["a.png", "b.png"], results, {} if pictures else {0: "no picture"})
+    monkeypatch.setattr("converter.verification.verify_images", lambda *a, **k: found)
+    report = tmp_path / "report.json"
+
+    options = ("--device", "cpu", "--images", tmp_path, "--report", report)
+    result = run(target, "--against", record(PATH), *options)
+
+    assert result.exit_code == code
+    assert json.loads(report.read_text())["verdict"] == ("not equal" if code else "equal")
