@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.conversion import headline
-from converter.errors import SourceError
+from converter.errors import LINE, SourceError, shortened
 from converter.parity.prove import Parity, compare_model, with_ties
 from converter.parity.recording import Recording, read_record, why_not_comparable
 from resnet_pt.architecture import Architecture
@@ -82,4 +82,4 @@ def _message(parity: Parity, is_named: bool) -> str:
     lines += parity.notes
     if not is_named:
         lines.append("the network does not know its original's layers; resnet_pt.load tells them")
-    return "\n  ".join(lines)
+    return "\n  ".join(shortened(line, LINE) for line in lines)

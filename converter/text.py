@@ -181,7 +181,7 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
 def parity_lines(parity: Parity) -> list[str]:
     """The comparison of logits, a line for each input, device and dtype."""
     if parity.verdict == "not compared":
-        return [f"logits    not compared: {parity.reason}"]
+        return [f"logits    not compared: {printable(parity.reason)}"]
     reason = f" ({parity.reason})" if parity.reason else ""
     rows = [
         ("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1", "top-5")
@@ -201,7 +201,7 @@ def parity_lines(parity: Parity) -> list[str]:
             )
         )
     return [
-        f"logits    {parity.verdict} to {parity.oracle}{reason}",
+        f"logits    {parity.verdict} to {printable(parity.oracle + reason)}",
         *table(rows),
         *_layer_lines(parity),
         *(f"note      {printable(note)}" for note in parity.notes),
@@ -216,13 +216,14 @@ def _layer_lines(parity: Parity) -> list[str]:
         worst = max(parity.layers, key=lambda one: one.relative)
         count = len(parity.layers)
         lines.append(
-            f"layers    {count} as the network runs, {worst.name} worst: {worst.relative:.1e}"
+            f"layers    {count} as the network runs, {shortened(worst.name)} worst: "
+            f"{worst.relative:.1e}"
         )
     alone = [one.own for one in parity.layers if one.own and one.is_alone]
     if alone:
         own = max(alone, key=lambda one: one.relative)
         lines.append(
-            f"          {len(alone)} alone, fed the original's input, {own.name} worst: "
+            f"          {len(alone)} alone, fed the original's input, {shortened(own.name)} worst: "
             f"{own.relative:.1e}"
         )
     return lines + coverage_lines(parity)

@@ -338,3 +338,34 @@ def test_a_sampled_record_is_read_as_what_it_is():
 
     assert samples.hidden == frozenset()
     assert samples.passes[0].outputs[""].shape == samples.passes[0].logits[""].shape
+
+
+def test_a_name_is_shown_as_text_whatever_is_in_it(target, tmp_path):
+    """In a file and a record of a stranger: control characters, markup, ten thousand letters."""
+    evil = "\x1b[31m<script>alert(1)</script>" + "x" * 10_000
+
+    def renamed(description):
+        description["layers"]["layer3.1.conv2"] = evil
+
+    def rename(arrays):
+        for part in ("index", "value"):
+            arrays[f"layer/{evil}/{part}"] = arrays.pop(f"layer/res4b_branch2b/{part}")
+        arrays["meta"] = np.array(json.dumps({"keras": evil, "sha256": evil}))
+        arrays[f"layer/{evil}more"] = np.ones((1, 3), "f4")
+
+    page = tmp_path / "report.html"
+    options = ("--against", recorded(tmp_path, rename), "--device", "cpu", "--report", page)
+    right = run(edited(target, tmp_path, renamed), *options)
+    state = torch.load(tmp_path / "edited.pth", weights_only=True)
+    state["layer3.1.conv2.weight"] *= 2
+    torch.save(state, tmp_path / "wrong.pth")
+    wrong = run(tmp_path / "wrong.pth", *options)
+
+    assert (right.exit_code, wrong.exit_code) == (0, 1)
+    assert "the first layer that differs is \\x1b[31m<script>" in wrong.stderr
+    assert "\x1b" not in right.stderr + wrong.stderr + page.read_text()
+    assert "<script>alert" not in page.read_text()
+    with pytest.raises(AssertionError) as error:
+        assert_same_logits(load(tmp_path / "wrong.pth"), tmp_path / "record.npz")
+    assert "\x1b" not in str(error.value)
+    assert max(map(len, str(error.value).splitlines())) < 700

@@ -111,6 +111,9 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
     if not isinstance(meta, dict):
         raise ValueError("`meta` is not a JSON object")
+    strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
+    if strange:
+        raise ValueError(f"`meta` has a {strange[0]} that is no text")
     # A record's logits may be float64 (computed from features), but the network ran in float32.
     dtype = str(meta.get("dtype", "float32"))
     if dtype not in GATES:
