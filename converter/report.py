@@ -133,7 +133,7 @@ def _layer(one: LayerError) -> dict[str, Any]:
         "own": asdict(one.own) if one.own else None,
         "own_gate": one.own_gate,
         "noise": one.noise,
-        "passes": one.passes,
+        "passes": one.own_passes and (one.own is not None or one.running_passes),
     }
 
 

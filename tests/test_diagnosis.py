@@ -205,7 +205,16 @@ def in_training(model):
     model.layer2[0].bn2.train()
 
 
+def means(model):
+    model.maxpool = nn.AvgPool2d(3, 2, padding=1, count_include_pad=True)
+
+
 BEHAVIOUR = [
+    (
+        means,
+        "max_pooling2d_1",
+        "it takes the mean, the original's the maximum, with padding 'zero': zeros around 1",
+    ),
     (without_activation, "res3b_branch2b", "the activation before it is missing"),
     (
         not_added,

@@ -32,7 +32,7 @@ def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tup
     from converter.parity import torch_run
     from converter.parity.prove import compare_model
 
-    state = model.float().state_dict()
+    state = model.float().cpu().state_dict()
     tensors = {name: state[name].numpy() for name in state if name != "_extra_state"}
     found = []
     for words, architecture in rivals(model.architecture):

@@ -383,17 +383,19 @@ def pool(module: Any, x: Tensor) -> Suspicions:
     kernel, stride = _pair(module.kernel_size), _pair(module.stride)
     ways = pool_ways(x, kernel, stride)
     now = pool_way(module, x, ways)
+    means = isinstance(module, nn.AvgPool2d)
     for words, (amount, fill) in ways.items():
         if min(amount) < 0:
             continue
-        yield Suspicion(
-            f"its padding is {now}, the original's {words} {_sides(amount)}",
-            partial(_max_pool, x, amount, fill, kernel, stride),
-        )
-        yield Suspicion(
-            f"it takes the maximum, the original's the mean, its padding {words} {_sides(amount)}",
-            partial(_mean_pool, x, amount, kernel, stride),
-        )
+        padded = f"its padding is {now}, the original's {words} {_sides(amount)}"
+        kind = "it takes the mean, the original's the maximum"
+        if not means:
+            kind = "it takes the maximum, the original's the mean"
+        other = f"{kind}, with padding {words} {_sides(amount)}"
+        maximum = partial(_max_pool, x, amount, fill, kernel, stride)
+        mean = partial(_mean_pool, x, amount, kernel, stride)
+        yield Suspicion(padded, mean if means else maximum)
+        yield Suspicion(other, maximum if means else mean)
 
 
 def pool_ways(
