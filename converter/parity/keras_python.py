@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
 TIME_LIMIT = 1800
 """Seconds that the interpreter gets: Theano compiles for minutes."""
 
-SHOWN = 7
+SHOWN = 8
 """Lines of another interpreter's last words that are shown."""
 
 
@@ -71,8 +71,7 @@ def _run(python: Path, command: list[str], theano: bool) -> None:
     if told:
         reason, *more = words[told[-1] :]
         raise UsageError(f"--keras-python {python}: {reason.removeprefix('record_keras: ')}", more)
-    ending = f"{python} ended with {_ending(done.returncode)}"
-    raise ParityError(": ".join([ending, *words[-1:]]), words[-SHOWN:-1])
+    raise ParityError(f"{python} ended with {_ending(done.returncode)}", words[-SHOWN:])
 
 
 def _ending(code: int) -> str:
