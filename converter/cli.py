@@ -322,7 +322,7 @@ def verify_weights(
         verify-weights out.pth --against model.h5 --images photos/ --state done/
         verify-weights out.pth --against resnet50_weights.h5 --report proof.json
     """
-    from converter.text import dataset_lines, progress, summary
+    from converter.text import dataset_lines, progress, refusal, summary
     from converter.verification import verify, verify_images
 
     if report:
@@ -346,6 +346,8 @@ def verify_weights(
     click.echo(summary(done), err=True)
     if done.dataset:
         click.echo("\n".join(["", *dataset_lines(done.dataset)]), err=True)
+        if not done.dataset.passes:
+            raise ParityError(refusal(done.dataset))
     return 0
 
 

@@ -181,6 +181,16 @@ def refuse_undelivered(report: Report, settings: Options) -> None:
     raise error
 
 
+SILENT = "faults cancel out or do not reach the logits, or the original's layers have other names"
+
+
+def headline(parity: Parity) -> str:
+    """Of a proof that failed; the oracle's name follows."""
+    if parity.logits_agree:
+        return "the converted network gives the logits of, and is not the same as,"
+    return "the converted network does not give the logits of"
+
+
 def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
     """What differs, the first wrong layer by name, the nearest of the networks that were tried,
     and what to try."""
@@ -192,12 +202,15 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
         findings.insert(0, f"the first layer that differs is {parity.wrong}")
     if parity.diagnosis:
         findings.insert(1, f"it looks as if {parity.diagnosis}")
+    if parity.logits_agree and not parity.diagnosis:
+        findings.append(SILENT)
+    findings += parity.notes
     if len(trials) > 1 and not trials[0].fits:
         nearest = trials[0]
         findings.append(f"none of {len(trials)} networks that the file allows fits the record")
         findings.append(f"the nearest, {nearest}, differs first at {nearest.differs or 'no layer'}")
     return ParityError(
-        f"the converted network does not give the logits of {parity.oracle}",
+        f"{headline(parity)} {parity.oracle}",
         findings,
         ["`inspect-weights SOURCE` shows the facts that rest on a default; options set them"],
     )

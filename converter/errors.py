@@ -95,7 +95,12 @@ def printable(text: str) -> str:
 
 def _line(text: str) -> str:
     """One line of a message, its middle left out if it is too long."""
+    return shortened(text, LINE)
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """Printable, its middle left out if it is longer."""
     shown = printable(text)
-    if len(shown) <= LINE:
+    if len(shown) <= length:
         return shown
-    return f"{shown[: LINE // 2]} … {shown[-LINE // 2 :]}"
+    return f"{shown[: length // 2]} … {shown[-length // 2 :]}"

@@ -60,6 +60,8 @@ class Report:
     def verdict(self) -> str:
         if self.delivery and not self.delivery.passes:
             return "not equal"
+        if self.dataset and not self.dataset.passes:
+            return "not equal"
         return self.parity.verdict
 
     @property
@@ -103,6 +105,8 @@ class Report:
                 "noise": dict(self.parity.noise),
                 "diagnosis": self.parity.diagnosis,
                 "layers": [_layer(one) for one in self.parity.layers],
+                "judged": _judged(self.parity),
+                "not_told_apart": self.parity.ties,
             },
             "destination": _delivered(self.delivery),
             "seconds": round(self.seconds, 3),
@@ -129,7 +133,19 @@ def _layer(one: LayerError) -> dict[str, Any]:
         "own": asdict(one.own) if one.own else None,
         "own_gate": one.own_gate,
         "noise": one.noise,
-        "passes": one.passes,
+        "passes": one.own_passes and (one.own is not None or one.running_passes),
+    }
+
+
+def _judged(parity: Parity) -> dict[str, Any]:
+    """How much of the network was held against the original, and what was not."""
+    alone = sum(one.is_alone for one in parity.layers)
+    return {
+        "running": len(parity.layers),
+        "alone": alone,
+        "not_alone": len(parity.layers) - alone,
+        "not_at_all": parity.unjudged,
+        "unnamed": parity.unnamed,
     }
 
 

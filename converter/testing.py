@@ -9,11 +9,16 @@ def test_the_network_still_gives_the_originals_logits():
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from converter.parity.prove import Parity, compare_model
-from converter.parity.recording import read_record, why_not_comparable
+from converter.conversion import headline
+from converter.errors import LINE, SourceError, shortened
+from converter.parity.prove import Parity, compare_model, with_ties
+from converter.parity.recording import Recording, read_record, why_not_comparable
+from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,19 +35,40 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     Returns what was compared. Raises SourceError if there is no such record.
     """
     recording = read_record(Path(record))
-    architecture = getattr(model, "architecture", None)
-    reason = why_not_comparable(recording, architecture) if architecture else ""
+    outputs = _names(model)
+    reason = _why_not(recording, model, outputs)
     if reason:
         raise AssertionError(f"{record}: {reason}")
-    outputs = getattr(model, "original_layers", {})
-    parity = compare_model(copy.deepcopy(model), outputs, recording, ("cpu",))  # type: ignore[arg-type]
+    twin: Any = copy.deepcopy(model)
+    parity = with_ties(compare_model(twin, outputs, recording, ("cpu",)), twin, outputs, recording)
     if parity.verdict != "equal":
         raise AssertionError(_message(parity, bool(outputs)))
     return parity
 
 
+def _names(model: nn.Module) -> dict[str, str]:
+    """`{module: layer of the original}` for the modules that are still there."""
+    there = {name for name, _ in model.named_modules()}
+    names = getattr(model, "original_layers", {})
+    return {module: layer for module, layer in names.items() if module in there}
+
+
+def _why_not(recording: Recording, model: nn.Module, names: Mapping[str, str]) -> str:
+    """Why this network cannot be held against a recording; '' if it can."""
+    twice = [layer for layer, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        return f"`original_layers` has {twice[0]} at several modules"
+    architecture = getattr(model, "architecture", None)
+    if not isinstance(architecture, Architecture):
+        return ""
+    try:
+        return why_not_comparable(recording, architecture)
+    except SourceError as error:
+        return str(error)
+
+
 def _message(parity: Parity, is_named: bool) -> str:
-    lines = [f"the network does not give the logits of {parity.oracle}"]
+    lines = [f"{headline(parity).replace('the converted', 'the')} {parity.oracle}"]
     if parity.wrong:
         module = parity.wrong.module
         lines.append(f"the first layer that differs is {parity.wrong} (module {module})")
@@ -53,6 +79,7 @@ def _message(parity: Parity, is_named: bool) -> str:
         for one in parity.comparisons
         if one.counts and not one.passes
     ]
+    lines += parity.notes
     if not is_named:
         lines.append("the network does not know its original's layers; resnet_pt.load tells them")
-    return "\n  ".join(lines)
+    return "\n  ".join(shortened(line, LINE) for line in lines)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converter.errors import SHOWN, printable
+from converter.errors import SHOWN, printable, shortened
 from converter.facts import Fact
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
 def parity_lines(parity: Parity) -> list[str]:
     """The comparison of logits, a line for each input, device and dtype."""
     if parity.verdict == "not compared":
-        return [f"logits    not compared: {parity.reason}"]
+        return [f"logits    not compared: {printable(parity.reason)}"]
     reason = f" ({parity.reason})" if parity.reason else ""
     rows = [
         ("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1", "top-5")
@@ -202,7 +202,7 @@ def parity_lines(parity: Parity) -> list[str]:
             )
         )
     return [
-        f"logits    {parity.verdict} to {parity.oracle}{reason}",
+        f"logits    {parity.verdict} to {printable(parity.oracle + reason)}",
         *table(rows),
         *_layer_lines(parity),
         *(f"note      {printable(note)}" for note in parity.notes),
@@ -217,16 +217,53 @@ def _layer_lines(parity: Parity) -> list[str]:
         worst = max(parity.layers, key=lambda one: one.relative)
         count = len(parity.layers)
         lines.append(
-            f"layers    {count} as the network runs, {worst.name} worst: {worst.relative:.1e}"
+            f"layers    {count} as the network runs, {shortened(worst.name)} worst: "
+            f"{worst.relative:.1e}"
         )
-    alone = [one.own for one in parity.layers if one.own]
+    alone = [one.own for one in parity.layers if one.own and one.is_alone]
     if alone:
         own = max(alone, key=lambda one: one.relative)
         lines.append(
-            f"          {len(alone)} alone, fed the original's input, {own.name} worst: "
+            f"          {len(alone)} alone, fed the original's input, {shortened(own.name)} worst: "
             f"{own.relative:.1e}"
         )
-    return lines
+    return lines + coverage_lines(parity)
+
+
+def coverage_lines(parity: Parity) -> list[str]:
+    """What was not judged, and what an equal verdict does not tell from the converted network."""
+    lines = []
+    judged_with_others = sum(not one.is_alone for one in parity.layers)
+    if judged_with_others:
+        lines.append(
+            f"          {judged_with_others} not alone: what they read is not held whole, only "
+            "samples or nothing"
+        )
+    if parity.unjudged:
+        lines.append(
+            f"          {len(parity.unjudged)} not at all, the original's side does not hold them: "
+            f"{_some(parity.unjudged)}"
+        )
+    if parity.unnamed:
+        lines.append(
+            f"unnamed   {len(parity.unnamed)} layers of the record stand for no module here: "
+            f"{_some(parity.unnamed)}"
+        )
+    ties = [printable(tie) for tie in parity.ties]
+    return lines + [f"not told apart by this record: {tie}" for tie in ties]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = [f"… {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*(shortened(name) for name in names[:SHOWN]), *more])
+
+
+def refusal(found: DatasetComparison) -> str:
+    """Why a comparison over a data set proves nothing."""
+    if not found.pictures:
+        return "none of the pictures could be read: no prediction was compared"
+    return f"the predictions differ by more than rounding: {found.max_relative:.1e} of the largest"
 
 
 def dataset_lines(found: DatasetComparison) -> list[str]:

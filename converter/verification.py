@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from converter.checkpoint import Array, Checkpoint
 from converter.conversion import decide, recorded, refuse_unproven
@@ -27,6 +28,7 @@ from converter.report import Report
 from converter.source import sha256
 from converter.structure import KernelLayout, Structure
 from resnet_pt.architecture import Architecture
+from resnet_pt.tensors import head_prefix, tensors
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
@@ -126,7 +128,11 @@ class _Target:
         self.sha256 = sha256(path)
         state = self.model.state_dict()
         state.pop("_extra_state")
-        self.tensors: dict[str, Array] = {name: state[name].numpy() for name in state}
+        self.halved = [name for name in state if str(state[name].dtype) == "torch.bfloat16"]
+        self.tensors: dict[str, Array] = {
+            name: (state[name].float() if name in self.halved else state[name]).numpy()
+            for name in state
+        }
 
     @property
     def architecture(self) -> Architecture:
@@ -153,6 +159,7 @@ def _against_record(
     if settings.keras_python:
         raise UsageError("--keras-python runs a Keras file, and PATH is a record")
     recording = read_record(path)
+    refuse_unnamed(target)
     progress("running the converted network")
     made_from = str(target.description.get("source_sha256", ""))
     parity = compare_recording(
@@ -180,6 +187,38 @@ def _against_record(
     )
 
 
+def refuse_unnamed(target: _Target) -> None:
+    """ParityError for a file that leaves open, or names twice, which of the original's layers a
+    module stands for: what it leaves out would not be compared."""
+    names = target.model.original_layers
+    unnamed = [module for module in module_names(target.architecture) if module not in names]
+    twice = [layer for layer, count in Counter(names.values()).items() if count > 1]
+    unknown = [name for name in names if not _has_module(target.model, name)]
+    if not (unnamed or twice or unknown):
+        return
+    raise ParityError(
+        f"{target.path} does not say of each module which layer of the original it is",
+        [
+            *(f"{module} has no layer" for module in unnamed),
+            *(f"{layer} stands at several modules" for layer in twice),
+            *(f"there is no module {name}" for name in unknown),
+        ],
+        ["convert the Keras file anew: what a file leaves out would not be compared"],
+    )
+
+
+def module_names(architecture: Architecture) -> Iterator[str]:
+    """Every module with weights but the Dense layers, which the head names itself, and the second
+    half of a norm with a Scale."""
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors(architecture))
+    dense = {head_prefix(architecture, one) for one in architecture.head if one.kind == "dense"}
+    return (name for name in modules if name not in dense and not name.endswith(".scale"))
+
+
+def _has_module(model: ResNet, name: str) -> bool:
+    return any(name == module for module, _ in model.named_modules())
+
+
 # ---- against a Keras file
 
 
@@ -204,7 +243,7 @@ def _against_keras(
             trials=trials,
             is_verification=True,
         )
-        _prove_architecture(target, report)
+        report = _prove_architecture(target, report)
         progress("proving every tensor")
         report = _prove_tensors(target, report)
         if not settings.parity and not recording:
@@ -213,19 +252,48 @@ def _against_keras(
     return replace(report, parity=parity)
 
 
-def _prove_architecture(target: _Target, report: Report) -> None:
+def _prove_architecture(target: _Target, report: Report) -> Report:
+    """The report, with what was not compared."""
+    own, theirs = target.architecture, report.network.architecture
+    warnings = [*_preprocessing(own, theirs)]
+    own, theirs = (replace(one, preprocessing=None) for one in (own, theirs))
+    if report.checkpoint.config is None:
+        warnings += _outputs(own, theirs)
+        own, theirs = without_output_activations(own), without_output_activations(theirs)
+    if own != theirs:
+        found = list(differences(own.to_dict(), theirs.to_dict()))
+        _refuse(
+            report,
+            f"{target.path} is another network than the one in {report.source}",
+            [f"{where}: {mine}, in the file {original}" for where, mine, original in found],
+            ["options that it was converted with are needed here too (--bn-eps, --pool …)"],
+        )
+    return replace(report, warnings=(*report.warnings, *warnings))
+
+
+def _preprocessing(own: Architecture, theirs: Architecture) -> Iterator[str]:
     """What was done to pictures is no part of the network."""
-    theirs = replace(report.network.architecture, preprocessing=None)
-    own = replace(target.architecture, preprocessing=None)
-    if own == theirs:
-        return
-    found = list(differences(own.to_dict(), theirs.to_dict()))
-    _refuse(
-        report,
-        f"{target.path} is another network than the one in {report.source}",
-        [f"{where}: {mine}, in the file {original}" for where, mine, original in found],
-        ["options that it was converted with are needed here too (--bn-eps, --pool …)"],
-    )
+    if own.preprocessing != theirs.preprocessing:
+        said = [one.preprocessing or "not said" for one in (own, theirs)]
+        yield (
+            f"preprocessing: {said[0]} in TARGET, {said[1]} in the file; it is no part of the "
+            "network and is not compared"
+        )
+
+
+def _outputs(own: Architecture, theirs: Architecture) -> Iterator[str]:
+    """Weights alone do not tell what is applied to the logits; a record may have."""
+    for mine, assumed in zip(own.outputs, theirs.outputs, strict=False):
+        if mine.activation != assumed.activation:
+            yield (
+                f"{mine.name}: {mine.activation} behind its logits in TARGET; weights alone do not "
+                f"tell it ({assumed.activation} is assumed), and it is not compared"
+            )
+
+
+def without_output_activations(architecture: Architecture) -> Architecture:
+    outputs = tuple(replace(one, activation="linear") for one in architecture.outputs)
+    return replace(architecture, outputs=outputs)
 
 
 def differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -245,6 +313,7 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, An
 
 def _prove_tensors(target: _Target, report: Report) -> Report:
     wrong = wrong_tensors(report.plan, report.checkpoint, target.tensors)
+    wrong.update({name: f"{name} is bfloat16, not float32" for name in target.halved})
     if wrong:
         first = _first_layer(report.plan, wrong)
         report = replace(report, parity=replace(report.parity, first_wrong_layer=first))
@@ -258,7 +327,7 @@ def _first_layer(plan: Plan, wrong: Mapping[str, str]) -> str | None:
     return steps[0].source.layer if steps and steps[0].source else None
 
 
-def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> None:
+def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> NoReturn:
     error = ParityError(headline, findings, hints)
     error.report = report
     raise error

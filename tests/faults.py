@@ -543,6 +543,7 @@ FAULTS = (
     Fault("activation missing in a block", inner_activation, inner(lambda x: x)),
     Fault("relu6 in a block", other_activation, inner(lambda x: x.clamp(0, 0.5))),
     Fault("leaky relu in a block", other_activation, inner(lambda x: F.leaky_relu(x, 0.01))),
+    Fault("gelu in a block", other_activation, inner(F.gelu)),
     Fault("activation missing after a sum", ACTIVATED, at_sum(lambda x: x)),
     Fault(
         "activation after a sum that had none", PREACTIVATED, summed(lambda b, x, f: f(x).relu())

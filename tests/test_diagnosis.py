@@ -143,13 +143,39 @@ def test_tensors_in_each_others_place_are_recognised(change, words, right, origi
     assert compare(network, change(tensors), original, ("cpu",)).diagnosis == words
 
 
+def dilated(architecture):
+    """One 3x3 dilated, its padding as it was: its map is smaller than the block's shortcut."""
+    (first, *blocks), *stages = architecture.stages
+    block = blocks[0]
+    convs = (block.convs[0], replace(block.convs[1], dilation=(2, 2)), *block.convs[2:])
+    changed = (first, replace(block, convs=convs), *blocks[1:])
+    return replace(architecture, stages=(changed, *stages))
+
+
 FACTS = [
     (lambda a: f.with_eps(a, 1e-5), "its epsilon is 1e-05, the original's 0.001"),
     (
         lambda a: f.with_stem(a, "same"),
         "its padding is (2, 3, 2, 3) (left, right, top, bottom), the original's is padding 3 3",
     ),
-    (lambda a: f.with_pool(a, "valid"), "the original pools with zeros around 1"),
+    (
+        lambda a: f.with_pool(a, "valid"),
+        "its padding is 'valid' 0, the original's 'zero': zeros around 1",
+    ),
+    (
+        lambda a: f.with_pool(a, "same"),
+        "its padding is 'same' as in TensorFlow (0, 1, 0, 1) (left, right, top, bottom), "
+        "the original's 'zero': zeros around 1",
+    ),
+    (dilated, "its dilation is (2, 2), the original's (1, 1)"),
+    (
+        lambda a: replace(a, activation="gelu"),
+        "the activation before it is gelu, the original's relu",
+    ),
+    (
+        lambda a: replace(a, activation="relu6"),
+        "the activation before it is relu6, the original's relu",
+    ),
     (stride_of_one_block_moved, "its stride is (1, 1), the original's (2, 2)"),
 ]
 
@@ -179,7 +205,16 @@ def in_training(model):
     model.layer2[0].bn2.train()
 
 
+def means(model):
+    model.maxpool = nn.AvgPool2d(3, 2, padding=1, count_include_pad=True)
+
+
 BEHAVIOUR = [
+    (
+        means,
+        "max_pooling2d_1",
+        "it takes the mean, the original's the maximum, with padding 'zero': zeros around 1",
+    ),
     (without_activation, "res3b_branch2b", "the activation before it is missing"),
     (
         not_added,

@@ -7,9 +7,12 @@ import json
 import numpy as np
 import pytest
 from edits import assert_refused, run
-from helpers import fixture, record
+from helpers import converted, fixture, record
+from stand_ins import whole_recording
 
+from converter import verify
 from converter.conversion import convert
+from converter.errors import ConvertError, ParityError, SourceError
 from converter.parity.recording import read_record
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -31,6 +34,10 @@ def with_meta(**values):
         arrays["meta"] = np.array(json.dumps(meta))
 
     return change
+
+
+def put(name, value):
+    return lambda arrays: arrays.update({name: value})
 
 
 def ending(arrays, end):
@@ -125,3 +132,104 @@ def test_a_broken_record_is_refused_as_one(fault, tmp_path):
 
     assert_refused(result, 3, tmp_path / "out.pth")
     assert "record" in result.stderr
+
+
+def whole_record(folder, change=lambda arrays: None, name="keras-2.2.4-tensorflow"):
+    """A record with every layer whole, as --whole makes it, of another fixture perhaps."""
+    one = whole_recording(*converted(fixture(name)), "float32").passes[0]
+    arrays = {"input": one.input.astype("f4"), "logits": one.logits[""].astype("f4")}
+    arrays.update({f"layer/{n}": s.value.reshape(s.shape) for n, s in one.layers.items()})
+    change(arrays)
+    np.savez(folder / "whole.npz", **arrays)
+    return folder / "whole.npz"
+
+
+SHAPES = {
+    "channels": lambda v: np.concatenate([v, v], -1),
+    "size": lambda v: v[:, :1] if v.ndim == 4 else v,
+    "vector": lambda v: v.mean((1, 2)) if v.ndim == 4 else v[:, :3],
+    "flat": lambda v: v.reshape(1, -1)[:, :-1],
+    "order": lambda v: np.moveaxis(v, -1, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    path = tmp_path_factory.mktemp("converted") / "out.pth"
+    convert(PATH, path, parity=False)
+    return path
+
+
+@pytest.mark.parametrize("how", SHAPES)
+@pytest.mark.parametrize("which", ["layer/", "layer/res3b_branch2b"], ids=["all", "one"])
+def test_layers_of_other_shapes_are_a_refusal_and_no_traceback(how, which, target, tmp_path):
+    def change(arrays):
+        arrays["logits"] = arrays["logits"] * np.float32(2)
+        for name in [name for name in arrays if name.startswith(which)]:
+            arrays[name] = SHAPES[how](arrays[name])
+
+    against = whole_record(tmp_path, change)
+
+    with pytest.raises(ConvertError) as error:
+        verify(target, against, device="cpu")
+    assert error.value.exit_code in (1, 3)
+
+
+@pytest.mark.parametrize("name", ["keras-2.3.1-v2-50", "keras-2.3.1-qubvel-18"])
+def test_a_whole_record_of_another_network_is_a_refusal(name, target, tmp_path):
+    with pytest.raises(ParityError, match="does not give the logits"):
+        verify(target, whole_record(tmp_path, name=name), device="cpu")
+
+
+CANNOT_BE = {
+    "NaN in a layer": (put("layer/conv1", np.full((1, 2, 2, 3), np.nan, "f4")), "holds NaN"),
+    "NaN in the logits": (put("logits", np.full((1, 10), np.nan, "f4")), "holds NaN"),
+    "an infinite input": (put("input", np.full((1, 64, 64, 3), np.inf, "f4")), "holds NaN or inf"),
+    "no pictures": (put("input", np.zeros((0, 64, 64, 3), "f4")), "not pictures"),
+    "no samples": (
+        [put("layer/a/index", np.zeros(0, "i8")), put("layer/a/value", np.zeros(0, "f4"))],
+        "has",
+    ),
+    "logits unlike the output": (put("logits", np.zeros((1, 9), "f4")), "`logits`"),
+    "two outputs more": (
+        [put("output/a", np.zeros((1, 9), "f4")), put("output/b", np.zeros((1, 9), "f4"))],
+        "outputs are '', 'a', 'b'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_BE)
+def test_a_record_that_cannot_be_is_refused(case, tmp_path):
+    changes, words = CANNOT_BE[case]
+
+    def change(arrays):
+        for one in changes if isinstance(changes, list) else [changes]:
+            one(arrays)
+
+    result = run(PATH, tmp_path / "out.pth", "--against", changed(tmp_path, change))
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert words in result.stderr
+
+
+def test_a_record_that_is_cut_off_is_called_a_record(target, tmp_path):
+    data = record(PATH).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(data[: len(data) // 2])
+
+    with pytest.raises(SourceError, match=r"cut\.npz is not a record"):
+        verify(target, tmp_path / "cut.npz")
+
+
+def test_of_two_outputs_the_one_without_logits_is_compared_as_it_came_out(tmp_path):
+    """Logits of one, the map of another: neither goes unseen."""
+    scores, maps = np.zeros((1, 10), "f4"), np.zeros((1, 2, 2, 3), "f4")
+
+    def change(arrays):
+        del arrays["output"], arrays["logits"]
+        arrays.update({"output/a": scores, "logits/a": scores, "output/b": maps})
+
+    found = read_record(changed(tmp_path, change))
+
+    assert found.passes[0].logits.keys() == {"a", "b"}
+    assert found.hidden == {"b"}
+    assert found.passes[0].outputs.keys() == {"a"}

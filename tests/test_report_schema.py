@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
+from edits import edited
 from helpers import RECORDED, fixture, record, weights_only
 
 from converter.conversion import convert
@@ -33,13 +35,20 @@ def reported(source, target, **options) -> Report:
     return json.loads(json.dumps(report.to_dict(), allow_nan=False))
 
 
+def one_bias_nan(file):
+    file["model_weights/fc1000/fc1000/bias:0"][0] = np.nan
+
+
 CASES: dict[str, Callable[[Any], Report]] = {
     "equal": lambda folder: reported(PATH, folder / "out.pth", against=record(PATH)),
     "not equal": lambda folder: reported(
         PATH, folder / "out.pth", against=record(PATH), stem="same"
     ),
     "not finite": lambda folder: reported(
-        fixture("keras-2.10-nested-head"), folder / "out.pth", against=record(PATH)
+        edited(PATH, folder, one_bias_nan),
+        folder / "out.pth",
+        against=record(PATH),
+        allow=("not-finite",),
     ),
     "not compared": lambda folder: reported(PATH, folder / "out.pth", parity=False),
     "dry run": lambda folder: reported(PATH, None, dry_run=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -97,3 +99,55 @@ def test_what_hides_logits_is_no_pass(target, tmp_path):
         assert_same_logits(resnet_pt.load(target), tmp_path / "record.npz")
     with pytest.raises(SourceError, match="is not a record"):
         assert_same_logits(resnet_pt.load(target), target)
+
+
+def test_what_is_no_network_of_this_record_fails_with_a_message(target):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class Named(nn.Module):
+        architecture = "resnet50"  # as other projects use the word
+
+        def __init__(self):
+            super().__init__()
+            self.model = resnet_pt.load(target)
+
+        def forward(self, x):
+            return self.model(x)
+
+    other = resnet_pt.with_classes(resnet_pt.load(target), 3)
+
+    with pytest.raises(AssertionError, match="it returns tuple, not a tensor"):
+        assert_same_logits(Pair(), record(PATH))
+    with pytest.raises(AssertionError, match=r"logits are \(1, 10\), the network's \(N, 3\)"):
+        assert_same_logits(other, record(PATH))
+    assert assert_same_logits(Named(), record(PATH)).verdict == "equal"
+
+
+def test_modules_that_are_gone_or_named_twice_are_no_crash(target):
+    shorter, doubled = resnet_pt.load(target), resnet_pt.load(target)
+    shorter.layer2 = nn.Identity()
+    names = doubled.original_layers
+    doubled.original_layers = {**names, "bn1": names["conv1"]}
+
+    with pytest.raises(AssertionError, match="it cannot run on the original's input"):
+        assert_same_logits(shorter, record(PATH))
+    with pytest.raises(AssertionError, match="has conv1 at several modules"):
+        assert_same_logits(doubled, record(PATH))
+
+
+@pytest.mark.parametrize("change", [nn.Module.double, nn.Module.train], ids=["double", "train"])
+def test_a_network_is_given_back_as_it_came(change, target):
+    model = change(resnet_pt.load(target))
+    before = {name: value.clone() for name, value in model.state_dict().items() if name[0] != "_"}
+    modes = [module.training for module in model.modules()]
+
+    with pytest.raises(AssertionError) if model.training else nullcontext():
+        assert_same_logits(model, record(PATH))
+
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert all(after[name].dtype == value.dtype for name, value in before.items())
+    assert [module.training for module in model.modules()] == modes
+    assert not any(module._forward_hooks for module in model.modules())

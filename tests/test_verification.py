@@ -14,6 +14,7 @@ from converter import verify
 from converter.cli import verify_weights
 from converter.conversion import convert
 from converter.dataset.pictures import SUFFIXES
+from converter.dataset.results import PictureResult, summarise
 from converter.errors import ParityError, SourceError
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -239,3 +240,54 @@ def test_predictions_of_a_wrong_network_differ(target, tmp_path):
 
 def test_a_state_without_pictures_is_code_2(target, tmp_path):
     assert run(target, "--against", record(PATH), "--state", tmp_path).exit_code == 2
+
+
+def test_a_network_that_cannot_run_on_the_records_input_is_code_1(target, tmp_path):
+    state = torch.load(target, weights_only=True)
+    state["_extra_state"].pop("sha256")
+    block = state["_extra_state"]["architecture"]["stages"][1][1]
+    block["convs"][1]["dilation"] = [2, 2]
+    torch.save(state, tmp_path / "dilated.pth")
+
+    result = run(tmp_path / "dilated.pth", "--against", record(PATH), "--device", "cpu")
+
+    assert result.exit_code == 1
+    assert "the first layer that differs is res3b_branch2b" in result.stderr
+    assert "it looks as if its dilation is (2, 2), the original's (1, 1)" in result.stderr
+    assert "it cannot run on the original's input: The size of tensor a" in result.stderr
+
+
+def test_a_tensor_in_bfloat16_is_not_the_sources(target, tmp_path):
+    path = changed(target, tmp_path, "fc.weight", lambda weight: weight.bfloat16())
+
+    with pytest.raises(ParityError, match=r"fc\.weight is bfloat16, not float32"):
+        verify(path, PATH, parity=False)
+    with pytest.raises(ParityError, match="its weights were rounded to bfloat16"):
+        verify(path, record(PATH), device="cpu")
+
+
+def test_a_record_of_other_classes_is_code_3(target):
+    result = run(target, "--against", record(fixture("keras-2.10-head-flatten")))
+
+    assert result.exit_code == 3
+    assert "the record's logits are (2, 5), the network's (N, 10)" in result.stderr
+    assert "it is a record of another model" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("pictures", "off", "code"), [(2, 1e-7, 0), (2, 1e-3, 1), (0, 0.0, 1)], ids=str
+)
+def test_pictures_that_are_not_proven_are_no_pass(
+    pictures, off, code, target, tmp_path, monkeypatch
+):
+    """Predictions that differ, or a folder of which nothing could be read."""
+    results = [PictureResult(index, off, off, off, 1, 1, True) for index in range(pictures)]
+    found = summarise("logits", ["a.png", "b.png"], results, {} if pictures else {0: "no picture"})
+    monkeypatch.setattr("converter.verification.verify_images", lambda *a, **k: found)
+    report = tmp_path / "report.json"
+
+    options = ("--device", "cpu", "--images", tmp_path, "--report", report)
+    result = run(target, "--against", record(PATH), *options)
+
+    assert result.exit_code == code
+    assert json.loads(report.read_text())["verdict"] == ("not equal" if code else "equal")

@@ -63,6 +63,8 @@ def recorded(recording: Recording, names: Sequence[str]) -> tuple[Kind, Predict]
     one = recording.passes[0]
     if set(one.logits) != {""}:
         raise UsageError(f"the record has {len(one.logits)} outputs: only one can be compared")
+    if one.logits[""].ndim != 2:
+        raise UsageError("the record's output is a map: only classes can be compared")
     if len(one.input) != len(names):
         raise SourceError(
             f"the record has {len(one.input)} pictures and the folder {len(names)}",

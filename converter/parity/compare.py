@@ -32,6 +32,8 @@ class Difference:
     expected: float
 
     def __str__(self) -> str:
+        if not self.where and not np.isfinite(self.absolute):
+            return f"{self.name}: another shape"
         return (
             f"{self.name} at {list(self.where)}: {self.actual:.7g}, expected {self.expected:.7g} "
             f"({self.relative:.1e} of the largest)"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from converter.parity import fits, torch_run
 from converter.parity.compare import difference
 from converter.parity.layers import LayerError, Watch, as_array, first_picture, last_modules
 from converter.parity.recording import Pass, Sample
-from converter.parity.suspects import Suspicion, sums, suspicions
+from converter.parity.suspects import Suspicion, other_activations, sums, suspicions
 from resnet_pt.network import ResidualBlock, ResNet
 
 REPRODUCED = {"float64": 1e-6, "float32": 1e-4}
@@ -24,6 +25,8 @@ least ten times nearer than the layer as it is. Undoing a mistake in float32 wei
 def diagnose(model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerError) -> str:
     """In words, to follow 'it looks as if'; '' where the numbers do not tell."""
     scene = Scene(model, outputs, one, wrong)
+    if not scene.is_seen:
+        return ""
     if scene.module.training and isinstance(scene.module, nn.modules.batchnorm._BatchNorm):
         return "it runs in training mode"
     if scene.calls > 1:
@@ -54,6 +57,9 @@ class Scene:
         self.inputs: dict[str, Tensor] = {}
         self.calls = 0
         self._run(one)
+        self.is_seen = "result" in self.inputs and self.sample.value.size > 0
+        if not self.is_seen:  # a network that broke off before it
+            return
         self.result = self.inputs["result"]
         actual, expected = first_picture(as_array(self.result), self.sample)
         error = difference("", actual, expected).relative if expected.size else float("inf")
@@ -122,11 +128,13 @@ class Scene:
                 f"it computes {now[0] if now else 'something else'}, the original {words}",
                 lambda w=way: w,  # type: ignore[misc]
             )
+        if not block.preactivation:
+            yield from other_activations(self.inputs["long"], short, self.result)
 
     def error_of(self, suspicion: Suspicion) -> float:
         try:
             result = suspicion.compute()
-        except RuntimeError:  # a window that does not fit the map
+        except (RuntimeError, ValueError):  # a window that does not fit the map
             return float("inf")
         actual, expected = first_picture(as_array(result), self.sample)
         return difference("", actual, expected).relative if expected.size else float("inf")
@@ -134,14 +142,19 @@ class Scene:
 
 def _logits(model: ResNet, outputs: Mapping[str, str], one: Pass, layer: str) -> Sample:
     last = last_modules(model, outputs)
-    logits = next(one.logits[output][:1] for output in last if last[output][1] == layer)
+    names = [name for name in last if last[name][1] == layer and name in one.logits]
+    logits = one.logits[names[0]][:1] if names else np.zeros((1, 0))
     return Sample(None, logits.ravel(), logits.shape)
 
 
 def reproduced(scene: Scene) -> str:
     """The suspicion that reproduces the original; of those that do, the first that does so as
-    well as the best."""
-    errors = [(scene.error_of(one), one.what) for one in scene.suspicions()]
-    found = [(error, what) for error, what in errors if error <= scene.limit]
+    well as the best, with all the values that do."""
+    errors = [(scene.error_of(one), one) for one in scene.suspicions()]
+    found = [(error, one) for error, one in errors if error <= scene.limit]
     best = min((error for error, _ in found), default=0.0)
-    return next((what for error, what in found if error <= 100 * best + 1e-14), "")
+    equal = [one for error, one in found if error <= 100 * best + 1e-14]
+    if not equal:
+        return ""
+    values = [one.value for one in equal if one.what == equal[0].what and one.value]
+    return equal[0].what + " or ".join(values)

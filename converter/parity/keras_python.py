@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
 TIME_LIMIT = 1800
 """Seconds that the interpreter gets: Theano compiles for minutes."""
 
-SHOWN = 12
+SHOWN = 8
 """Lines of another interpreter's last words that are shown."""
 
 

@@ -8,8 +8,8 @@ and only there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from converter.checkpoint import Array
 from converter.parity.compare import LAYER_GATES, OWN_GATES, Difference, difference
 from converter.parity.recording import Pass, Sample
 from converter.parity.sampling import spread
+from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import head_prefix, module_name
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class LayerError:
     `cumulative` compares the networks as they run. `own` compares this layer alone, fed the
     original's input; None where the original's input is not known whole. `noise` is what rounding
     alone did to this layer in this run, relative to its largest value. `is_last` is a layer that
-    is known by the logits only.
+    is known by the logits only. `largest` is its largest value in the converted network, and
+    `pictures` how far the worst known element of each picture is off, `{number: absolute}`.
+    `unheld` are the layers just before it that the original's side does not hold: what they get
+    wrong shows here first.
     """
 
     module: str
@@ -55,6 +59,9 @@ class LayerError:
     noise: float
     dtype: str
     is_last: bool = False
+    largest: float = 0.0
+    pictures: Mapping[int, float] = field(default_factory=dict)
+    unheld: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,6 +81,32 @@ class LayerError:
         return min(LAYER_GATES["float32"], max(LEAST_GATE, NOISE_MARGIN * self.noise))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether its own error is its own only: what it reads is the original's, known whole."""
+        return self.own is not None and not self.unheld
+
+    @property
+    def running_passes(self) -> bool:
+        """Whether the cumulative error is no proof of a fault: it is held against the largest of
+        all values in the converted network too, since the known ones may all be small."""
+        if self.is_last:  # the logits have a gate of their own
+            return True
+        scale = max(self.largest, self._largest_known)
+        return self.cumulative.absolute <= self.gate * scale
+
+    @property
+    def _largest_known(self) -> float:
+        relative = self.cumulative.relative
+        return self.cumulative.absolute / relative if 0 < relative < np.inf else 0.0
+
+    def late(self) -> set[int]:
+        """The pictures on which the cumulative error is above its gate."""
+        if not np.isfinite(self.cumulative.absolute):
+            return set(self.pictures)
+        allowed = self.gate * self._largest_known
+        return {number for number, apart in self.pictures.items() if apart > allowed}
+
+    @property
     def own_gate(self) -> float:
         return OWN_GATES[self.dtype]
 
@@ -89,8 +122,12 @@ class LayerError:
         return self.relative <= self.gate
 
     def __str__(self) -> str:
+        if self.unheld:
+            shown, more = ", ".join(self.unheld[:3]), len(self.unheld) - 3
+            others = f"{shown} and {more} more" if more > 0 else shown
+            return f"{self.own or self.cumulative}; or it is before it, in {others}: not recorded"
         if self.own is None:
-            return str(self.cumulative)
+            return f"{self.cumulative}; what it reads is known by samples only"
         return f"{self.own}, fed the original's input"
 
 
@@ -103,12 +140,10 @@ def compared(structure: Structure) -> dict[str, str]:
         if layer.kind in POOLS:
             plain = architecture.is_plain_head
             found["avgpool" if plain else f"head.{module_name(layer.name)}"] = layer.name
-    # A norm with a Scale behind it shows what comes out of both.
-    return {
-        module: layer
-        for module, layer in found.items()
-        if not module.endswith(".scale") or found.get(module.removesuffix(".scale")) != layer
-    }
+    # A norm with a Scale behind it shows what comes out of both: the Scale's output.
+    scales = {module: layer for module, layer in found.items() if module.endswith(".scale")}
+    norms = {module.removesuffix(".scale"): layer for module, layer in scales.items()}
+    return {module: layer for module, layer in {**found, **norms}.items() if module not in scales}
 
 
 class Watch:
@@ -121,16 +156,32 @@ class Watch:
         self.cumulative: dict[str, Difference] = {}
         self.own: dict[str, Difference] = {}
         self.noise: dict[str, float] = {}
+        self.largest: dict[str, float] = {}
+        self.pictures: dict[str, dict[int, float]] = {}
+        self.unheld: dict[str, tuple[str, ...]] = {}
+        self._passed: list[str] = []
         self._glimpses: dict[str, tuple[Array, float]] = {}
 
     def running(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
-        """As the network runs."""
+        """As the network runs; told of every module that has a layer."""
+        if layer not in self.one.layers:
+            self._passed.append(layer)
+            return
+        self.unheld[layer], self._passed = tuple(self._passed), []
         actual = as_array(result)
         sample = self.one.layers[layer]
         self.modules[layer] = module
         self.cumulative[layer] = difference(layer, sample.of(actual), sample.value)
+        self.pictures[layer] = by_picture(actual, sample)
+        self.largest[layer] = float(np.abs(actual).max(initial=0.0))
         largest = float(np.abs(actual[:1]).max(initial=0.0))
         self._glimpses[layer] = (glimpse(actual), largest)
+
+    def wanted(self, look: Any, outputs: Mapping[str, str]) -> Collection[str]:
+        """The layers that `look`, one of this watch's methods or None, has to be told of."""
+        if look is None:
+            return ()
+        return set(outputs.values()) if look == self.running else self.one.layers
 
     def rounding(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
         """The first picture once more, with other rounding."""
@@ -156,7 +207,10 @@ class Watch:
                 expected = self.one.logits[output]
                 self.modules[layer] = module
                 self.last.add(layer)
+                self.unheld[layer] = tuple(self._passed)
                 self.cumulative[layer] = difference(layer, results[output], expected)
+                whole = Sample(None, expected.ravel(), expected.shape)
+                self.pictures[layer] = by_picture(results[output], whole)
 
     def finishing_alone(
         self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
@@ -177,9 +231,22 @@ class Watch:
                 self.noise.get(layer, 0.0),
                 self.one.dtype,
                 layer in self.last,
+                self.largest.get(layer, 0.0),
+                self.pictures[layer],
+                self.unheld.get(layer, ()),
             )
             for layer, cumulative in self.cumulative.items()
         )
+
+
+def by_picture(actual: Array, sample: Sample) -> dict[int, float]:
+    """`{number: absolute}`: how far the worst known element of each picture is off."""
+    apart = np.abs(sample.of(actual).astype(np.float64) - sample.value)
+    apart[~np.isfinite(apart)] = np.inf
+    if sample.index is None:
+        return dict(enumerate(apart.reshape(sample.shape[0], -1).max(1).tolist()))
+    picture = sample.index // max(1, actual[0].size)
+    return {int(n): float(apart[picture == n].max()) for n in np.unique(picture)}
 
 
 def first_picture(actual: Array, sample: Sample) -> tuple[Array, Array]:
@@ -223,17 +290,24 @@ def as_array(result: Tensor) -> Array:
 
 def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
     """The layer to blame: the first that fails alone, or, where what it was fed is not known, as
-    the network runs."""
+    the network runs. None where no layer before it is known on the pictures that differ: any of
+    them may be at fault."""
     blamed = [one for one in layers if not one.passes]
     late = [one for one in layers if one.relative > one.gate]
-    return next(iter(blamed or late), None)
+    found = next(iter(blamed or late), None)
+    if found is None or not found.own_passes:
+        return found
+    before = layers[: layers.index(found)]
+    places = found.late()
+    known = all(places & one.pictures.keys() for one in before)
+    return found if known else None
 
 
 def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
     output is ''. A headless network, and one that says nothing of itself, has none."""
     architecture = getattr(model, "architecture", None)
-    if architecture is None:
+    if not isinstance(architecture, Architecture):
         return {}
     modules = {layer.name: head_prefix(architecture, layer) for layer in architecture.head}
     single = len(architecture.outputs) == 1

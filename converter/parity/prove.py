@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +15,11 @@ from converter.parity.compare import GATES, Difference, difference
 from converter.parity.inputs import inputs
 from converter.parity.layers import LayerError, Watch, compared, first_wrong
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
+from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.plan import Plan
+from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
     from converter.identify import Network
@@ -70,7 +72,9 @@ class Parity:
 
     `noise` is what rounding alone does to the logits, measured in this run on the converted
     network, relative to the largest: `{dtype: error}`. `diagnosis` says what the first wrong layer
-    looks like, where the numbers tell.
+    looks like, where the numbers tell. `unjudged` are layers of the converted network that the
+    original's side does not hold, `unnamed` the record's layers that no module is compared with,
+    and `ties` other networks that this comparison cannot tell from the converted one.
     """
 
     verdict: Verdict
@@ -82,11 +86,21 @@ class Parity:
     notes: tuple[str, ...] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
     diagnosis: str = ""
+    unjudged: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
+    ties: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> LayerError | None:
-        """The first wrong layer's errors."""
-        return next((one for one in self.layers if one.name == self.first_wrong_layer), None)
+        """The first wrong layer's errors; None where it is what follows its logits that differs."""
+        named = (one for one in self.layers if one.name == self.first_wrong_layer)
+        return next((one for one in named if not one.passes or one.relative > one.gate), None)
+
+    @property
+    def logits_agree(self) -> bool:
+        """Whether every logit is within its gate."""
+        counted = [one for one in self.comparisons if one.counts]
+        return bool(counted) and all(one.passes for one in counted)
 
 
 def prove_tensors(plan: Plan, checkpoint: Checkpoint, written: Mapping[str, Array]) -> int:
@@ -157,7 +171,7 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
-    return replace(parity, notes=notes(recording, checkpoint.sha256))
+    return replace(parity, notes=(*parity.notes, *notes(recording, checkpoint.sha256)))
 
 
 def compare_recording(
@@ -169,7 +183,8 @@ def compare_recording(
     if reason:
         return Parity("not compared", recording.oracle, reason)
     parity = compare_model(model, outputs, recording, devices(device))
-    return replace(parity, notes=notes(recording, made_from))
+    noted = (*parity.notes, *notes(recording, made_from))
+    return replace(with_ties(parity, model, outputs, recording), notes=noted)
 
 
 def notes(recording: Recording, source: str) -> tuple[str, ...]:
@@ -228,6 +243,7 @@ def compare_model(
     from converter.parity import torch_run
 
     comparisons: list[Comparison] = []
+    activations: tuple[OutputActivation, ...] = ()
     first = recording.passes[0]
     watch = Watch(first)
     noise = Noise()
@@ -236,12 +252,16 @@ def compare_model(
             look = _look(watch, one, dtype, number) if device == "cpu" else None
             with (
                 torch_run.arithmetic(reduced, device),
-                torch_run.watched(model, outputs, first.layers if look else (), look),
+                torch_run.watched(model, outputs, watch.wanted(look, outputs), look),
             ):
-                results = torch_run.run(model, one.input, dtype, device)
+                try:
+                    results = torch_run.run(model, one.input, dtype, device)
+                except torch_run.CannotRunError as error:
+                    return _broken_off(model, outputs, recording, watch, str(error))
             comparisons += _compared(results, one, device, dtype, reduced)
             if number == 0 and device == "cpu":
                 watch.finishing(model, outputs, results)
+                activations = _output_activations(model, one, results)
             if not reduced:
                 noise.tell(one.input, dtype, device, results)
     picture = first.input[:1]
@@ -254,8 +274,53 @@ def compare_model(
         torch_run.watched(model, outputs, first.layers, watch.alone),
     ):
         watch.finishing_alone(model, outputs, torch_run.run(model, picture, "float64", "cpu"))
-    parity = _judged(recording, comparisons, watch.errors(), noise.floor)
-    return replace(parity, diagnosis=_diagnosis(model, outputs, first, parity.wrong))
+    parity = _judged(recording, comparisons, watch.errors(), noise.floor, activations)
+    diagnosis = parity.diagnosis or _diagnosis(model, outputs, first, parity.wrong)
+    return _covered(replace(parity, diagnosis=diagnosis), outputs, first)
+
+
+def _broken_off(
+    model: ResNet, outputs: Mapping[str, str], recording: Recording, watch: Watch, why: str
+) -> Parity:
+    """A network that cannot run on the original's input, as far as it came."""
+    parity = _judged(recording, [], watch.errors(), {})
+    words = _diagnosis(model, outputs, recording.passes[0], parity.wrong)
+    note = f"it cannot run on the original's input: {why}"
+    parity = replace(parity, diagnosis=words, notes=(note, *parity.notes))
+    return _covered(parity, outputs, recording.passes[0])
+
+
+def _output_activations(
+    model: ResNet, one: Pass, results: Mapping[str, Array]
+) -> tuple[OutputActivation, ...]:
+    architecture = getattr(model, "architecture", None)
+    if not isinstance(architecture, Architecture):
+        return ()
+    return output_activations(architecture, one, results)
+
+
+def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
+    """With the names of what was not held against each other."""
+    judged = {one.name for one in parity.layers}
+    return replace(
+        parity,
+        unjudged=tuple(dict.fromkeys(name for name in outputs.values() if name not in judged)),
+        unnamed=tuple(name for name in first.layers if name not in judged),
+    )
+
+
+def with_ties(
+    parity: Parity, model: ResNet, outputs: Mapping[str, str], recording: Recording
+) -> Parity:
+    """With the other networks that the recording cannot tell from `model`, if it is equal."""
+    from converter.parity.rivals import ties
+
+    if parity.verdict != "equal" or not isinstance(
+        getattr(model, "architecture", None), Architecture
+    ):
+        return parity
+    found = ties(model, outputs, recording)
+    return replace(parity, ties=(*parity.ties, *found))
 
 
 def _diagnosis(
@@ -346,25 +411,49 @@ def _judged(
     comparisons: Sequence[Comparison],
     layers: tuple[LayerError, ...],
     noise: Mapping[str, float],
+    activations: tuple[OutputActivation, ...] = (),
 ) -> Parity:
-    """Equal if every logit is within its gate, and every layer whose own error is known."""
+    """Equal if every logit is within its gate, every layer as the network runs and alone, and what
+    is applied to the logits gives what came out of the original."""
     failed = [one for one in comparisons if one.counts and not one.passes]
-    failed_alone = [one for one in layers if not one.own_passes]
-    equal = comparisons and not failed and not failed_alone
+    logits_agree = bool(comparisons) and not failed
+    wrong_outputs = [one for one in activations if not one.passes] if logits_agree else []
+    failed_layers = [one for one in layers if not (one.own_passes and one.running_passes)]
+    equal = logits_agree and not failed_layers and not wrong_outputs
     nowhere = [one.name for one in layers if not np.isfinite(one.cumulative.absolute)]
-    if equal and nowhere:
+    if logits_agree and nowhere and all(one.own_passes for one in layers):
         raise SourceError(
             f"the record's logits are this network's, but its layer {nowhere[0]!r} is not: the "
             "record is damaged",
             hints=["make it anew with scripts/record_keras.py"],
         )
     wrong = None if equal else first_wrong(layers)
+    name = wrong.name if wrong else wrong_outputs[0].layer if wrong_outputs else None
     return Parity(
         verdict="equal" if equal else "not equal",
         oracle=recording.oracle,
         reason=str(recording.meta.get("reason", "")),
         comparisons=tuple(comparisons),
         layers=layers,
-        first_wrong_layer=wrong.name if wrong else None,
+        first_wrong_layer=name,
+        notes=() if equal or name else (_unknown_place(comparisons, layers),),
         noise=dict(noise),
+        diagnosis=str(wrong_outputs[0]) if wrong_outputs and not wrong else "",
+        ties=tuple(_other_activations(activations)) if equal else (),
     )
+
+
+def _unknown_place(comparisons: Sequence[Comparison], layers: tuple[LayerError, ...]) -> str:
+    if not layers:
+        return "no layer is named: none of the original's is held against the network"
+    return (
+        "no layer is named: the layers that are known agree on the pictures that they are known "
+        "for, and others differ"
+    )
+
+
+def _other_activations(activations: tuple[OutputActivation, ...]) -> Iterator[str]:
+    for one in activations:
+        others = [name for name in one.fitting if name != one.named]
+        if others:
+            yield f"{' or '.join(others)} behind {one.layer}, in the place of {one.named}"

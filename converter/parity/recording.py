@@ -15,7 +15,7 @@ import numpy as np
 from converter.checkpoint import Array
 from converter.errors import SourceError
 from converter.parity.compare import GATES
-from resnet_pt.architecture import Architecture
+from resnet_pt.architecture import Architecture, Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +55,37 @@ def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One batch through the original: its input (N, H, W, C), its logits by output name ('' for
-    the only one), and samples of its layers."""
+    the only one), samples of its layers, and, by output name too, what came out behind the last
+    activation, where that is known beside the logits."""
 
     input: Array
     logits: Mapping[str, Array]
     layers: Mapping[str, Sample] = field(default_factory=dict)
     dtype: str = "float32"
+    outputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Everything an original computed, and what it was."""
+    """Everything an original computed, and what it was. `hidden` are the outputs of which it has
+    no logits: what it has in their place came out behind the last activation."""
 
     passes: tuple[Pass, ...]
     oracle: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file looks like one: an archive with an `input` in it."""
+    """Whether a file looks like one: an archive whose members are numpy's, also one that is cut
+    off and has lost its directory."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return "input.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+        with path.open("rb") as file:
+            start = file.read(30)  # the first member's header; its name follows (APPNOTE 4.3.7)
+            name = file.read(int.from_bytes(start[26:28], "little"))
+    except OSError:
         return False
+    return start.startswith(b"PK\x03\x04") and name.endswith(b".npy")
 
 
 def read_record(path: Path) -> Recording:
@@ -104,21 +111,34 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
     if not isinstance(meta, dict):
         raise ValueError("`meta` is not a JSON object")
+    strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
+    if strange:
+        raise ValueError(f"`meta` has a {strange[0]} that is no text")
     # A record's logits may be float64 (computed from features), but the network ran in float32.
     dtype = str(meta.get("dtype", "float32"))
     if dtype not in GATES:
         raise ValueError(f"it was made in {dtype}: known are {', '.join(GATES)}")
-    roots = {name.partition("/")[0] for name in arrays}
-    kind = "logits" if "logits" in roots else "output"
-    logits = _by_output(arrays, kind)
-    for name, values in logits.items():
-        if not _is_number(values) or values.shape[:1] != picture.shape[:1]:
-            raise ValueError(f"`{kind}` {name} is {values.dtype} {values.shape}")
-    if not logits:
+    outputs, logits = _by_output(arrays, "output"), _by_output(arrays, "logits")
+    for name, values in [*outputs.items(), *logits.items()]:
+        if not _is_number(values) or values.shape[:1] != picture.shape[:1] or not values.size:
+            raise ValueError(f"`output` or `logits` {name} is {values.dtype} {values.shape}")
+        if name in outputs and outputs[name].shape != values.shape:
+            raise ValueError(f"`output` {name} is {outputs[name].shape}, `logits` {values.shape}")
+    if not outputs and not logits:
         raise ValueError("it needs `logits` or `output`")
+    endless = [name for name, array in arrays.items() if not _is_finite(array)]
+    if endless:
+        raise ValueError(f"`{endless[0]}` holds NaN or infinity")
     oracle = f"record of Keras {meta.get('keras', '?')} on {meta.get('backend', '?')}"
-    one = Pass(picture, logits, _samples(arrays), dtype)
-    return Recording((one,), oracle, {**meta, "kind": kind})
+    beside = {name: outputs[name] for name in logits if name in outputs}
+    one = Pass(picture, {**outputs, **logits}, _samples(arrays), dtype, beside)
+    kind = "logits" if logits else "output"
+    hidden = frozenset(outputs.keys() - logits.keys())
+    return Recording((one,), oracle, {**meta, "kind": kind}, hidden)
+
+
+def _is_finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _is_number(array: Array) -> bool:
@@ -150,7 +170,7 @@ def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
 def _sample(layer: str, index: Array, value: Array) -> Sample:
     if index.dtype.kind not in "iu" or index.ndim != 1 or (index < 0).any():
         raise ValueError(f"`layer/{layer}/index` does not hold positions")
-    if value.shape != index.shape or not _is_number(value):
+    if value.shape != index.shape or not _is_number(value) or not value.size:
         raise ValueError(f"`layer/{layer}` has {value.shape} values for {index.shape} positions")
     return Sample(index, value)
 
@@ -162,17 +182,37 @@ def _whole(layer: str, array: Array, pictures: int) -> Sample:
 
 
 def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
-    """Why a record cannot be held against a network's logits; '' if it can."""
-    channels = recording.passes[0].input.shape[-1]
+    """Why a record cannot be held against a network's logits; '' if it can. Raises SourceError for
+    a record of a model with other inputs or outputs."""
+    first = recording.passes[0]
+    channels = first.input.shape[-1]
     if channels != architecture.in_channels:
-        raise SourceError(
-            f"the record's input has {channels} channels, and the network takes "
-            f"{architecture.in_channels}: it is a record of another model"
-        )
-    activated = [one for one in architecture.outputs if one.activation != "linear"]
-    if recording.meta["kind"] == "output" and activated:
+        raise _of_another_model(f"input has {channels} channels", str(architecture.in_channels))
+    outputs = output_names(architecture)
+    if first.logits.keys() != outputs.keys():
+        theirs, ours = (", ".join(map(repr, names)) for names in (first.logits, outputs))
+        raise _of_another_model(f"outputs are {theirs}", ours)
+    for name, output in outputs.items():
+        classes, found = architecture.logits(output), first.logits[name].shape
+        if classes is not None and found[1:] != (classes,):
+            raise _of_another_model(f"logits are {found}", f"(N, {classes})")
+    hidden = [outputs[name] for name in outputs if name in recording.hidden]
+    activated = [one for one in hidden if one.activation != "linear"]
+    if activated:
         return (
             f"the record holds no logits, only what came out of {activated[0].activation}: "
             "that hides differences"
         )
     return ""
+
+
+def _of_another_model(found: str, expected: str) -> SourceError:
+    return SourceError(
+        f"the record's {found}, the network's {expected}: it is a record of another model"
+    )
+
+
+def output_names(architecture: Architecture) -> dict[str, Output]:
+    """The outputs as a record names them: '' for the only one."""
+    single = len(architecture.outputs) == 1
+    return {"" if single else output.name: output for output in architecture.outputs}

@@ -19,6 +19,7 @@ from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
 from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array, compared, first_picture
+from converter.parity.outputs import output_activations
 from converter.parity.recording import Recording
 from converter.plan import make_plan
 
@@ -81,10 +82,33 @@ def settle(
     best = ranked[0]
     if not best.fits:
         return network, (court.looked_at(best), *ranked[1:])
-    if not best.changes:
-        return network, tuple(ranked)
     facts = tuple(_from_record(fact, best) for fact in best.network.facts)
-    return replace(best.network, facts=facts), tuple(ranked)
+    chosen = replace(best.network, facts=facts) if best.changes else network
+    return with_outputs(chosen, recording, checkpoint.config is None), tuple(ranked)
+
+
+def with_outputs(network: Network, recording: Recording, weights_only: bool) -> Network:
+    """The network with the output activations of the record, where weights alone left them at
+    their default and the record tells them."""
+    if not weights_only:
+        return network
+    architecture = network.architecture
+    one = recording.passes[0]
+    found = {
+        activation.layer: activation.fitting[0]
+        for activation in output_activations(architecture, one, one.logits)
+        if len(activation.fitting) == 1 and not activation.passes
+    }
+    if not found:
+        return network
+    outputs = tuple(
+        replace(output, activation=found.get(output.name, output.activation))
+        for output in architecture.outputs
+    )
+    structure = replace(network.structure, architecture=replace(architecture, outputs=outputs))
+    values = ", ".join(output.activation for output in outputs)
+    fact = Fact("output", values, Evidence.RECORD, "what came out behind the logits")
+    return replace(network, structure=structure, facts=(*network.facts, fact))
 
 
 def _rank(trial: Trial) -> tuple[bool, int, float]:

@@ -15,17 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnet_pt.layers import FlattenHWC, Scale, ScaledBatchNorm2d, pads
+from resnet_pt.architecture import ACTIVATIONS
+from resnet_pt.layers import FlattenHWC, Scale, ScaledBatchNorm2d, activation, pads
 
 EPSILONS = (1e-3, 1e-5, 1.001e-5, 1e-6, 1e-4, 2e-5, 1.1e-5, 1e-8, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """`what` is wrong, and what the layer computes once it is put right."""
+    """`what` is wrong, and what the layer computes once it is put right. `value` is what the
+    original has in its place, where `what` ends with it: of several that give the same, all are
+    said."""
 
     what: str
     compute: Callable[[], Tensor]
+    value: str = ""
 
 
 Suspicions = Iterator[Suspicion]
@@ -45,6 +49,30 @@ def suspicions(
         yield from dense(module, x, others)
     elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
         yield from pool(module, x)
+    if before is not None and before.shape == x.shape:
+        yield from _activated(module, x, before)
+
+
+def _activated(module: nn.Module, x: Tensor, before: Tensor) -> Suspicions:
+    """Another activation between the layer before, which gave `before`, and this one."""
+    now = activation_of(before, x)
+    for name, result in activations(before).items():
+        if name != now:
+            ours = "missing" if now == "linear" else now or "another"
+            what = f"the activation before it is {ours}, the original's "
+            yield Suspicion(what, partial(module, result), name)
+
+
+def activations(x: Tensor) -> dict[str, Tensor]:
+    """What every activation makes of `x`, by Keras' names."""
+    names = sorted(ACTIVATIONS - {"softmax", "swish"})
+    return {name: activation(name)(x.clone()) for name in names}
+
+
+def activation_of(x: Tensor, result: Tensor) -> str:
+    """Which activation makes `result` of `x`; '' if none does."""
+    found = (name for name, one in activations(x).items() if torch.equal(one, result))
+    return next(found, "")
 
 
 # ---- convolutions
@@ -129,6 +157,25 @@ def _windows(conv: nn.Conv2d, x: Tensor) -> Suspicions:
             shifted = f"its padding is {_sides(now)}, the original's is {words} {_sides(amount)}"
             what = " and ".join([moved] * (stride != conv.stride) + [shifted] * (amount != now))
             yield Suspicion(what, partial(convolved, conv, x, stride=stride, padding=amount))
+    yield from _dilations(conv, x, now)
+
+
+DILATIONS = ((1, 1), (2, 2), (4, 4))
+
+
+def _dilations(conv: nn.Conv2d, x: Tensor, now: tuple[int, int, int, int]) -> Suspicions:
+    """Another dilation, with the padding as it is and with what keeps the size of the map."""
+    for dilation in DILATIONS:
+        if dilation == conv.dilation or conv.kernel_size == (1, 1):
+            continue
+        height, width = (d * (k // 2) for d, k in zip(dilation, conv.kernel_size, strict=True))
+        half = (width, width, height, height)
+        same = pads("same", x, conv.kernel_size, conv.stride, dilation)  # type: ignore[arg-type]
+        for amount in dict.fromkeys([now, half, same]):
+            yield Suspicion(
+                f"its dilation is {conv.dilation}, the original's {dilation}",
+                partial(convolved, conv, x, padding=amount, dilation=dilation),
+            )
 
 
 def _sides(amount: tuple[int, ...]) -> str:
@@ -154,6 +201,7 @@ def convolved(
     bias: Any = KEEP,
     stride: Any = None,
     padding: Any = None,
+    dilation: Any = None,
 ) -> Tensor:
     """What `conv` computes with one thing changed."""
     padded = F.pad(x, padding or conv_padding(conv, x))
@@ -163,7 +211,7 @@ def convolved(
         conv.bias if bias is KEEP else bias,
         stride or conv.stride,
         0,
-        conv.dilation,
+        dilation or conv.dilation,
         conv.groups,
     )
 
@@ -218,9 +266,8 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
             )
     for eps in EPSILONS:
         if eps != now["eps"]:
-            yield Suspicion(
-                f"its epsilon is {now['eps']:.9g}, the original's {eps:.9g}", changed(eps=eps)
-            )
+            what = f"its epsilon is {now['eps']:.9g}, the original's "
+            yield Suspicion(what, changed(eps=eps), f"{eps:.9g}")
     variance, eps = now["variance"], now["eps"]
     yield Suspicion("its variance is a standard deviation", changed(variance=variance**2))
     yield Suspicion("its variance was squared", changed(variance=variance.clamp(min=0).sqrt()))
@@ -331,25 +378,59 @@ def _flattened(module: nn.Linear, x: Tensor, channels: int, size: int) -> Suspic
 def pool(module: Any, x: Tensor) -> Suspicions:
     """Other padding, and the mean for the maximum."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        yield Suspicion("the original took the maximum", lambda: x.amax((2, 3), keepdim=True))
+        yield Suspicion("it takes the mean, the original's the maximum", lambda: _largest(x))
         return
     kernel, stride = _pair(module.kernel_size), _pair(module.stride)
-    same = pads("same", x, kernel, stride)
-    half = (kernel[1] // 2,) * 2 + (kernel[0] // 2,) * 2
-    shifted = (half[0] - 1, half[1] + 1, half[2] - 1, half[3] + 1)
-    amounts = {"no padding": (0,) * 4, "zeros around": half, "'same'": same, "shifted": shifted}
-    for words, amount in amounts.items():
+    ways = pool_ways(x, kernel, stride)
+    now = pool_way(module, x, ways)
+    means = isinstance(module, nn.AvgPool2d)
+    for words, (amount, fill) in ways.items():
         if min(amount) < 0:
             continue
-        for fill in (float("-inf"), 0.0):
-            yield Suspicion(
-                f"the original pools with {words} {_sides(amount)}",
-                partial(_max_pool, x, amount, fill, kernel, stride),
-            )
-        yield Suspicion(
-            f"the original takes the mean, with {words} {_sides(amount)}",
-            partial(_mean_pool, x, amount, kernel, stride),
-        )
+        padded = f"its padding is {now}, the original's {words} {_sides(amount)}"
+        kind = "it takes the mean, the original's the maximum"
+        if not means:
+            kind = "it takes the maximum, the original's the mean"
+        other = f"{kind}, with padding {words} {_sides(amount)}"
+        maximum = partial(_max_pool, x, amount, fill, kernel, stride)
+        mean = partial(_mean_pool, x, amount, kernel, stride)
+        yield Suspicion(padded, mean if means else maximum)
+        yield Suspicion(other, maximum if means else mean)
+
+
+def pool_ways(
+    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]
+) -> dict[str, tuple[tuple[int, ...], float]]:
+    """`{how a pool is padded: ((left, right, top, bottom), with what)}`, as options name it."""
+    half = (kernel[1] // 2,) * 2 + (kernel[0] // 2,) * 2
+    shifted = (half[0] - 1, half[1] + 1, half[2] - 1, half[3] + 1)
+    nothing = float("-inf")
+    return {
+        "'valid'": ((0,) * 4, nothing),
+        "'zero': zeros around": (half, 0.0),
+        "'same' as in TensorFlow": (pads("same", x, kernel, stride), nothing),
+        "that of torch: nothing (-inf) around": (half, nothing),
+        "shifted": (shifted, nothing),
+    }
+
+
+def pool_way(module: Any, x: Tensor, ways: Mapping[str, tuple[tuple[int, ...], float]]) -> str:
+    """How a pool pads this map, in the same words. Where nothing is negative, zeros and nothing
+    around a map are one."""
+    window = getattr(module, "window", None)
+    fill = getattr(module, "fill", float("-inf"))
+    if window is not None:
+        amount: tuple[int, ...] = pads(module.pads, x, *window)
+    else:
+        top, left = _pair(module.padding)
+        amount = (left, left, top, top)
+    alike = bool((x >= 0).all())
+    named = (words for words, way in ways.items() if way[0] == amount and (alike or way[1] == fill))
+    return f"{next(named, 'another')} {_sides(amount)}"
+
+
+def _largest(x: Tensor) -> Tensor:
+    return x.amax((2, 3), keepdim=True)
 
 
 def _max_pool(x: Tensor, amount: Any, fill: float, kernel: Any, stride: Any) -> Tensor:
@@ -381,3 +462,17 @@ def sums(long: Tensor, short: Tensor, act: Change) -> dict[str, Tensor]:
         "activation(long way - shortcut)": act(long - short),
         "activation((long way + shortcut) / 2)": act((long + short) / 2),
     }
+
+
+def other_activations(long: Tensor, short: Tensor, result: Tensor) -> Suspicions:
+    """Another activation behind the sum."""
+    now = activation_of(long + short, result)
+    for name, value in activations(long + short).items():
+        if name != now:
+            ours = "missing" if now == "linear" else now or "another"
+            what = f"the activation behind its sum is {ours}, the original's "
+            yield Suspicion(what, partial(_known, value), name)
+
+
+def _known(value: Tensor) -> Tensor:
+    return value

@@ -60,15 +60,33 @@ def run_reordered(model: nn.Module, picture: Array, dtype: str) -> dict[str, Arr
     return _run(model, picture, dtype, "cpu", torch.channels_last)
 
 
+class CannotRunError(RuntimeError):
+    """A network that cannot take a picture: maps of two sizes meet, or none is left to pool."""
+
+
+@contextmanager
+def _can_run() -> Iterator[None]:
+    """MemoryError and what is wrong with a device stay what they are."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise CannotRunError(str(error).partition("\n")[0]) from error
+
+
 def _run(
     model: nn.Module, picture: Array, dtype: str, device: str, memory: torch.memory_format
 ) -> dict[str, Array]:
     model = model.to(device, getattr(torch, dtype))
     x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
     x = x.to(device, getattr(torch, dtype)).contiguous(memory_format=memory)
-    with torch.inference_mode():
+    with torch.inference_mode(), _can_run():
         result = model(x)
     found = result if isinstance(result, dict) else {"": result}
+    strange = [type(one).__name__ for one in found.values() if not isinstance(one, torch.Tensor)]
+    if strange:
+        raise CannotRunError(f"it returns {strange[0]}, not a tensor or a dict of tensors")
     return {name: as_array(tensor) for name, tensor in found.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from converter.errors import printable
+from converter.errors import SHOWN, printable, shortened
 from converter.reports._charts import error_text, layer_chart, scatter
 
 SUFFIXES = (".html", ".htm")
@@ -38,6 +38,7 @@ def render(data: Mapping[str, Any]) -> bytes:
         names=NAMES,
         noise=data["parity"].get("noise"),
         diagnosis=data["parity"].get("diagnosis"),
+        coverage=coverage(data["parity"]),
         measured={key for one in _entries(data) for key, value in one.items() if value is not None},
     )
     return page.encode("utf-8", "replace")  # a name that is no text still has its place
@@ -94,8 +95,33 @@ def verdict(data: Entry) -> str:
     if data["verdict"] == "not equal":
         wrong = data["first_wrong_layer"]
         where = f" The first layer that differs is {wrong}." if wrong else ""
+        counted = [one for one in parity["logits"] if one["counts"]]
+        if counted and all(one["passes"] for one in counted):
+            return f"Not equal: the logits are those of {original}, the network is not.{where}"
         return f"Not equal: the logits differ from those of {original}.{where}"
     return f"Not compared: {parity['reason']}."
+
+
+def coverage(parity: Entry) -> list[str]:
+    """What the verdict does not rest on, in words; nothing for a report of an older version."""
+    judged, found = parity.get("judged"), []
+    if judged and judged["not_alone"]:
+        found.append(
+            f"{judged['alone']} of {judged['running']} layers were judged alone; what the other "
+            f"{judged['not_alone']} read is not held whole, only samples or nothing."
+        )
+    if judged and judged["not_at_all"]:
+        found.append(f"Not judged by themselves: {some(judged['not_at_all'])}.")
+    if judged and judged["unnamed"]:
+        found.append(f"Layers of the record that no module stands for: {some(judged['unnamed'])}.")
+    ties = parity.get("not_told_apart", ())
+    return found + [f"Not told apart by this record: {tie}." for tie in ties]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = [f"… {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*(shortened(name) for name in names[:SHOWN]), *more])
 
 
 def best_figure(data: Entry) -> Entry | None:

@@ -138,10 +138,15 @@ def resolve(reference):
     if not where:
         raise RecordError("{}: expected module:name or path/file.py:name".format(reference))
     if where.endswith(".py"):
+        if not os.path.exists(where):
+            raise RecordError("{}: no such file".format(where))
         names = runpy.run_path(where)
     else:
         sys.path.insert(0, os.getcwd())
-        names = vars(importlib.import_module(where))
+        try:
+            names = vars(importlib.import_module(where))
+        except ImportError as error:
+            raise RecordError("cannot import {}: {}".format(where, error))
     if name not in names:
         raise RecordError("{} has no {}".format(where, name))
     return names[name]

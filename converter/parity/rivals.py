@@ -1,0 +1,116 @@
+"""What a recording cannot tell from a network: others that take the same tensors and give the same.
+
+An activation that is cut off at 6 shows only where something is above 6; an epsilon only where a
+variance is small. An equal verdict names what the original's pictures did not reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter import facts
+from converter.checkpoint import Array
+from converter.parity.compare import GATES, LAYER_GATES, difference
+from converter.parity.layers import as_array
+from converter.parity.recording import Pass, Recording
+from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadLayer
+
+if TYPE_CHECKING:
+    from resnet_pt.network import ResNet
+
+EPSILONS = (1e-3, 1e-5, 1.001e-5, 1e-6)
+FAR = 10
+"""How many times what is allowed a rival's first logits are off, to be told apart without more."""
+
+
+def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
+    """In words, every rival of an equal `model` that the recording finds equal too."""
+    from converter.parity import torch_run
+    from converter.parity.prove import compare_model
+
+    state = model.float().cpu().state_dict()
+    tensors = {name: state[name].numpy() for name in state if name != "_extra_state"}
+    found = []
+    for words, architecture in rivals(model.architecture):
+        rival = torch_run.build(architecture, tensors)
+        if _may_tie(rival, outputs, recording.passes[0]):
+            parity = compare_model(rival, outputs, recording, ("cpu",))
+            found += [words] if parity.verdict == "equal" else []
+    return tuple(found)
+
+
+def rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
+    """(what is other, the network) for each fact that names and shapes of tensors leave open."""
+    seen = [architecture]
+    for words, other in _rivals(architecture):
+        if other not in seen:
+            seen.append(other)
+            yield words, other
+
+
+def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
+    for name in others(architecture.activation):
+        words = f"activation {name} in the place of {architecture.activation}"
+        yield words, replace(architecture, activation=name)
+    stem = architecture.stem
+    words = "no activation behind the stem" if stem.activation else "an activation behind the stem"
+    yield words, replace(architecture, stem=replace(stem, activation=not stem.activation))
+    for number, layer in enumerate(architecture.head):
+        if layer.kind == "activation":
+            for name in others(layer.activation):
+                words = f"{name} in the place of {layer.activation} in {layer.name}"
+                yield words, _with_head(architecture, number, replace(layer, activation=name))
+    for eps in EPSILONS:
+        words = f"epsilon {facts.eps_text(eps)} in the place of {facts.describe_eps(architecture)}"
+        yield words, facts.with_eps(architecture, eps)
+    for how in ("pad", "same"):
+        other = facts.with_stem(architecture, how)
+        yield f"stem {facts.describe_stem(other)}", other
+    for how in ("valid", "zero", "same", "inf") if architecture.stem.pool else ():
+        other = facts.with_pool(architecture, how)
+        around = {"zero": " with zeros", "inf": " with nothing"}.get(how, "")
+        yield f"pool {facts.describe_pool(other)}{around}", other
+    for where in ("1x1", "3x3"):
+        yield f"stride on the {where}", facts.with_stride_on(architecture, where)
+
+
+def others(activation: str) -> list[str]:
+    """Every other activation of maps; swish and silu are one."""
+    same = {"swish", "silu"} if activation in ("swish", "silu") else {activation, "swish"}
+    return sorted(ACTIVATIONS - same - {"softmax"})
+
+
+def _with_head(architecture: Architecture, number: int, layer: HeadLayer) -> Architecture:
+    head = (*architecture.head[:number], layer, *architecture.head[number + 1 :])
+    return replace(architecture, head=head)
+
+
+class _ApartError(Exception):
+    """A layer has shown the rival to be another network: the rest need not run."""
+
+
+def _may_tie(rival: ResNet, outputs: Mapping[str, str], one: Pass) -> bool:
+    """Whether no layer and no logit is so far off that the comparison is sure to find it."""
+    from converter.parity import torch_run
+
+    def look(module: str, layer: str, inputs: Any, result: Any) -> None:
+        actual, sample = as_array(result), one.layers[layer]
+        apart = difference(layer, sample.of(actual), sample.value)
+        scale = max(float(np.abs(actual).max(initial=0.0)), float(np.abs(sample.value).max()))
+        if apart.absolute > LAYER_GATES["float32"] * scale:
+            raise _ApartError
+
+    try:
+        with torch_run.watched(rival, outputs, one.layers, look):
+            results = torch_run.run(rival, one.input, "float32", "cpu")
+    except (_ApartError, torch_run.CannotRunError):
+        return False
+    nothing: Array = np.zeros(0)
+    return all(
+        difference(name, results.get(name, nothing), expected).relative <= FAR * GATES["float32"]
+        for name, expected in one.logits.items()
+    )
