@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from converter.arithmetic import OPERATORS
-from converter.checkpoint import Array, Checkpoint
+from converter.checkpoint import COUNT, Array, Checkpoint
 from converter.facts import Evidence, Fact
 from converter.graph import OPS
 from converter.identify import Network
@@ -85,7 +85,7 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 cannot load a model of Keras 1")
     if network.theano:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
-    if network.left_out:
+    if any(weight.parameter != COUNT for weight in network.left_out):
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
