@@ -1,0 +1,207 @@
+"""Heads and wrappers that transfer learning leaves in a file, beyond those of the fixtures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from edits import assert_refused, edited, layer, reconfigured, run
+from helpers import as_text, converted, facts, fixture, opened
+
+import resnet_pt
+from resnet_pt import ResNet
+
+NESTED = fixture("keras-2.10-nested-head")
+FUNCTIONAL = fixture("keras-2.10-functional-head")
+HIDDEN = "dense"
+
+
+def with_hidden(activation: Any) -> Any:
+    def change(config: Any) -> None:
+        layer(config, HIDDEN)["config"]["activation"] = activation
+
+    return change
+
+
+def behind_hidden(class_name: str, **settings: Any) -> Any:
+    """Put a layer between the hidden Dense layer, made linear, and the Dropout."""
+
+    def change(config: Any) -> None:
+        with_hidden("linear")(config)
+        layers = config["config"]["layers"]
+        place = layers.index(layer(config, "dropout"))
+        call = [[[HIDDEN, 0, 0, {}]]]
+        one = {"class_name": class_name, "name": "new", "config": {"name": "new", **settings}}
+        layer(config, "dropout")["inbound_nodes"][0][0][0] = "new"
+        layers.insert(place, {**one, "inbound_nodes": call})
+
+    return change
+
+
+def head(network: Any) -> list[str]:
+    return [one.kind for one in network.architecture.head]
+
+
+HIDDEN_LAYERS = {
+    "exponential": (with_hidden("exponential"), np.exp),
+    "leaky_relu, by name": (with_hidden("leaky_relu"), lambda x: np.where(x > 0, x, 0.2 * x)),
+    "LeakyReLU of Keras 2": (
+        behind_hidden("LeakyReLU", alpha=0.1),
+        lambda x: np.where(x > 0, x, 0.1 * x),
+    ),
+    "LeakyReLU of Keras 3": (
+        behind_hidden("LeakyReLU", negative_slope=0.3),
+        lambda x: np.where(x > 0, x, 0.3 * x),
+    ),
+    "ReLU with a slope": (
+        behind_hidden("ReLU", negative_slope=0.05, max_value=None, threshold=0.0),
+        lambda x: np.where(x > 0, x, 0.05 * x),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN_LAYERS)
+def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_path):
+    change, expected = HIDDEN_LAYERS[case]
+    network, tensors = converted(reconfigured(FUNCTIONAL, tmp_path, change))
+    model = ResNet(network.architecture).eval()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, False)
+    pooled = torch.randn(3, network.architecture.features, 1, 1)
+
+    with torch.no_grad():
+        found = model.forward_head(pooled).numpy()
+
+    kernels = [tensors[f"head.{name}.weight"] for name in (HIDDEN, "out")]
+    biases = [tensors[f"head.{name}.bias"] for name in (HIDDEN, "out")]
+    hidden = expected(pooled.flatten(1).numpy() @ kernels[0].T + biases[0])
+    np.testing.assert_allclose(found, hidden @ kernels[1].T + biases[1], rtol=1e-4, atol=1e-4)
+
+
+def within(prefix: str) -> Any:
+    """Give the nested base's weights the names they have in a model around that model."""
+
+    def change(file: Any) -> None:
+        group = file.get("model_weights", file)["resnet50"]
+        names = weight_names(group)
+        for name in names:
+            group[f"{prefix}/{name}"] = np.asarray(group[name])
+        for name in {name.split("/")[0] for name in names}:
+            del group[name]
+        group.attrs["weight_names"] = [f"{prefix}/{name}" for name in names]
+
+    return change
+
+
+def weight_names(group: Any) -> list[str]:
+    return [as_text(name) for name in group.attrs["weight_names"]]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_layer_is_found_behind_the_models_around_it(alone, tmp_path):
+    source = edited(NESTED, tmp_path, within("sequential_1/resnet50"), alone=alone)
+
+    network, tensors = converted(source)
+
+    wanted, expected = converted(NESTED)
+    assert network.structure.layers == wanted.structure.layers
+    assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
+
+
+def wrapped(config: Any) -> None:
+    """Put the last Dense layer in a Sequential of its own, as `Sequential([...])` does."""
+    layers = config["config"]["layers"]
+    last = layers.pop()
+    layers.append({"class_name": "Sequential", "config": {"name": "top", "layers": [last]}})
+
+
+def wrapped_weights(file: Any) -> None:
+    config = json.loads(file.attrs["model_config"])
+    wrapped(config)
+    file.attrs["model_config"] = json.dumps(config)
+    root = file["model_weights"]
+    root.move("dense_1", "top")
+    listed = [as_text(name) for name in root.attrs["layer_names"]]
+    root.attrs["layer_names"] = ["top" if name == "dense_1" else name for name in listed]
+
+
+def test_a_model_of_one_layer_within_the_head_is_that_layer(tmp_path):
+    network, tensors = converted(edited(NESTED, tmp_path, wrapped_weights))
+
+    wanted, expected = converted(NESTED)
+    assert head(network) == head(wanted)
+    assert all(np.array_equal(tensors[name], expected[name]) for name in expected)
+
+
+# ---- weights alone
+
+
+def test_a_base_that_pools_itself_pools_before_the_head(tmp_path):
+    """`ResNet50(pooling='avg')` within a Sequential: the pool is not listed, and a norm follows."""
+
+    def change(file: Any) -> None:
+        names = ["resnet50", "batch_normalization", "dense", "dense_1"]
+        features = file["dense"]["dense/kernel:0"].shape[0]
+        group = file["batch_normalization"]
+        for number, name in enumerate(weight_names(group), start=1):
+            del group[name]
+            group[name] = np.linspace(number, 2 * number, features, dtype="f4")
+        file.attrs["layer_names"] = names
+
+    source = edited(NESTED, tmp_path, change, alone=True)
+    network, _ = converted(source)
+
+    assert head(network) == ["global_avg_pool", "norm", "dense", "activation", "dense"]
+    assert "the file lists no pool" in next(f.reason for f in network.facts if f.name == "head")
+    assert facts(network)["head"][1] == "default"
+    target = tmp_path / "out.pth"
+    assert run(source, target, "--no-parity").exit_code == 0
+    with torch.no_grad():
+        found = resnet_pt.load(target)(torch.zeros(1, 3, 64, 64))
+    assert found.shape == (1, network.architecture.classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "kinds", "window"),
+    [
+        ("average_pooling2d", 1, ["global_avg_pool", "flatten_hwc"], "the whole map"),
+        ("average_pooling2d", 4, ["avg_pool", "flatten_hwc"], "2x2"),
+        ("max_pooling2d_1", 1, ["global_max_pool", "flatten_hwc"], "the whole map"),
+        ("max_pooling2d_1", 4, ["max_pool", "flatten_hwc"], "2x2"),
+    ],
+)
+def test_the_window_of_a_pool_is_what_the_dense_layer_asks_for(
+    name, times, kinds, window, tmp_path
+):
+    """Weights do not hold it; Keras' own default is 2x2."""
+
+    def change(file: Any) -> None:
+        for one in (name, "flatten"):
+            file.create_group(one).attrs["weight_names"] = np.zeros(0)
+        kernel = np.asarray(file["dense"]["dense/kernel:0"])
+        del file["dense"]["dense/kernel:0"]
+        file["dense"]["dense/kernel:0"] = np.tile(kernel, (times, 1))
+        names = ["resnet50", name, "flatten", "dense", "batch_normalization", "dense_1"]
+        file.attrs["layer_names"] = names
+
+    with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
+        assert head(network)[:2] == kinds
+        assert facts(network)["head"][1] == "default"
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+        assert f"the window of {name!r} is not in the file: {window} is assumed" in reason
+
+
+def test_a_sum_in_the_head_is_named(tmp_path):
+    target = tmp_path / "out.pth"
+
+    def change(config: Any) -> None:
+        behind_hidden("Add")(config)
+        call = layer(config, "new")["inbound_nodes"][0]
+        call.append([HIDDEN, 0, 0, {}])
+
+    result = run(reconfigured(FUNCTIONAL, tmp_path, change), target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert "'new' adds what comes out of the head" in result.stderr
