@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 from converter.structure import NORMALIZATION_EPS
-from resnet_pt.architecture import Architecture, Block, Conv, Norm, Pool
+from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Norm, Pool
 
 
 class Evidence(IntEnum):
@@ -211,3 +211,12 @@ def describe_stride(architecture: Architecture) -> str:
 def describe_bias(architecture: Architecture) -> str:
     found = {conv.bias for conv in convs(architecture)}
     return "in some" if len(found) == 2 else ("yes" if True in found else "no")
+
+
+def describe_head(head: Sequence[HeadLayer]) -> str:
+    """`global_avg_pool, dense 1000`."""
+    words = []
+    for layer in head:
+        width = f" {layer.out_features}" if layer.kind == "dense" else ""
+        words.append(f"{layer.activation if layer.kind == 'activation' else layer.kind}{width}")
+    return ", ".join(words) or "none (headless)"

@@ -13,7 +13,9 @@ from typing import Any
 
 import click
 
-from converter.cli import DEBUG, guarded, height_width, with_options
+from converter.cli.options import DEBUG
+from converter.cli.pictures import height_width
+from converter.cli.running import guarded, with_options
 from converter.errors import TargetError, UsageError
 from finetuning.settings import Settings
 

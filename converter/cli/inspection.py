@@ -1,0 +1,44 @@
+"""inspect-weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converter.cli.options import DEBUG, FACTS
+from converter.cli.running import guarded, with_options
+from converter.errors import about
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
+@with_options(*FACTS, DEBUG)
+@click.version_option(package_name="convert-weights")
+@guarded
+def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
+    """Say what network is in the Keras FILE, and how each fact is known.
+
+    \b
+    Example:
+        inspect-weights resnet50_weights.h5
+    """
+    from converter.isolation.process import start_early
+
+    start_early()
+    from converter.identify import identify
+    from converter.isolation.reader import open_checkpoint
+    from converter.options import Options
+    from converter.report import finite, inspection
+    from converter.text import inspection_lines
+
+    with open_checkpoint(file) as checkpoint, about(file):
+        network = identify(checkpoint, Options(**options))
+    if as_json:
+        click.echo(json.dumps(finite(inspection(checkpoint, network)), indent=1))
+    else:
+        click.echo("\n".join(inspection_lines(checkpoint, network)))
+    return 0

@@ -1,0 +1,124 @@
+"""The options that several commands share, as literal tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from converter.discover import names
+
+COMPARING = (
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+        default="auto",
+        show_default=True,
+        help="Where the converted network is compared, besides the CPU.",
+    ),
+    click.option(
+        "--parity/--no-parity",
+        default=True,
+        help="Skip the comparison of logits with --no-parity; tensors are proven all the same.",
+    ),
+    click.option("--require-parity", is_flag=True, help="Fail if logits could not be compared."),
+)
+
+
+REPORT = click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write everything that was decided, mapped and measured: .json, or .html to read.",
+)
+
+
+ORIGINAL = (
+    click.option(
+        "--keras-python",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="An interpreter with the Keras that made the file: the original is run there.",
+    ),
+    click.option(
+        "--build",
+        metavar="MODULE:FUNCTION",
+        help="The code that builds the model of a file of weights, for --keras-python.",
+    ),
+)
+
+
+OPTIONS = (
+    click.option(
+        "--to",
+        type=click.Choice(names("converter.destinations")),
+        help="Write for another library, or in another format, instead of the self-describing "
+        "layout; docs/destinations.md says how each is loaded.",
+    ),
+    click.option("--force", is_flag=True, help="Replace TARGET if it is there."),
+    click.option("--dry-run", is_flag=True, help="Print the plan; read no array, write nothing."),
+    *COMPARING,
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path),
+        metavar="RECORD.npz",
+        help="Compare with what the original computed, recorded by scripts/record_keras.py.",
+    ),
+    REPORT,
+    click.option(
+        "--labels",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.txt",
+        help="Names of the classes, a line each, for --to transformers.",
+    ),
+    *ORIGINAL,
+    click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(
+            [
+                *("not-finite", "negative-variance", "constant-kernel"),
+                *("identical-kernels", "swapped-norm"),
+            ]
+        ),
+        help="Weights to take as they are, with a warning; can be given more than once.",
+    ),
+)
+
+
+FACTS = (
+    click.option("--bn-eps", type=float, metavar="FLOAT", help="Epsilon of batch normalisation."),
+    click.option(
+        "--pool", type=click.Choice(["valid", "zero", "same"]), help="Padding of the max-pool."
+    ),
+    click.option("--stem", type=click.Choice(["pad", "same"]), help="Padding of the 7x7."),
+    click.option(
+        "--stride-on", type=click.Choice(["1x1", "3x3"]), help="Where bottlenecks stride."
+    ),
+    click.option(
+        "--theano-kernels/--no-theano-kernels",
+        default=None,
+        help="Whether kernels are flipped, as Theano's convolution needs them.",
+    ),
+    click.option(
+        "--running-std",
+        type=click.Choice(["variance", "std"]),
+        help="What `running_std` holds (a standard deviation before Keras 1.0.6).",
+    ),
+    click.option("--head-activation", metavar="NAME", help="Behind hidden Dense layers."),
+    click.option(
+        "--network",
+        metavar="NAME",
+        help="Whose naming or order of layers the weights follow (README, 'Which files').",
+    ),
+    click.option(
+        "--preprocess",
+        type=click.Choice(["caffe", "tf", "torch", "raw"]),
+        help="What the project did to its pictures; recorded, not part of the network.",
+    ),
+)
+"""What a file cannot say: each beats the evidence, and is shown as set by the user."""
+
+
+DEBUG = click.option("--debug", is_flag=True, help="Show tracebacks.")

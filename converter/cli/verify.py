@@ -1,0 +1,88 @@
+"""verify-weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converter.cli.options import COMPARING, DEBUG, FACTS, ORIGINAL, REPORT
+from converter.cli.running import check_report, guarded, with_options, write_report
+from converter.errors import ParityError, UsageError
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    required=True,
+    help="The Keras file that TARGET was converted from, or a record of the original.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Compare the predictions for every picture in a folder too.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where --images keeps what is done, to go on from after a stop.",
+)
+@with_options(*COMPARING, *ORIGINAL, REPORT, *FACTS, DEBUG)
+@click.version_option(package_name="convert-weights")
+@guarded
+def verify_weights(
+    target: Path,
+    against: Path,
+    report: Path | None,
+    images: Path | None,
+    state: Path | None,
+    **options: Any,
+) -> int:
+    """Prove that the converted TARGET is still the network in PATH.
+
+    Against a record: logits and layers. Against the Keras file: the architecture, every tensor bit
+    for bit, then logits as a conversion compares them. Nothing but the report is written.
+
+    With --images the predictions for a whole folder are compared, under torchrun by all of its
+    processes: torchrun --no-python --nproc-per-node 4 verify-weights …
+
+    \b
+    Examples:
+        verify-weights out.pth --against record.npz
+        verify-weights out.pth --against model.h5 --images photos/ --state done/
+        verify-weights out.pth --against resnet50_weights.h5 --report proof.json
+    """
+    from converter.text import dataset_lines, progress, refusal, summary
+    from converter.verification import verify, verify_images
+
+    if report:
+        check_report(report, target, against)
+    if state and not images:
+        raise UsageError("--state is for --images, which is not given")
+    try:
+        if images:
+            found = verify_images(target, against, images, state=state, **options)
+            if found is None:  # another process of torchrun says it
+                return 0
+        with progress() as tell:
+            done = verify(target, against, progress=tell, **options)
+        done = replace(done, dataset=found) if images else done
+    except ParityError as error:
+        if report and error.report:
+            write_report(error.report, report)
+        raise
+    if report:
+        write_report(done, report)
+    click.echo(summary(done), err=True)
+    if done.dataset:
+        click.echo("\n".join(["", *dataset_lines(done.dataset)]), err=True)
+        if not done.dataset.passes:
+            raise ParityError(refusal(done.dataset))
+    return 0

@@ -1,0 +1,69 @@
+"""Whole models: the configuration says what the network is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converter import facts as f
+from converter.checkpoint import Checkpoint
+from converter.dialect import Dialect
+from converter.errors import MismatchError
+from converter.evidence.epsilon import raised_epsilon, why
+from converter.evidence.reading import Reading
+from converter.facts import Evidence, Fact
+from converter.from_names import match_dialect
+from converter.graph import parse_graph
+from converter.recognise import recognise
+from converter.structure import Shapes, Structure
+from resnet_pt.architecture import Architecture
+
+
+def read_config(
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+) -> Reading:
+    assert checkpoint.config is not None
+    written = recognise(parse_graph(checkpoint.config), shapes, theano)
+    architecture = raised_epsilon(checkpoint, written.architecture)
+    is_raised = architecture != written.architecture
+    naming = naming_of(checkpoint, dialects)
+    pictures = naming.defaults.preprocessing if naming else None
+    stem = architecture.stem
+    if stem.channels or stem.rescaling or stem.data_norm:
+        pictures = "raw"
+    return Reading(
+        structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
+        facts=(*_facts_of_config(architecture, is_raised), *_assumed(written)),
+        dialect=naming.name if naming else "names of its own, read by the graph",
+        is_raised=is_raised,
+    )
+
+
+def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
+    def fact(name: str, value: str, what: str) -> Fact:
+        return Fact(name, value, Evidence.MODEL_CONFIG, what)
+
+    return (
+        fact("epsilon", f.describe_eps(architecture), why(is_raised)),
+        fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
+        fact("pool", f.describe_pool(architecture), "the pool after the stem"),
+        fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),
+        fact("head", f.describe_head(architecture.head), "the layers after the last block"),
+    )
+
+
+def _assumed(structure: Structure) -> tuple[Fact, ...]:
+    if not structure.assumed:
+        return ()
+    first, count = structure.assumed[0], len(structure.assumed)
+    reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
+    value = "grouped convolutions, as keras-applications sums them"
+    return (Fact("custom code", value, Evidence.DEFAULT, reason),)
+
+
+def naming_of(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
+    """Which table a whole model's names are from; the graph is what decides."""
+    try:
+        return match_dialect(checkpoint, dialects).dialect
+    except MismatchError:
+        return None

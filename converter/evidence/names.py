@@ -1,0 +1,170 @@
+"""Weights only: layer names, their order, and the defaults of the code that gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converter import facts as f
+from converter import weightless
+from converter.checkpoint import Checkpoint
+from converter.dialect import Dialect
+from converter.errors import MismatchError, UsageError
+from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
+from converter.evidence.reading import Reading
+from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
+from converter.facts import Evidence, Fact
+from converter.from_names import Match, match_dialect, structure_from_names
+from converter.from_order import is_auto_named, match_order, one_reading
+from converter.graph import epsilons
+from converter.head_names import doubts
+from converter.structure import Shapes, Structure
+from resnet_pt.architecture import Architecture, Norm
+
+
+def read_names(
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+) -> Reading:
+    match, naming = _match(checkpoint, shapes, dialects)
+    _check_weightless(checkpoint, match, shapes)
+    structure = structure_from_names(checkpoint, match, shapes, theano)
+    structure, facts = _decide(checkpoint, match, structure, theano)
+    left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
+    return Reading(structure, (*naming, *facts), match.dialect.name, left_out=left_out)
+
+
+def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> None:
+    """Refuse a file that lists a layer without weights whose work it does not tell. A detector
+    lists other parts' too, and ResNeXt's sums are known by their place (transforms.Regroup)."""
+    around = Surroundings.of(checkpoint, match)
+    grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
+    unreadable = (
+        () if match.left_out or grouped else weightless.unreadable(checkpoint, around.before)
+    )
+    if unreadable:
+        raise MismatchError(
+            f"{checkpoint.path} lists layers without weights, and not what they compute",
+            [f"{one!r}" for one in unreadable],
+            ["convert the whole model (model.save), whose configuration says it"],
+        )
+
+
+def is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
+    """Whether a whole model is a detector around a network that is known by its names."""
+    detectors = [one for one in dialects if one.left_out]
+    if not any(layer in one.left_out for one in detectors for layer in checkpoint.of_layer()):
+        return False
+    try:
+        match_dialect(checkpoint, detectors)
+    except MismatchError:
+        return False
+    return True
+
+
+def named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]:
+    """All dialects, or the one that the user names."""
+    found = [dialect for dialect in dialects if network in (None, dialect.name)]
+    if not found:
+        known = ", ".join(dialect.name for dialect in dialects)
+        raise UsageError(f"--network {network}: known are {known}")
+    return found
+
+
+def _may_be(checkpoint: Checkpoint, dialect: Dialect) -> bool:
+    """Whether a file without names of its own can be of this naming: code that names its layers
+    leaves none out but where the container does, and old code wrote no new container."""
+    return not dialect.rows if checkpoint.is_named else not dialect.is_past
+
+
+def _match(
+    checkpoint: Checkpoint, shapes: Shapes, dialects: Sequence[Dialect]
+) -> tuple[Match, tuple[Fact, ...]]:
+    """By the layers' names; by their order where the names are Keras' own, or where the user says
+    whose order it is."""
+    is_told = len(dialects) == 1
+    named = [one for one in dialects if one.rows]
+    refusal = MismatchError(
+        f"the layers of {checkpoint.path} do not stand in the order of {dialects[0].name}",
+        hints=[f"{dialects[0].name} is {dialects[0].summary}"],
+    )
+    if named:
+        try:
+            return match_dialect(checkpoint, named), ()
+        except MismatchError as error:
+            refusal = error
+    if checkpoint.is_named and not is_auto_named(checkpoint) and not is_told:
+        raise refusal
+    allowed = dialects if is_told else [one for one in dialects if _may_be(checkpoint, one)]
+    matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
+    if not matches:
+        raise refusal
+    match, others = one_reading(checkpoint, matches)
+    reason = "the order and shapes of the layers, which have no names of their own"
+    if others:
+        reason = f"{reason}; they fit {', '.join(others)} too (--network NAME)"
+    evidence = Evidence.USER if is_told else Evidence.DEFAULT if others else Evidence.SHAPES
+    return match, (Fact("network", match.dialect.name, evidence, reason),)
+
+
+def _decide(
+    checkpoint: Checkpoint, match: Match, structure: Structure, theano: bool
+) -> tuple[Structure, tuple[Fact, ...]]:
+    around = Surroundings.of(checkpoint, match)
+    architecture = structure.architecture
+    eps, eps_fact = _epsilon(checkpoint, match)
+    architecture = f.with_eps(architecture, eps)
+    stem, stem_evidence, stem_reason = stem_padding(checkpoint, match, around)
+    if stem == "same" and theano:
+        stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
+    architecture = f.with_stem(architecture, stem)
+    pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around)
+    architecture = f.with_pool(architecture, pool)
+    default = f"what {match.dialect.name} ran ({match.dialect.source})"
+    facts = (
+        *input_fact(checkpoint, around, match),
+        eps_fact,
+        Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
+        Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
+        Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        _head_fact(checkpoint, match, architecture),
+    )
+    return replace(structure, architecture=architecture), facts
+
+
+def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:
+    """The one epsilon that the configuration of a detector has for its network's norms."""
+    if checkpoint.config is None:
+        return None
+    try:
+        written = epsilons(checkpoint.config)
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    found = {written[layer] for layer in match.modules.values() if layer in written}
+    return found.pop() if len(found) == 1 else None
+
+
+def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
+    written = _written_epsilon(checkpoint, match)
+    if written is not None:
+        eps = raised(checkpoint, Norm(1, written)).eps
+        return eps, Fact("epsilon", f.eps_text(eps), Evidence.MODEL_CONFIG, why(written != eps))
+    eps = match.dialect.defaults.eps
+    version = checkpoint.version()
+    if eps == 1e-3 and version is not None:
+        eps = next(value for since, value in DEFAULT_EPSILON if version >= since)
+        reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
+        return eps, Fact("epsilon", f.eps_text(eps), Evidence.ATTRIBUTES, reason)
+    reason = f"what {match.dialect.name} ran ({match.dialect.source})"
+    if eps == 1e-3:
+        reason = "BatchNormalization's default in every Keras since 1.2"
+    return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
+
+
+def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
+    value = f.describe_head(architecture.head)
+    unsaid = doubts(checkpoint, architecture.head)
+    if unsaid:
+        return Fact("head", value, Evidence.DEFAULT, "; ".join(unsaid))
+    listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
+    evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
+    return Fact("head", value, evidence, "the layers that the file lists after the last block")

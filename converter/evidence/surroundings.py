@@ -1,0 +1,145 @@
+"""Weights only: what the weightless layers around the stem say about its padding and its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from converter import weightless
+from converter.checkpoint import Checkpoint
+from converter.facts import Evidence, Fact
+from converter.from_names import Match
+from converter.head_names import auto_name
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The weightless layers that a file lists before the stem's convolution, and between its
+    norm and the first block. `listed` is False for a file that lists no weightless layer."""
+
+    listed: bool
+    before: tuple[str, ...]
+    between: tuple[str, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, match: Match) -> Surroundings:
+        weighted = {weight.group for weight in checkpoint.weights}
+        layers = checkpoint.layers
+        stem = match.modules[match.dialect.stem]
+        if stem not in layers:
+            return cls(False, (), ())  # a nested model: only its weights are listed
+        if not checkpoint.is_ordered:
+            return cls._unordered(checkpoint, match)
+        start = layers.index(stem)
+        end = layers.index(match.modules["bn1"]) if "bn1" in match.modules else start
+        later = [i for i, layer in enumerate(layers) if i > end and layer in weighted]
+        stop = later[0] if later else len(layers)
+        pools = [i for i in range(end + 1, stop) if _is_pool(layers[i])]
+        stop = pools[0] + 1 if pools else stop  # behind it, padding is the first block's
+        listed = any(layer not in weighted for layer in layers)
+        return cls(listed, layers[:start], layers[end + 1 : stop])
+
+    @classmethod
+    def _unordered(cls, checkpoint: Checkpoint, match: Match) -> Surroundings:
+        """By name alone: the stem's and the pool's padding, whose own names differ, or, where
+        Keras named them, the first and the second of the class."""
+        if match.dialect.defaults.padding == "pad" and not checkpoint.is_named:
+            return cls(False, (), ())  # blocks have padding layers too, of the same class
+        auto = [layer for layer in checkpoint.layers if auto_name(layer) in AUTO_PADS]
+        stem = [layer for layer in checkpoint.layers if layer in STEM_PADS] or auto[:1]
+        pool = [layer for layer in checkpoint.layers if layer in POOL_PADS] or auto[1:2]
+        pools = [layer for layer in checkpoint.layers if auto_name(layer) in POOLS]
+        listed = bool(stem or pool or pools)
+        return cls(listed, tuple(stem), (*pool, *pools))
+
+
+STEM_PADS = ("conv1_pad", "conv1_zeropadding", "padding_conv1", "stem_pad")
+
+
+POOL_PADS = ("pool1_pad", "stem_pool_pad")
+
+
+AUTO_PADS = ("zero_padding2d", "zeropadding2d")
+"""Names of ZeroPadding2D layers in published code, and Keras 2's and Keras 1's own."""
+
+
+POOLS = ("max_pooling2d", "maxpooling2d", "pool1_pool", "pool1", "pooling0", "stem_pool")
+"""Names of the pool behind the stem, the same way."""
+
+
+def _is_pool(layer: str) -> bool:
+    return "pool" in layer and "pad" not in layer
+
+
+def _pads(layers: Sequence[str]) -> list[str]:
+    """ZeroPadding2D layers: whoever names one calls it padding."""
+    return [layer for layer in layers if "pad" in layer.lower()]
+
+
+Decision = tuple[str, Evidence, str]
+
+
+def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tuple[Fact, ...]:
+    """Layers between the input and the first convolution that are no padding (Rescaling, say):
+    what they do to the picture is not in the weights."""
+    known = {*_pads(around.before), *match.modules.values()}
+    others = [layer for layer in around.before[1:] if layer not in known]
+    others = others or list(weightless.before(checkpoint))
+    if not others:
+        return ()
+    reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
+    return (Fact("input", "as it comes to the first convolution", Evidence.DEFAULT, reason),)
+
+
+def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
+    default = match.dialect.defaults.stem
+    pads = _pads(around.before)
+    if pads:
+        return "pad", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the convolution"
+    if around.listed:
+        return (
+            "same",
+            Evidence.LAYER_NAMES,
+            "the file lists no padding layer before the convolution",
+        )
+    by_version = _by_version(checkpoint, match)
+    if by_version:
+        return by_version[0], Evidence.ATTRIBUTES, by_version[2]
+    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+
+
+def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
+    default = match.dialect.defaults.pool
+    pads = _pads(around.between)
+    if pads:
+        return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
+    if around.listed and default == "zero":
+        return "valid", Evidence.LAYER_NAMES, "the file lists no padding layer before the pool"
+    if around.listed:
+        reason = "the file lists no padding layer before the pool; 'same' would look alike"
+        return default, Evidence.LAYER_NAMES if default == "valid" else Evidence.DEFAULT, reason
+    by_version = _by_version(checkpoint, match)
+    if by_version:
+        return by_version[1], Evidence.ATTRIBUTES, by_version[2]
+    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+
+
+TIMELINE: tuple[tuple[tuple[int, ...], str, str], ...] = (
+    ((2, 2, 3), "pad", "zero"),
+    ((2, 1, 5), "pad", "valid"),
+    ((2, 0, 7), "same", "valid"),
+    ((0,), "pad", "valid"),
+)
+"""(since this Keras version, stem, pool) of `keras.applications.resnet50`: keras c5ff4c967e,
+c2a8450279; keras-applications 36436f6."""
+
+
+def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | None:
+    version = checkpoint.version()
+    if version is None or match.dialect.name != "res-branch":
+        return None
+    for since, stem, pool in TIMELINE:
+        if version >= since:
+            reason = f"Keras {checkpoint.keras_version}'s own resnet50.py"
+            return stem, pool, reason
+    return None
