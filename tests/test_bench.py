@@ -38,7 +38,9 @@ def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(sma
 
     for row in ROWS:
         for beside in row.beside:
-            found = [line for line in rows if beside.name in line and row.what.split("{")[0] in line]
+            found = [
+                line for line in rows if beside.name in line and row.what.split("{")[0] in line
+            ]
             assert len(found) == sum(b is not None for b in (beside.seconds, beside.memory))
             measured = row.key in ("safetensors", "refusal")
             assert all((bench.NOT_CHOSEN in line) != measured for line in found)
