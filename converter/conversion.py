@@ -73,6 +73,7 @@ def convert(
         with draft(real, force=settings.force, directory=destination.is_directory) as one:
             progress("writing")
             destination.write(one, checkpoint, network, tensors)
+            del tensors  # what is proven is what was written; not two of it in memory
             finishing = background.submit(one.finish)  # durable while it is read back
             hashing = background.submit(fingerprint, one.path)
             progress("proving every tensor")

@@ -183,3 +183,24 @@ def test_a_network_in_half_precision_that_was_saved_again_loads(both, tmp_path):
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         resnet_pt.load(tmp_path / "none.pth")
+
+
+def test_safetensors_are_the_very_bytes_that_the_library_writes(tmp_path):
+    from safetensors.numpy import save
+
+    from converter.writers import safetensors
+
+    description = {"format": "x", "é": [1, 2.5]}
+    text = np.frombuffer(json.dumps(description, sort_keys=True).encode(), np.uint8)
+    tensors = {
+        "é.weight": np.arange(12, dtype=np.float32).reshape(3, 4).T,
+        "b.num_batches_tracked": np.array(3),
+        "a": np.zeros((0, 2), np.float32),
+        "c.bias": np.ones(5, np.float32),
+    }
+    with (tmp_path / "x").open("wb") as file:
+        safetensors.write(file, tensors, description)
+
+    plain = {name: np.ascontiguousarray(one) for name, one in tensors.items()}
+    plain["b.num_batches_tracked"] = tensors["b.num_batches_tracked"]
+    assert (tmp_path / "x").read_bytes() == save({**plain, "_extra_state": text})

@@ -7,23 +7,41 @@ does not describe then fails, as it does with a `.pth`.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save
 
 from converter.checkpoint import Array
 
 SUFFIXES = (".safetensors",)
 NEEDS = "safetensors"
+DTYPES = {"<f4": "F32", "<i8": "I64", "|u1": "U8"}
+"""What a conversion holds, as the format calls it (its README, 'Format')."""
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
+    """The very bytes of `safetensors.numpy.save`, one tensor after the other: that function holds
+    two more copies of all of them."""
     text = json.dumps(description, sort_keys=True).encode()
-    file.write(save({**tensors, "_extra_state": np.frombuffer(text, np.uint8)}))
+    arrays = {**tensors, "_extra_state": np.frombuffer(text, np.uint8)}
+    header: dict[str, Any] = {}
+    end = 0
+    for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):  # aligned
+        start, end = end, end + arrays[name].nbytes
+        header[name] = {
+            "dtype": DTYPES[arrays[name].dtype.str],
+            "shape": arrays[name].shape,
+            "data_offsets": (start, end),
+        }
+    start_of_file = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    start_of_file += b" " * (-len(start_of_file) % 8)
+    file.write(struct.pack("<Q", len(start_of_file)) + start_of_file)
+    for name in header:
+        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -1,0 +1,79 @@
+"""Whole processes, measured from outside and taken in turns."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: seconds by the clock, and MiB of the largest process of its tree that was waited
+    for (rusage of wait4, which on Linux counts waited-for children in)."""
+
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What a process said last before it failed."""
+
+    reason: str
+
+
+def run(command: Command, expected: int = 0) -> Run | Failed:
+    """Start a process, wait for its end, and measure it."""
+    with tempfile.TemporaryFile() as said:
+        start = time.perf_counter()
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, said.fileno(), number) for number in (1, 2)],
+        )
+        _, status, usage = os.wait4(pid, 0)
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if os.waitstatus_to_exitcode(status) != expected:
+        return Failed((lines or ["no word"])[-1][:120])
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return Run(seconds, usage.ru_maxrss / unit)
+
+
+def in_turns(commands: Mapping[str, Command], runs: int, expected: int) -> dict[str, Run | Failed]:
+    """Medians of `runs` runs of each; one that fails is not run again. Before each run what is
+    still to be written is written, so that nobody pays for another's disk."""
+    found: dict[str, list[Run]] = {name: [] for name in commands}
+    failed: dict[str, Run | Failed] = {}
+    for _ in range(runs):
+        for name, command in commands.items():
+            if name in failed:
+                continue
+            os.sync()
+            one = run(command, expected if name == "ours" else 0)
+            if isinstance(one, Failed):
+                failed[name] = one
+            else:
+                found[name].append(one)
+    return {name: failed.get(name) or median(found[name]) for name in commands}
+
+
+def median(runs: Sequence[Run]) -> Run:
+    return Run(
+        statistics.median(one.seconds for one in runs),
+        statistics.median(one.memory for one in runs),
+    )
+
+
+def python(*arguments: str | Path) -> list[str]:
+    return [sys.executable, *map(str, arguments)]

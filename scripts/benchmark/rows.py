@@ -1,0 +1,166 @@
+"""What is compared with what, and what is to be reached. What is in braces: `__main__`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Template = tuple[str, ...]
+
+CONVERT = ("-c", "from converter.cli import convert_weights as run; run()")
+INSPECT = ("-c", "from converter.cli import inspect_weights as run; run()")
+OTHERS = ("-m", "benchmark.others")
+IMPORT_TORCH = ("-c", "import torch")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another way. `seconds` and `memory` are the ratios, ours to theirs, to reach; `needs` are the
+    packages without which it is not measured. `target` is the file whose tensors must be ours."""
+
+    name: str
+    command: Template
+    seconds: float | None = None
+    memory: float | None = None
+    needs: tuple[str, ...] = ()
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    key: str
+    what: str
+    ours: Template
+    beside: tuple[Beside, ...]
+    exit_code: int = 0
+    target: str = ""
+
+
+ROWS = (
+    Row(
+        "pth",
+        "convert to `.pth`, tensors proven",
+        (*CONVERT, "{resnet50}", "{work}/ours.pth", "--force", "--no-parity"),
+        (
+            Beside(
+                "plain work with torch",
+                (*OTHERS, "plain-pth", "{resnet50}", "{work}/plain.pth"),
+                seconds=1.3,
+                memory=1.15,
+                target="{work}/plain.pth",
+            ),
+            Beside(
+                "Keras 3 on torch, loading",
+                (*OTHERS, "keras-torch", "{resnet50}"),
+                seconds=1 / 3,
+                needs=("keras",),
+            ),
+            Beside(
+                "tf2onnx + onnx2torch",
+                (*OTHERS, "onnx", "{resnet50}", "{work}/onnx.pth"),
+                seconds=1 / 15,
+                needs=("keras", "tensorflow", "tf2onnx", "onnx2torch"),
+            ),
+        ),
+        target="{work}/ours.pth",
+    ),
+    Row(
+        "safetensors",
+        "convert to `.safetensors`, tensors proven",
+        (*CONVERT, "{resnet50}", "{work}/ours.safetensors", "--force", "--no-parity"),
+        (
+            Beside(
+                "plain work without torch",
+                (*OTHERS, "plain-safetensors", "{resnet50}", "{work}/plain.safetensors"),
+                seconds=1.8,
+                memory=1.15,
+                target="{work}/plain.safetensors",
+            ),
+        ),
+        target="{work}/ours.safetensors",
+    ),
+    Row(
+        "logits",
+        "convert to `.pth`, logits proven",
+        (*CONVERT, "{resnet50}", "{work}/proven.pth", "--force", "--require-parity"),
+        (
+            Beside(
+                "Keras loads and predicts the same inputs",
+                (*OTHERS, "keras-predict", "{resnet50}", "{inputs}"),
+                seconds=2.5,
+                needs=("keras", "tensorflow"),
+            ),
+        ),
+    ),
+    Row(
+        "inspect",
+        "`inspect-weights`",
+        (*INSPECT, "{resnet50}"),
+        (Beside("`import torch`", IMPORT_TORCH, seconds=0.3),),
+    ),
+    Row(
+        "help",
+        "`convert-weights --help`",
+        (*CONVERT, "--help"),
+        (Beside("`import torch`", IMPORT_TORCH, seconds=0.3),),
+    ),
+    Row(
+        "refusal",
+        "refuse a file that is cut off",
+        (*CONVERT, "{cut}", "{work}/refused.pth"),
+        (Beside("`import torch`", IMPORT_TORCH, seconds=0.3),),
+        exit_code=3,
+    ),
+    Row(
+        "verify",
+        "predictions for {count} pictures compared",
+        (
+            *("-m", "converter.dataset", "{converted}", "--images", "{pictures}"),
+            *("--model", "{resnet50}", "--recorder", "{recorder}", "--device", "cpu"),
+        ),
+        (
+            Beside(
+                "the forward passes alone",
+                (*OTHERS, "forward", "{resnet50}", "{converted}", "{pictures}"),
+                seconds=1.2,
+                needs=("keras", "tensorflow"),
+            ),
+        ),
+    ),
+)
+
+GROWTH = ("resnet50", "resnet101", "resnet152", "wide")
+"""The files that are converted to both formats, to see how time and memory grow."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run the network on one device. `bound` is the ratio of ours to it that is to be
+    reached; the first of a list is ours. `same` is whether it computes our network."""
+
+    key: str
+    name: str
+    needs: tuple[str, ...] = ()
+    bound: float = 1.0
+    same: bool = True
+
+
+BATCHES = (1, 8, 32)
+
+CPU = (
+    Way("optimize", "`resnet_pt.optimize`"),
+    Way("plain", "the plain network"),
+    Way("torchvision", "torchvision, eager", ("torchvision",), same=False),
+    Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
+    Way("keras-predict", "Keras, predict", ("keras", "tensorflow")),
+    Way("tf-function", "Keras, tf.function", ("keras", "tensorflow")),
+    Way("tf-function-xla", "Keras, tf.function with XLA", ("keras", "tensorflow")),
+    Way("onnxruntime", "onnxruntime", ("onnxruntime", "onnxscript"), bound=1.2),
+    Way("optimize-compile", "`optimize(compile=True)`"),
+)
+
+GPU = (
+    Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
+    Way("optimize", "`resnet_pt.optimize`"),
+    Way("torchvision", "torchvision, eager", ("torchvision",), same=False),
+    Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
+)
