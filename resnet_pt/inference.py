@@ -26,8 +26,11 @@ def optimize(
     batch of a size, minutes; docs/inference.md has the figures that say where it pays.
     """
     fast = copy.deepcopy(model).eval().requires_grad_(False)
-    for convolution, parent, norm in _pairs(fast):
+    names = {module: name for name, module in fast.named_modules()}
+    for convolution, parent, norm in list(_pairs(fast)):
         _fold(convolution, getattr(parent, norm))
+        for folded in (convolution, getattr(parent, norm)):  # no layer of the original by itself
+            fast.original_layers.pop(names[folded], None)
         setattr(parent, norm, nn.Identity())
     fast = fast.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return torch.compile(fast) if compile else fast  # type: ignore[return-value]

@@ -151,3 +151,15 @@ def test_a_network_is_given_back_as_it_came(change, target):
     assert all(after[name].dtype == value.dtype for name, value in before.items())
     assert [module.training for module in model.modules()] == modes
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_an_optimized_network_passes_and_a_wrong_fold_does_not(target):
+    """Folded layers are no layers of the original by themselves; blocks and logits are."""
+    fast = resnet_pt.optimize(resnet_pt.load(target))
+
+    assert assert_same_logits(fast, record(PATH)).verdict == "equal"
+
+    with torch.no_grad():
+        fast.layer3[1].conv2.bias[0] += 1e-2
+    with pytest.raises(AssertionError, match=r"layer3\.1"):
+        assert_same_logits(fast, record(PATH))

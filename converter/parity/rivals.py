@@ -18,6 +18,7 @@ from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array
 from converter.parity.recording import Pass, Recording
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadLayer
+from resnet_pt.tensors import tensors as expected
 
 if TYPE_CHECKING:
     from resnet_pt.network import ResNet
@@ -28,12 +29,15 @@ FAR = 10
 
 
 def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
-    """In words, every rival of an equal `model` that the recording finds equal too."""
+    """In words, every rival of an equal `model` that the recording finds equal too; () for a
+    network whose modules are not its architecture's (`optimize`): its tensors fit no rival."""
     from converter.parity import torch_run
     from converter.parity.prove import compare_model
 
     state = model.float().cpu().state_dict()
     tensors = {name: state[name].numpy() for name in state if name != "_extra_state"}
+    if {name: one.shape for name, one in tensors.items()} != expected(model.architecture):
+        return ()
     found = []
     for words, architecture in rivals(model.architecture):
         rival = torch_run.build(architecture, tensors)
