@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from converter.checkpoint import Checkpoint
+from converter.head_names import auto_name
 
 PICTURE = frozenset(["rescaling", "normalization", "resizing", "center_crop"])
 """Classes that people set in front of a network, and hardly anywhere else."""
@@ -38,12 +39,6 @@ HARMLESS = frozenset(
 """Classes that a network is made of, or that do nothing at inference."""
 
 
-def kind(layer: str) -> str:
-    """The class in a name that Keras made up: `max_pooling2d_1` → `max_pooling2d`."""
-    stem, _, number = layer.rpartition("_")
-    return stem if stem and number.isdigit() else layer
-
-
 def before(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The layers that work on pictures, where the container does not keep the order of layers."""
     return tuple(layer for layer, one in checkpoint.kinds.items() if one in PICTURE)
@@ -64,4 +59,4 @@ def unreadable(checkpoint: Checkpoint, in_front: Sequence[str]) -> tuple[str, ..
 
 
 def _computes(layer: str) -> bool:
-    return kind(layer) in COMPUTES or layer.startswith(("tf.", "lambda_"))
+    return auto_name(layer) in COMPUTES or layer.startswith(("tf.", "lambda_"))
