@@ -223,6 +223,11 @@ def is_model(config: Config) -> bool:
     return config.get("class_name") in MODELS or listed
 
 
+def is_operator(config: Config) -> bool:
+    """Whether a layer's configuration is that of an operator on tensors (Keras 3)."""
+    return str(config.get("module")).startswith("keras.src.ops")
+
+
 def model_layers(config: Config) -> Sequence[Config]:
     """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
     inner = config["config"]
@@ -665,9 +670,12 @@ def _values(value: Any) -> arithmetic.Value:
 
 def _normalization(config: Config) -> Op:
     """(x - mean) / max(sqrt(variance), 1e-7); keras 2.15 and 3.15 `normalization.py`."""
-    axis = _axis(config.get("axis", -1))
     if config.get("invert"):
         return Unknown("Normalization", "it is inverted")
+    has_axis = config.get("axis", -1) not in (None, [], ())
+    axis = _axis(config.get("axis", -1)) if has_axis else -1
+    if config.get("mean") is None and not has_axis:
+        return Unknown("Normalization", "it was adapted over all axes, channels too")
     if config.get("mean") is None:
         return Normalization(axis)
     if axis not in (-1, 3):

@@ -19,7 +19,7 @@ from typing import Any
 
 from converter.checkpoint import COUNT, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
-from converter.graph import is_model, layer_name, model_layers
+from converter.graph import is_model, is_operator, layer_name, model_layers
 from converter.readers import _hdf5
 
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
@@ -241,6 +241,8 @@ def _paired(
             groups.setdefault(one.kind, []).append(one.path[-1])
     layers: dict[str, list[Any]] = {}
     for layer in model_layers(config):
+        if is_operator(layer):
+            continue  # Keras 3 lists them, and keeps no group for them
         layers.setdefault(snake_case(layer["class_name"]), []).append(layer)
     for kind, group_names in groups.items():
         listed = layers.get(kind, [])
