@@ -66,6 +66,8 @@ class Defaults:
     first_stage_stride: int = 1
     """By how much the first stage shrinks the map, where the pool before it does too."""
     momentum: float = 0.99
+    output: str = "softmax"
+    """The activation behind the logits."""
     preprocessing: str | None = None
 
 

@@ -58,7 +58,8 @@ def head_from_names(
     """The head's layers in the file's order, each reading the one before it.
 
     A hidden Dense layer is taken to have a relu behind it (nothing in the file says so), the last
-    one is what the logits are. Raises MismatchError for widths that do not follow each other.
+    one is what the logits are; a softmax behind a single one would always be 1. Raises
+    MismatchError for widths that do not follow each other.
     """
     chain: list[HeadLayer] = []
     trailing = _trailing(checkpoint, match, shapes, features)
@@ -78,7 +79,9 @@ def head_from_names(
         if found.kind == "dense" and layer != match.head[-1] and _is_hidden(layer, match, shapes):
             chain.append(HeadLayer(f"{layer}_activation", "activation", activation="relu"))
     linked = _linked(chain)
-    return linked, (Output(linked[-1].name, linked[-1].name, "softmax"),)
+    last = linked[-1]
+    activation = "sigmoid" if last.out_features == 1 else match.dialect.defaults.output
+    return linked, (Output(last.name, last.name, activation),)
 
 
 def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:

@@ -205,3 +205,23 @@ def test_a_sum_in_the_head_is_named(tmp_path):
 
     assert_refused(result, 5, target)
     assert "'new' adds what comes out of the head" in result.stderr
+
+
+@pytest.mark.parametrize(("classes", "activation"), [(1, "sigmoid"), (3, "softmax")])
+def test_the_last_activation_of_weights_alone_is_said_to_be_assumed(classes, activation, tmp_path):
+    """A softmax behind one number is always 1: nobody has that."""
+
+    def change(file: Any) -> None:
+        for name in weight_names(file["dense_1"]):
+            values = np.asarray(file["dense_1"][name])[..., :classes]
+            del file["dense_1"][name]
+            file["dense_1"][name] = values
+
+    with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
+        assert facts(network)["output"] == (activation, "default")
+        assert network.architecture.outputs[0].activation == activation
+
+
+def test_the_code_of_a_naming_says_its_last_activation():
+    with opened(fixture("keras-hub-0.32-18.weights")) as (_, network):
+        assert network.architecture.outputs[0].activation == "linear"

@@ -14,6 +14,7 @@ BLOCKS = (
 )
 
 DEFAULTS = Defaults(
+    output="linear",
     eps=1e-5,
     momentum=0.9,
     pool="zero",

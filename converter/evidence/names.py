@@ -127,6 +127,7 @@ def _decide(
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
         Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
         _head_fact(checkpoint, match, architecture),
+        *_output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
 
@@ -168,3 +169,11 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
     evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
     return Fact("head", value, evidence, "the layers that the file lists after the last block")
+
+
+def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:
+    values = [output.activation for output in architecture.outputs]
+    if not any(layer.kind == "dense" for layer in architecture.head):
+        return ()
+    reason = "weights do not record the last activation; the logits come before it"
+    return (Fact("output", ", ".join(values), Evidence.DEFAULT, reason),)

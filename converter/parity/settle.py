@@ -107,8 +107,9 @@ def with_outputs(network: Network, recording: Recording, weights_only: bool) -> 
     )
     structure = replace(network.structure, architecture=replace(architecture, outputs=outputs))
     values = ", ".join(output.activation for output in outputs)
+    kept = [one for one in network.facts if one.name != "output"]
     fact = Fact("output", values, Evidence.RECORD, "what came out behind the logits")
-    return replace(network, structure=structure, facts=(*network.facts, fact))
+    return replace(network, structure=structure, facts=(*kept, fact))
 
 
 def _rank(trial: Trial) -> tuple[bool, int, float]:
