@@ -627,7 +627,7 @@ def _leaky_relu(config: Config) -> Op:
 
 def _softmax(config: Config) -> Op:
     axis = config.get("axis", -1)
-    return Activation("softmax") if axis in (-1, 1) else Unknown("Softmax", f"axis {axis}")
+    return Activation("softmax") if axis == -1 else Unknown("Softmax", f"axis {axis}")
 
 
 def _zero_pad(config: Config) -> Op:

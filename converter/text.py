@@ -139,7 +139,10 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
     lines += [f"note      {printable(note)}" for note in checkpoint.notes]
     defaults = [fact.name for fact in network.facts if fact.is_default]
     if defaults:
-        lines += ["", f"resting on a default: {', '.join(defaults)} (options or a record settle them)"]
+        lines += [
+            "",
+            f"resting on a default: {', '.join(defaults)} (options or a record settle them)",
+        ]
     return lines
 
 
