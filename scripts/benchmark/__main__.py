@@ -190,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     machine = page.machine()  # its load, before there is ours
     bench.prepare()
     lines, growth = list(bench.lines()), list(bench.growth())
+    bench.options.out.mkdir(parents=True, exist_ok=True)
     page.write(bench.options.out, lines, growth, bench.options.runs, machine)
     for line in lines:
         print(line.row())
