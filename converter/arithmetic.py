@@ -75,15 +75,17 @@ def plus(value: Value, other: Value) -> Value:
     return _each(value, other, lambda a, b: a + b)
 
 
+def each(value: Value, compute: Callable[[float], float]) -> Value:
+    """The same function of every number."""
+    return tuple(map(compute, value)) if isinstance(value, tuple) else compute(value)
+
+
 def _each(one: Value, other: Value, compute: Callable[[float, float], float]) -> Value:
     if isinstance(one, tuple) and isinstance(other, tuple):
         return tuple(compute(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, tuple):
-        assert not isinstance(other, tuple)
-        return tuple(compute(a, other) for a in one)
     if isinstance(other, tuple):
-        return tuple(compute(one, b) for b in other)
-    return compute(one, other)
+        return each(other, lambda b: compute(one, b))  # type: ignore[arg-type]
+    return each(one, lambda a: compute(a, other))
 
 
 # ---- Keras 3: a class for each operator
@@ -105,8 +107,8 @@ def keras_3(class_name: str, config: Mapping[str, Any], call: Any) -> Operation 
     first, second = (_is_tensor(one) for one in arguments)
     if first and second:
         return Sum() if operator == "add" else None
-    constant = _constant(arguments[0] if second else arguments[1])
-    return None if constant is None else _elementwise(operator, constant, is_first=second)
+    value = constant(arguments[0] if second else arguments[1])
+    return None if value is None else _elementwise(operator, value, is_first=second)
 
 
 OPERATORS: Mapping[str, str] = {
@@ -166,8 +168,8 @@ def tf_keras(function: Any, arguments: Mapping[str, Any]) -> Operation | None:
     (argument,) = given.values()
     if is_reference(argument):
         return Sum() if operator == "add" else None
-    constant = _constant(argument)
-    return None if constant is None else _elementwise(operator, constant, is_first=False)
+    value = constant(argument)
+    return None if value is None else _elementwise(operator, value, is_first=False)
 
 
 FUNCTIONS: Mapping[str, str] = {
@@ -189,25 +191,25 @@ def is_reference(value: Any) -> bool:
 # ---- both
 
 
-def _elementwise(operator: str, constant: Value, is_first: bool) -> Operation | None:
+def _elementwise(operator: str, value: Value, is_first: bool) -> Operation | None:
     """x with a constant behind the operator, or before it."""
     if operator == "add":
-        return Rescaling(1.0, constant)
+        return Rescaling(1.0, value)
     if operator == "subtract":
-        return Rescaling(-1.0, constant) if is_first else Rescaling(1.0, times(constant, -1.0))
+        return Rescaling(-1.0, value) if is_first else Rescaling(1.0, times(value, -1.0))
     if operator == "multiply":
-        return Rescaling(constant, 0.0)
-    values = constant if isinstance(constant, tuple) else (constant,)
-    if is_first or 0.0 in values:
+        return Rescaling(value, 0.0)
+    if is_first or 0.0 in (value if isinstance(value, tuple) else (value,)):
         return None
-    inverse = tuple(1.0 / value for value in values)
-    return Rescaling(inverse if isinstance(constant, tuple) else inverse[0], 0.0)
+    return Rescaling(each(value, lambda one: 1.0 / one), 0.0)
 
 
-def _constant(value: Any) -> Value | None:
-    """A number, or one for each channel: a list, with axes of length 1 around it."""
-    if isinstance(value, dict) and value.get("class_name") in ("__tensor__", "__numpy__"):
-        value = value["config"]["value"]
+def constant(value: Any) -> Value | None:
+    """A number, or one for each channel: a list, with axes of length 1 around it. Keras 3 wraps
+    tensors and arrays (`__tensor__`, `__numpy__`), Keras 2.0 numpy's numbers (`{"value": …}`)."""
+    if isinstance(value, dict):
+        inner = value.get("config", value)
+        value = inner.get("value") if isinstance(inner, dict) else None
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list) and all(_is_number(one) for one in value):

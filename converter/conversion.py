@@ -213,7 +213,10 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
     return ParityError(
         f"{headline(parity)} {parity.oracle}",
         findings,
-        ["`inspect-weights SOURCE` shows the facts that rest on a default; options set them"],
+        [
+            "`inspect-weights SOURCE` shows the facts that rest on a default; options, or a "
+            "record, settle them"
+        ],
     )
 
 

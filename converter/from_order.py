@@ -33,8 +33,11 @@ PROJECTION = ("downsample.0", "downsample.1")
 
 def is_auto_named(checkpoint: Checkpoint) -> bool:
     """Whether the layers' names are Keras' own (keras-contrib names its first convolution)."""
-    norms = [name for name, found in checkpoint.of_layer().items() if "moving_mean" in found]
-    norms = [name for name in norms if COUNT not in checkpoint.of_layer()[name]]
+    norms = [
+        name
+        for name, found in checkpoint.of_layer().items()
+        if "moving_mean" in found and COUNT not in found
+    ]
     return bool(norms) and all(auto_name(name.rpartition("/")[2]) in AUTO_NAMED for name in norms)
 
 

@@ -619,10 +619,10 @@ def _relu(config: Config) -> Op:
 
 
 def _leaky_relu(config: Config) -> Op:
-    slope = _first(config, "negative_slope", "alpha")
-    if isinstance(slope, dict):  # tf.keras writes a numpy number
-        slope = slope.get("config", {}).get("value", slope.get("value"))
-    return Activation("leaky_relu", float(slope))
+    slope = arithmetic.constant(_first(config, "negative_slope", "alpha"))
+    if not isinstance(slope, float):
+        return Unknown("LeakyReLU", "its slope is not a number")
+    return Activation("leaky_relu", slope)
 
 
 def _softmax(config: Config) -> Op:
@@ -658,14 +658,11 @@ def _merge(config: Config) -> Op:
 
 
 def _rescaling(config: Config) -> Op:
-    return Rescaling(_values(config["scale"]), _values(config.get("offset", 0.0)))
-
-
-def _values(value: Any) -> arithmetic.Value:
-    """A number, or one for each channel."""
-    while isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return tuple(float(one) for one in value) if isinstance(value, list) else float(value)
+    scale = arithmetic.constant(config["scale"])
+    offset = arithmetic.constant(config.get("offset", 0.0))
+    if scale is None or offset is None:
+        return Unknown("Rescaling", "its scale or offset is not a number, or one for each channel")
+    return Rescaling(scale, offset)
 
 
 def _normalization(config: Config) -> Op:
@@ -680,10 +677,10 @@ def _normalization(config: Config) -> Op:
         return Normalization(axis)
     if axis not in (-1, 3):
         return Unknown("Normalization", f"it normalises axis {axis}")
-    mean, variance = _values(config["mean"]), _values(config["variance"])
-    variances = variance if isinstance(variance, tuple) else (variance,)
-    inverse = tuple(1 / max(math.sqrt(one), 1e-7) for one in variances)
-    scale = inverse if isinstance(variance, tuple) else inverse[0]
+    mean, variance = arithmetic.constant(config["mean"]), arithmetic.constant(config["variance"])
+    if mean is None or variance is None:
+        return Unknown("Normalization", "its mean or variance is not a number for each channel")
+    scale = arithmetic.each(variance, lambda one: 1 / max(math.sqrt(one), 1e-7))
     return Rescaling(scale, arithmetic.times(arithmetic.times(mean, -1.0), scale))
 
 

@@ -155,15 +155,15 @@ class _Recogniser:
     # ---- splitting the graph at its sums
 
     def check_sums(self, sums: Sequence[Node]) -> None:
-        """Refuse a sum within the head: what is behind a pool or Dense layer is no block."""
+        """Refuse a sum behind a global pool, Flatten or Dense layer: it closes no block."""
         in_head: dict[str, str] = {}
         for node in self.graph.nodes:
             before = [in_head[source] for source in self.sources(node) if source in in_head]
             if before and node in sums:
                 raise MismatchError(
-                    f"{node.layer!r} adds what comes out of the head ({before[0]!r} is behind the "
-                    "blocks): a head is read layer by layer",
-                    hints=[f"{CUT} rest in PyTorch"],
+                    f"{node.layer!r} adds what comes out of {before[0]!r}: sums within a head, and "
+                    "blocks that pool or have Dense layers, cannot be carried over",
+                    hints=[f"in a head, {CUT} rest in PyTorch"],
                 )
             if before or isinstance(node.op, HEAD_BEGINS):
                 in_head[node.id] = before[0] if before else node.layer
@@ -683,7 +683,7 @@ def is_convolved(nodes: Sequence[Node]) -> bool:
 
 
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
-"""What comes behind the blocks only."""
+"""What no block that is known has (squeeze-and-excitation blocks do)."""
 
 PICTURE = (Rescaling, Reverse, Channels)
 """What can be done to a picture before the network."""

@@ -204,7 +204,7 @@ def test_a_sum_in_the_head_is_named(tmp_path):
     result = run(reconfigured(FUNCTIONAL, tmp_path, change), target, "--no-parity")
 
     assert_refused(result, 5, target)
-    assert "'new' adds what comes out of the head" in result.stderr
+    assert "'new' adds what comes out of 'global_average_pooling2d'" in result.stderr
 
 
 @pytest.mark.parametrize(("classes", "activation"), [(1, "sigmoid"), (3, "softmax")])

@@ -9,8 +9,14 @@ from typing import Any
 import click
 
 from converter.cli.options import DEBUG, FACTS, OPTIONS
-from converter.cli.running import check_report, guarded, with_options, write_report
-from converter.errors import ParityError, UsageError
+from converter.cli.running import (
+    check_report,
+    failure_reported,
+    guarded,
+    with_options,
+    write_report,
+)
+from converter.errors import UsageError
 
 
 @click.command()
@@ -49,13 +55,8 @@ def convert_weights(
     from converter.conversion import convert
     from converter.text import plan_lines, progress, summary
 
-    try:
-        with progress() as tell:
-            done = convert(source, target, dry_run=dry_run, progress=tell, **options)
-    except ParityError as error:
-        if report and error.report:
-            write_report(error.report, report)
-        raise
+    with failure_reported(report), progress() as tell:
+        done = convert(source, target, dry_run=dry_run, progress=tell, **options)
     if report:
         write_report(done, report)
     if dry_run:

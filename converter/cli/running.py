@@ -6,13 +6,14 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError, TargetError, UsageError
+from converter.errors import ConvertError, ParityError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -69,6 +70,17 @@ def _same_file(one: str, other: str) -> bool:
     return one == other or (
         os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
+
+
+@contextmanager
+def failure_reported(path: Path | None) -> Iterator[None]:
+    """Write the report of a proof that fails, where one is asked for."""
+    try:
+        yield
+    except ParityError as error:
+        if path and error.report:
+            write_report(error.report, path)
+        raise
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from converter.cli.options import COMPARING, DEBUG, FACTS, ORIGINAL, REPORT
-from converter.cli.running import check_report, guarded, with_options, write_report
+from converter.cli.running import (
+    check_report,
+    failure_reported,
+    guarded,
+    with_options,
+    write_report,
+)
 from converter.errors import ParityError, UsageError
 
 
@@ -66,7 +72,7 @@ def verify_weights(
         check_report(report, target, against)
     if state and not images:
         raise UsageError("--state is for --images, which is not given")
-    try:
+    with failure_reported(report):
         if images:
             found = verify_images(target, against, images, state=state, **options)
             if found is None:  # another process of torchrun says it
@@ -74,10 +80,6 @@ def verify_weights(
         with progress() as tell:
             done = verify(target, against, progress=tell, **options)
         done = replace(done, dataset=found) if images else done
-    except ParityError as error:
-        if report and error.report:
-            write_report(error.report, report)
-        raise
     if report:
         write_report(done, report)
     click.echo(summary(done), err=True)

@@ -113,11 +113,12 @@ def _of_group(
         except KeyError:
             raise SourceError(f"the file lists {layer}/{name} and does not hold it") from None
         spelling, path = _spelling(name), f"{prefix}{layer}/{name}"
+        parameter = PARAMETERS.get(spelling, spelling)
         datasets[path] = found
         yield Weight(
             group=layer,
             layer=owner,
-            parameter=(parameter := PARAMETERS.get(spelling, spelling)),
+            parameter=parameter,
             path=path,
             shape=tuple(found.shape),
             dtype=_hdf5.weight_type(found, parameter, f"{layer}/{name}"),
