@@ -20,9 +20,6 @@ NOT_IN_THE_WEIGHTS = {
 Keras 1 weights do not say their version, and epsilon was 1e-5 before 1.2; no weights say what is
 applied to the logits, and softmax is assumed."""
 
-LINEAR = "keras-hub-0.32"
-"""keras-hub's classifiers return logits, and its files hold no graph that says so."""
-
 BY_ORDER = {
     "keras-2.3.1-auto-named": "auto-main-first",
     "keras-2.3.1-cifar-v1": "cifar-v1",
@@ -47,7 +44,7 @@ def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path):
     report = convert(path, tmp_path / "out.pth", against=record(path), device="cpu")
 
     assert report.verdict == "equal"
-    assert corrected(report) == (["output"] if path.name.startswith(LINEAR) else [])
+    assert corrected(report) == []
     assert {one.dtype for one in report.parity.comparisons} == {"float32", "float64"}
     assert all(one.worst.relative < 1e-5 for one in report.parity.comparisons)
     read_by_graph = path in LEGACY and is_whole_model(path) and not report.plan.left_out
