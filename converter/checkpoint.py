@@ -73,7 +73,8 @@ class Checkpoint:
 
     Where the container is not `is_ordered`, layers are in order within their class alone; where
     it is not `is_named`, their names are classes with a number (`conv2d_3`). `kinds` gives the
-    classes, in snake case, of the layers without weights, where the container tells them.
+    classes, in snake case, of the layers without weights, where the container tells them, and
+    `homes` the groups that lead to those layers ('' in the outermost model).
     """
 
     path: Path
@@ -88,6 +89,7 @@ class Checkpoint:
     is_ordered: bool = True
     is_named: bool = True
     kinds: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     notes: tuple[str, ...] = ()
 

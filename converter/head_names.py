@@ -34,9 +34,16 @@ AUTO_NAMES: Mapping[str, HeadKind] = {
 }
 """The names that Keras makes up for weightless layers, without the number behind them."""
 
+ACTIVATIONS = frozenset(["activation", "re_lu", "relu", "softmax"])
+"""The same, of layers that compute an activation alone."""
+
 HEAD_EPS = 1e-3
 HEAD_MOMENTUM = 0.01
 """Keras' defaults for a BatchNormalization, in every version since 1.2."""
+
+Kinds = Mapping[str, HeadKind | None]
+"""What the head's layers are by name or class, in order; None for what has weights, or is none of
+the layers in `AUTO_NAMES`."""
 
 HeadAndOutputs = tuple[tuple[HeadLayer, ...], tuple[Output, ...]]
 
@@ -45,6 +52,11 @@ def auto_name(layer: str) -> str:
     """`max_pooling2d_1` → `max_pooling2d`."""
     stem, _, number = layer.rpartition("_")
     return stem if stem and number.isdigit() else layer
+
+
+def _kind(checkpoint: Checkpoint, layer: str) -> HeadKind | None:
+    """By its class, where the container tells it; else by the name that Keras gives."""
+    return AUTO_NAMES.get(checkpoint.kinds.get(layer, auto_name(layer)))
 
 
 def flatten_kind(shapes: Shapes) -> HeadKind:
@@ -57,17 +69,22 @@ def head_from_names(
 ) -> HeadAndOutputs:
     """The head's layers in the file's order, each reading the one before it.
 
-    A hidden Dense layer is taken to have a relu behind it (nothing in the file says so), the last
-    one is what the logits are; a softmax behind a single one would always be 1. Raises
-    MismatchError for widths that do not follow each other.
+    A hidden Dense layer is taken to have a relu behind it (nothing in the file says so), at the
+    place of the activation that is listed, if one is. The last one is what the logits are; a
+    softmax behind a single one would always be 1. Raises MismatchError for widths that do not
+    follow each other.
     """
     chain: list[HeadLayer] = []
     trailing = _trailing(checkpoint, match, shapes, features)
+    kinds = {layer: _kind(checkpoint, layer) for layer in trailing}
     if not match.head:
-        return _headless(match, trailing, shapes, features)
+        return _headless(match, kinds, shapes, features)
     width, spatial = features, True
+    listed = _listed_activations(trailing, match, shapes)
     for layer in trailing:
-        found = _layer(layer, match, shapes, trailing, features)
+        found = _layer(layer, match, shapes, kinds, features)
+        if layer in listed.values():
+            found = HeadLayer(layer, "activation", activation="relu")
         if found is None:
             continue
         if found.kind == "dense" and spatial:
@@ -76,12 +93,24 @@ def head_from_names(
             spatial = False
         width = _checked_width(found, width, features, chain)
         chain.append(found)
-        if found.kind == "dense" and layer != match.head[-1] and _is_hidden(layer, match, shapes):
+        if found.kind == "dense" and _is_hidden(layer, match, shapes) and layer not in listed:
             chain.append(HeadLayer(f"{layer}_activation", "activation", activation="relu"))
     linked = _linked(chain)
     last = linked[-1]
     activation = "sigmoid" if last.out_features == 1 else match.dialect.defaults.output
     return linked, (Output(last.name, last.name, activation),)
+
+
+def _listed_activations(trailing: Sequence[str], match: Match, shapes: Shapes) -> Mapping[str, str]:
+    """`{hidden Dense layer: the first activation that is listed before the next Dense layer}`."""
+    found: dict[str, str] = {}
+    dense = ""
+    for layer in trailing:
+        if shapes.has(layer, "kernel"):
+            dense = layer if layer in match.head and _is_hidden(layer, match, shapes) else ""
+        elif dense and auto_name(layer) in ACTIVATIONS:
+            found.setdefault(dense, layer)
+    return found
 
 
 def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:
@@ -107,7 +136,7 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     """The head's layers where the container keeps order within a class only: pools, Flatten, then
     the Dense layers, each norm behind the one layer that has its width, Dropout before the last.
     """
-    kinds = {layer: AUTO_NAMES.get(auto_name(layer)) for layer in checkpoint.layers}
+    kinds = {layer: _kind(checkpoint, layer) for layer in checkpoint.layers}
     pools = [
         layer
         for layer, kind in kinds.items()
@@ -122,12 +151,17 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     dense = [layer for layer in match.head if shapes.has(layer, "kernel")]
     widths = {"": features} | {layer: shapes.dense(layer)[1] for layer in dense}
     behind: dict[str, list[str]] = {layer: [] for layer in widths}
+    picture = shapes.kernel(match.modules[match.dialect.stem])[2]
     for norm in (layer for layer in match.head if shapes.has(layer, "moving_mean")):
-        fitting = [layer for layer, width in widths.items() if width == shapes.vector(norm)]
-        if len(fitting) != 1:
+        width = shapes.vector(norm)
+        fitting = [layer for layer, channels in widths.items() if channels == width]
+        if len(fitting) != 1 or width == picture:
+            places = [f"behind {layer or 'the last block'}" for layer in fitting]
+            places += ["in front of the network"] if width == picture else []
             raise MismatchError(
-                f"norm {norm!r} of the head has {shapes.vector(norm)} channels: "
-                f"{len(fitting)} places fit, and this container does not keep the order of layers",
+                f"norm {norm!r} has {width} channels and may stand "
+                f"{' or '.join(places) or 'nowhere in the head'}: this container does not keep "
+                "the order of layers",
                 hints=["convert the whole model (.keras), whose configuration says it"],
             )
         behind[fitting[0]].append(norm)
@@ -138,7 +172,7 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
 
 
 def _layer(
-    layer: str, match: Match, shapes: Shapes, trailing: Sequence[str], features: int
+    layer: str, match: Match, shapes: Shapes, kinds: Kinds, features: int
 ) -> HeadLayer | None:
     if shapes.has(layer, "moving_mean"):
         norm = Norm(
@@ -152,17 +186,17 @@ def _layer(
     if shapes.has(layer, "kernel"):
         inputs, outputs = shapes.dense(layer)
         return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
-    kind = AUTO_NAMES.get(auto_name(layer))
+    kind = kinds[layer]
     if kind in ("avg_pool", "max_pool"):
         return _window_pool(layer, kind, match, shapes, features)
-    if layer == "avg_pool":
-        flat = any(auto_name(one) == "flatten" for one in trailing)
+    if kind is None and layer == "avg_pool":
+        flat = "flatten_hwc" in kinds.values()
         kind = (
             "avg_pool"
             if flat or (match.dialect.defaults.ending == "avg_pool" and not match.head)
             else "global_avg_pool"
         )
-    if layer == "max_pool":
+    if kind is None and layer == "max_pool":
         kind = "global_max_pool"
     if kind is None:
         return None
@@ -222,7 +256,7 @@ def doubts(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> tuple[str, ...]
     if any(layer.name == IMPLIED_POOL for layer in head) and IMPLIED_POOL not in checkpoint.layers:
         found.append("the file lists no pool: an average is assumed")
     for layer in head:
-        if AUTO_NAMES.get(auto_name(layer.name)) in ("avg_pool", "max_pool"):
+        if _kind(checkpoint, layer.name) in ("avg_pool", "max_pool"):
             size = layer.pool.kernel if layer.pool else ()
             window = "x".join(map(str, size)) or "the whole map"
             found.append(f"the window of {layer.name!r} is not in the file: {window} is assumed")
@@ -249,13 +283,11 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
     return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
 
 
-def _headless(
-    match: Match, trailing: Sequence[str], shapes: Shapes, features: int
-) -> HeadAndOutputs:
+def _headless(match: Match, kinds: Kinds, shapes: Shapes, features: int) -> HeadAndOutputs:
     """What a network without a top returns: its map, or the pool that the names still list."""
     pooled = [
         one
-        for one in (_layer(layer, match, shapes, trailing, features) for layer in trailing)
+        for one in (_layer(layer, match, shapes, kinds, features) for layer in kinds)
         if one and "pool" in one.kind
     ]
     if not pooled:

@@ -10,6 +10,7 @@ from converter import weightless
 from converter.checkpoint import Checkpoint
 from converter.dialect import Dialect
 from converter.errors import MismatchError, UsageError
+from converter.evidence import beside
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import Reading
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
@@ -36,14 +37,18 @@ def read_names(
 def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> None:
     """Refuse a file that lists a layer without weights whose work it does not tell. A detector
     lists other parts' too, and ResNeXt's sums are known by their place (transforms.Regroup)."""
-    around = Surroundings.of(checkpoint, match)
     grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
+    if match.left_out or grouped:
+        return
+    around = Surroundings.of(checkpoint, match)
     unreadable = (
-        () if match.left_out or grouped else weightless.unreadable(checkpoint, around.before)
+        *weightless.unreadable(checkpoint, around.before),
+        *beside.unreadable(checkpoint, match),
     )
     if unreadable:
         raise MismatchError(
-            f"{checkpoint.path} lists layers without weights, and not what they compute",
+            f"{checkpoint.path} lists layers without weights, and not where they stand or what "
+            "they compute",
             [f"{one!r}" for one in unreadable],
             ["convert the whole model (model.save), whose configuration says it"],
         )
@@ -163,7 +168,13 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
 
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
     value = f.describe_head(architecture.head)
-    unsaid = doubts(checkpoint, architecture.head)
+    unsaid = (
+        *doubts(checkpoint, architecture.head),
+        *(
+            f"where {layer!r} stands, and which function it is, is not in the file"
+            for layer in beside.activations(checkpoint, match)
+        ),
+    )
     if unsaid:
         return Fact("head", value, Evidence.DEFAULT, "; ".join(unsaid))
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)

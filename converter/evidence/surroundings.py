@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from converter import weightless
 from converter.checkpoint import Checkpoint
+from converter.evidence import beside
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
 from converter.head_names import auto_name
@@ -85,10 +86,14 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     known = {*_pads(around.before), *match.modules.values()}
     others = [layer for layer in around.before[1:] if layer not in known]
     others = others or list(weightless.before(checkpoint))
+    value = "as it comes to the first convolution"
+    if not others and checkpoint.homes and beside.base(checkpoint, match):
+        reason = "operators before a nested base (x / 255, preprocess_input) leave no trace here"
+        return (Fact("input", value, Evidence.DEFAULT, reason),)
     if not others:
         return ()
     reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
-    return (Fact("input", "as it comes to the first convolution", Evidence.DEFAULT, reason),)
+    return (Fact("input", value, Evidence.DEFAULT, reason),)
 
 
 def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:

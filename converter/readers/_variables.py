@@ -197,6 +197,7 @@ def checkpoint(
     stored = datasets(found)
     if not parts:  # addresses are those of one file
         _hdf5.check_distinct(stored)
+    weightless = [one for one in found if not one.arrays and not one.is_model]
     is_old = keras_version is not None and keras_version.startswith("2.")
     return Checkpoint(
         path=path,
@@ -209,7 +210,8 @@ def checkpoint(
         config=config,
         parts=parts,
         is_ordered=False,
-        kinds={label(one): one.kind for one in found if not one.arrays and not one.is_model},
+        kinds={label(one): one.kind for one in weightless},
+        homes={label(one): "/".join(one.path[:-1]) for one in weightless},
         is_named=all(one.name is not None for one in found if one.arrays),
     )
 

@@ -1,0 +1,135 @@
+"""Weights only: layers without weights that stand beside the network, not in it.
+
+Padding, pools, sums and activations are part of every network, so a file that lists them tells
+nothing by that. Where one stands outside of the network, or where there are more than the network
+has, it is the project's own; how much it pads, or which function it is, is written nowhere in
+such a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from converter.checkpoint import Checkpoint
+from converter.from_names import Match
+from converter.head_names import ACTIVATIONS, AUTO_NAMES, auto_name
+
+PADS = frozenset(["zero_padding2d", "zeropadding2d"])
+MAX_POOLS = frozenset(["max_pooling2d", "maxpooling2d"])
+POOLS = MAX_POOLS | {"average_pooling2d", "averagepooling2d"}
+SUMS = frozenset(["add", "merge"])
+"""Classes in snake case, as Keras 2 and 3 number them, and as Keras 1 does."""
+
+
+def unreadable(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
+    """The layers beside the network whose place or whose settings the file does not tell, and
+    that change what is predicted."""
+    nest = base(checkpoint, match)
+    if checkpoint.is_ordered:
+        front, behind = _around(checkpoint, match)
+        extra = [layer for layer in front if _kind(checkpoint, layer) in PADS | POOLS | SUMS]
+        own_pads = 0 if nest else 1  # the padding of the stem's convolution
+        pads = [layer for layer in front if _is_pad(checkpoint, layer)]
+        extra = [layer for layer in extra if layer not in pads]
+        extra += pads[: max(0, len(pads) - own_pads)]
+        extra += [layer for layer in front if _kind(checkpoint, layer) in ACTIVATIONS]
+        return (*extra, *_on_the_map(checkpoint, behind, bool(nest)))
+    if nest:
+        outside = _outside(checkpoint, nest)
+        kinds = PADS | MAX_POOLS | SUMS | (frozenset() if match.head else ACTIVATIONS)
+        return tuple(layer for layer in outside if checkpoint.kinds[layer] in kinds)
+    return (
+        *_beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
+        *_beyond(checkpoint, SUMS, len(_blocks(match))),
+    )
+
+
+def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
+    """The activations of a head that the file lists, where it does not tell their places: known
+    by their class for a container that keeps no order, () for others."""
+    if checkpoint.is_ordered:
+        return ()
+    nest = base(checkpoint, match)
+    if nest:
+        return tuple(x for x in _outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS)
+    norms = [m for m in match.modules if "downsample" not in m and m != "bn_data" and "bn" in m]
+    return _beyond(checkpoint, ACTIVATIONS, len(norms))
+
+
+def base(checkpoint: Checkpoint, match: Match) -> str:
+    """The group that holds the network, where that is a layer of another model; else ''."""
+    stem = match.modules[match.dialect.stem]
+    weight = next(one for one in checkpoint.weights if one.layer == stem)
+    if checkpoint.is_ordered:
+        return weight.group if weight.group != stem else ""
+    *groups, _layer, _vars, _number = weight.path.split("/")
+    return "/".join(groups)
+
+
+def _kind(checkpoint: Checkpoint, layer: str) -> str:
+    return checkpoint.kinds.get(layer, auto_name(layer))
+
+
+def _is_pad(checkpoint: Checkpoint, layer: str) -> bool:
+    """Whoever names a ZeroPadding2D calls it padding."""
+    return _kind(checkpoint, layer) in PADS or "pad" in layer.lower()
+
+
+def _outside(checkpoint: Checkpoint, nest: str) -> list[str]:
+    """The weightless layers of the models around `nest`."""
+    return [
+        layer for layer, home in checkpoint.homes.items() if not f"{home}/".startswith(f"{nest}/")
+    ]
+
+
+def _beyond(checkpoint: Checkpoint, kinds: frozenset[str], most: int) -> tuple[str, ...]:
+    """Those of a class that a network has `most` times, where there are more: the ones that Keras
+    named, if the network's have names of their own, else the last ones."""
+    found = [layer for layer, kind in checkpoint.kinds.items() if kind in kinds]
+    unnamed = [layer for layer in found if auto_name(layer) in kinds]
+    extra = len(found) - most
+    if extra <= 0:
+        return ()
+    return tuple(unnamed if len(unnamed) == extra else found[-extra:])
+
+
+def _blocks(match: Match) -> set[tuple[str, ...]]:
+    return {tuple(m.split(".")[:2]) for m in match.modules if m.startswith("layer")}
+
+
+def _most_pads(checkpoint: Checkpoint, match: Match) -> int:
+    """The stem's, its pool's, and, where blocks pad in a layer, one for each wide convolution."""
+    if match.dialect.defaults.padding != "pad":
+        return 2
+    weights = checkpoint.of_layer()
+    wide = [
+        layer
+        for module, layer in match.modules.items()
+        if module.startswith("layer") and "kernel" in weights[layer]
+        if weights[layer]["kernel"].shape[0] > 1
+    ]
+    return 2 + len(wide)
+
+
+def _around(checkpoint: Checkpoint, match: Match) -> tuple[Sequence[str], Sequence[str]]:
+    """The layers before and behind those of the network, in the file's order."""
+    body = set(match.modules.values())
+    groups = {one.group for one in checkpoint.weights if one.layer in body}
+    places = [place for place, layer in enumerate(checkpoint.layers) if layer in groups]
+    return checkpoint.layers[: places[0]], checkpoint.layers[places[-1] + 1 :]
+
+
+def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], is_nested: bool) -> list[str]:
+    """The layers that work on the map of the last block, before the pool or whatever comes first
+    in the head, but the sum and the activation that are that block's own."""
+    weighted = {weight.group for weight in checkpoint.weights}
+    on_map: list[str] = []
+    for layer in behind:
+        if layer in weighted or _kind(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
+            break
+        on_map.append(layer)
+    pads = [layer for layer in behind if _is_pad(checkpoint, layer)]
+    own = 0 if is_nested else 1
+    sums = [layer for layer in on_map if _kind(checkpoint, layer) in SUMS]
+    functions = [layer for layer in on_map if _kind(checkpoint, layer) in ACTIVATIONS]
+    return [*pads, *sums[own:], *functions[own:]]
