@@ -151,8 +151,13 @@ def _picked(last: Any) -> Operation | None:
 # ---- tf.keras: the name of a function
 
 
-def tf_keras(function: Any, arguments: Mapping[str, Any]) -> Operation | None:
-    """The operation of a `TFOpLambda` or `SlicingOpLambda`, or None for one that is not known."""
+CONSTANT = "_CONSTANT_VALUE"
+"""What stands for a tensor where an operator's first argument is none: `2 * x`, `1 - x`."""
+
+
+def tf_keras(function: Any, arguments: Mapping[str, Any], first: Any = None) -> Operation | None:
+    """The operation of a `TFOpLambda` or `SlicingOpLambda`, or None for one that is not known.
+    `first` is the constant on its left, if there is one."""
     given = {key: value for key, value in arguments.items() if key not in ("name", "data_format")}
     if function == "cast":
         return Same() if given == {"dtype": "float32"} else None
@@ -166,10 +171,12 @@ def tf_keras(function: Any, arguments: Mapping[str, Any]) -> Operation | None:
     if operator is None or len(given) != 1:
         return None
     (argument,) = given.values()
-    if is_reference(argument):
+    if first is None and is_reference(argument):
         return Sum() if operator == "add" else None
-    value = constant(argument)
-    return None if value is None else _elementwise(operator, value, is_first=False)
+    if first is not None and not is_reference(argument):
+        return None
+    value = constant(argument if first is None else first)
+    return None if value is None else _elementwise(operator, value, is_first=first is not None)
 
 
 FUNCTIONS: Mapping[str, str] = {

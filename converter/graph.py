@@ -427,7 +427,8 @@ def _reference_list(value: Any) -> list[Reference]:
         value = list(value.values())
     if value and isinstance(value[0], str):
         value = [value]
-    return [(str(one[0]), int(one[1]), int(one[2])) for one in value]
+    tensors = [one for one in value if one[0] != arithmetic.CONSTANT]
+    return [(str(one[0]), int(one[1]), int(one[2])) for one in tensors]
 
 
 def _inbound(layer: Config) -> list[list[Reference]]:
@@ -441,6 +442,12 @@ def _inbound(layer: Config) -> list[list[Reference]]:
             extra = [one for one in others if arithmetic.is_reference(one)]
             found.append([*_reference_list(call), *_reference_list(extra)])
     return found
+
+
+def _first_argument(call: Any) -> Any:
+    """The constant that a Keras 2 operator has on its left; None where a tensor stands there."""
+    is_constant = bool(call) and call[0] == arithmetic.CONSTANT and len(call) > 2
+    return call[2] if is_constant else None
 
 
 def _arguments(call: Any) -> Config:
@@ -472,7 +479,7 @@ def _operator(layer: Config, call: Any) -> Op | None:
     """The op of an operator on tensors; None for a layer, and for an operator not understood."""
     class_name, config = layer["class_name"].rpartition(">")[2], layer["config"]
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
-        found = arithmetic.tf_keras(config.get("function"), _arguments(call))
+        found = arithmetic.tf_keras(config.get("function"), _arguments(call), _first_argument(call))
         refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
         return _as_op(found) if found else refused
     found = arithmetic.keras_3(class_name, config, call)

@@ -76,6 +76,20 @@ TF_2 = [
         {"y": 1.0, "name": None},
     ),
 ]
+
+
+def on_the_left(function: str, name: str, value: Any, source: str) -> Any:
+    """As Keras 2.10 and 2.15 write `2 * x`: the constant in a tensor's place."""
+    config = {"function": function}
+    call = ["_CONSTANT_VALUE", -1, value, {"y": [source, 0, 0], "name": None}]
+    return {"class_name": "TFOpLambda", "name": name, "config": config, "inbound_nodes": [call]}
+
+
+LEFT_2 = [
+    on_the_left("math.multiply", "tf.math.multiply", 1 / 127.5, "INPUT"),
+    on_the_left("math.subtract", "tf.math.subtract", [1.0, 2.0, 3.0], "tf.math.multiply"),
+    on_the_left("__operators__.add", "tf.__operators__.add", 0.5, "tf.math.subtract"),
+]
 CAFFE_3 = [
     *(
         keras_3(
@@ -122,6 +136,10 @@ def tf(x: np.ndarray) -> np.ndarray:
     return x / 127.5 - 1
 
 
+def from_the_left(x: np.ndarray) -> np.ndarray:
+    return 0.5 + (np.array([1.0, 2.0, 3.0]) - x / 127.5)
+
+
 def normalized(x: np.ndarray) -> np.ndarray:
     roots = np.sqrt([2000.0, 2500.0, 0.0])
     return (x - [100.0, 110.0, 120.0]) / np.maximum(roots, 1e-7)
@@ -134,6 +152,7 @@ def rescaled(x: np.ndarray) -> np.ndarray:
 CASES = {
     "caffe, tf.keras": (KERAS_2, CAFFE_2, caffe),
     "tf, tf.keras": (KERAS_2, TF_2, tf),
+    "constants on the left, tf.keras": (KERAS_2, LEFT_2, from_the_left),
     "caffe, Keras 3": (KERAS_3, CAFFE_3, caffe),
     "tf, Keras 3": (KERAS_3, TF_3, tf),
     "Normalization with numbers": (KERAS_3, NORMALIZATION_3, normalized),
@@ -234,6 +253,23 @@ def test_an_operator_that_is_not_understood_is_refused_by_name(name, value, word
 
     assert_refused(result, 5, target)
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [("math.truediv", 1.0), ("math.add", "x"), ("math.add", [[1.0, 2.0]] * 2)],
+)
+def test_a_constant_on_the_left_that_is_not_understood_is_refused_by_name(
+    function, value, tmp_path
+):
+    """`1 / x`, and what is no number for each channel."""
+    target = tmp_path / "out.pth"
+    one = [on_the_left(function, "left", value, "INPUT")]
+
+    result = run(reconfigured(KERAS_2, tmp_path, in_front(one)), target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert "layer 'left' (TFOpLambda)" in result.stderr
 
 
 def adapted(file: Any) -> None:
