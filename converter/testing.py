@@ -39,11 +39,24 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     reason = _why_not(recording, model, outputs)
     if reason:
         raise AssertionError(f"{record}: {reason}")
-    twin: Any = copy.deepcopy(model)
+    twin = _copied(model)
     parity = with_ties(compare_model(twin, outputs, recording, ("cpu",)), twin, outputs, recording)
     if parity.verdict != "equal":
         raise AssertionError(_message(parity, bool(outputs)))
     return parity
+
+
+def _copied(model: nn.Module) -> Any:
+    """AssertionError for a network that torch cannot copy: one whose weights are computed anew
+    before each run, by pruning or the old weight_norm."""
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise AssertionError(
+            f"the network cannot be copied, and is not run: {str(error).partition('.')[0]}\n"
+            "  make its weights plain parameters first (torch.nn.utils.prune.remove, "
+            "remove_weight_norm)"
+        ) from error
 
 
 def _names(model: nn.Module) -> dict[str, str]:

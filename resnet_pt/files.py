@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 import torch
 
 from resnet_pt.architecture import FORMAT, Architecture
@@ -24,6 +25,24 @@ EXTRA_STATE = "_extra_state"
 ARCHIVE = b"PK\x03\x04"
 MAX_HEADER = 100_000_000
 """The limit of the safetensors format."""
+
+
+class Told(msgspec.Struct):
+    """One fact of a description, and how it is known."""
+
+    name: str
+    value: str
+    evidence: str
+
+
+class Description(msgspec.Struct):
+    """What a file says of its network beside the architecture, which has a reader of its own."""
+
+    layers: dict[str, str] = {}
+    facts: list[Told] = []
+    labels: list[str] = []
+    sha256: str = ""
+    source_sha256: str = ""
 
 
 class FileError(ValueError):
@@ -58,7 +77,11 @@ def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[ResN
     _check_digest(path, state, description)
     with torch.device("meta"):
         model = ResNet(architecture)
-    state[EXTRA_STATE] = {**model.get_extra_state(), "layers": description.get("layers", {})}
+    layers = description.get("layers", {})
+    unknown = sorted(layers.keys() - {name for name, _ in model.named_modules()})
+    if unknown:
+        raise FileError(f"{path} names a layer for {unknown[0]!r}, which its network does not have")
+    state[EXTRA_STATE] = {**model.get_extra_state(), "layers": layers}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), description
 
@@ -177,6 +200,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _known_format(path: Path, description: Any) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FileError(f"{path} has a format that this version of resnet_pt does not know")
+    try:
+        msgspec.convert(description, Description)
+    except msgspec.ValidationError as error:
+        raise FileError(f"{path} describes its network in no known way: {error}") from error
     return description
 
 

@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 
@@ -226,6 +227,28 @@ def test_a_tensor_of_another_kind_is_refused(tensor, right, tmp_path):
     path = resaved(right, tmp_path / "odd.pth", lambda s: s.update({"bn1.weight": tensor}))
 
     with pytest.raises(FileError):
+        resnet_pt.load(path)
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"layers": "conv1"}, "Expected `object`, got `str` - at `$.layers`"),
+        ({"layers": {"conv1": []}}, "Expected `str`, got `array` - at `$.layers[...]`"),
+        ({"layers": {"conv9": "conv1"}}, "names a layer for 'conv9', which its network does not"),
+        ({"facts": 5}, "Expected `array`, got `int` - at `$.facts`"),
+        ({"facts": [{"x": 1}]}, "missing required field `name` - at `$.facts[0]`"),
+        ({"labels": [1]}, "Expected `str`, got `int` - at `$.labels[0]`"),
+        ({"sha256": 7}, "Expected `str`, got `int` - at `$.sha256`"),
+    ],
+    ids=str,
+)
+def test_a_description_of_another_kind_is_refused(described, message, right, tmp_path):
+    path = resaved(
+        right, tmp_path / "odd.pth", lambda state: state["_extra_state"].update(described)
+    )
+
+    with pytest.raises(FileError, match=re.escape(message)):
         resnet_pt.load(path)
 
 

@@ -250,14 +250,14 @@ def compare_model(
     for device in where:
         for number, (one, dtype, reduced) in enumerate(runs(recording, device)):
             look = _look(watch, one, dtype, number) if device == "cpu" else None
-            with (
-                torch_run.arithmetic(reduced, device),
-                torch_run.watched(model, outputs, watch.wanted(look, outputs), look),
-            ):
-                try:
+            try:
+                with (
+                    torch_run.arithmetic(reduced, device),
+                    torch_run.watched(model, outputs, watch.wanted(look, outputs), look),
+                ):
                     results = torch_run.run(model, one.input, dtype, device)
-                except torch_run.CannotRunError as error:
-                    return _broken_off(model, outputs, recording, watch, str(error))
+            except torch_run.CannotRunError as error:
+                return _broken_off(model, outputs, recording, watch, str(error))
             comparisons += _compared(results, one, device, dtype, reduced)
             if number == 0 and device == "cpu":
                 watch.finishing(model, outputs, results)
@@ -282,12 +282,19 @@ def compare_model(
 def _broken_off(
     model: ResNet, outputs: Mapping[str, str], recording: Recording, watch: Watch, why: str
 ) -> Parity:
-    """A network that cannot run on the original's input, as far as it came."""
+    """A network that cannot run on the original's input, as far as it came: once more, to see what
+    rounding does to its layers, and with each fed the original's."""
+    from converter.parity import torch_run
+
+    first = recording.passes[0]
+    for dtype, look in (("float32", watch.rounding), ("float64", watch.alone)):
+        with suppress(RuntimeError), torch_run.watched(model, outputs, watch.modules, look):
+            torch_run.run(model, first.input[:1], dtype, "cpu")
     parity = _judged(recording, [], watch.errors(), {})
-    words = _diagnosis(model, outputs, recording.passes[0], parity.wrong)
+    words = _diagnosis(model, outputs, first, parity.wrong)
     note = f"it cannot run on the original's input: {why}"
     parity = replace(parity, diagnosis=words, notes=(note, *parity.notes))
-    return _covered(parity, outputs, recording.passes[0])
+    return _covered(parity, outputs, first)
 
 
 def _output_activations(
