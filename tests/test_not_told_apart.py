@@ -20,11 +20,12 @@ from converter.parity.layers import compared
 from converter.parity.outputs import fitting
 from converter.parity.prove import compare, compare_model, with_ties
 from converter.parity.recording import read_record
-from converter.parity.rivals import rivals
+from converter.parity.rivals import alike, rivals
 from converter.parity.torch_run import build
 from converter.testing import assert_same_logits
 from resnet_pt import load
-from resnet_pt.layers import ACTIVATIONS, activation
+from resnet_pt.architecture import Conv
+from resnet_pt.layers import ACTIVATIONS, activation, convolution
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -171,7 +172,46 @@ def test_the_zeros_around_a_map_that_is_never_negative_are_a_tie(tmp_path):
         "activation relu6 in the place of relu",
         "an activation behind the stem",
         "pool 3x3/2, padding 1 with nothing",
+        *(
+            f"layer{stage}: what is strided padded by (1, 0, 1, 0) in the place of 1"
+            for stage in (1, 2, 3)
+        ),
     )
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 5, 7])
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, "same", (0, 1, 0, 1), (2, 3, 2, 3)])
+def test_paddings_that_are_alike_give_the_same_only_for_multiples_of_the_stride(
+    kernel, stride, padding
+):
+    other = alike(kernel, stride, padding)
+    if other == padding:
+        return
+    weight = torch.arange(1.0, kernel**2 + 1).reshape(1, 1, kernel, kernel)
+
+    def result(size, how):
+        layer = convolution(Conv(1, 1, (kernel, kernel), (stride, stride), how))
+        layer.weight.data = weight
+        with torch.no_grad():
+            return layer(torch.arange(1.0, size**2 + 1).reshape(1, 1, size, size))
+
+    same = result(4 * stride, padding), result(4 * stride, other)
+    assert torch.equal(*same)
+    sizes = [4 * stride + more for more in range(1, stride)]
+    pairs = [(result(size, padding), result(size, other)) for size in sizes]
+    assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in pairs)
+
+
+def test_another_padding_of_a_stage_is_a_tie_at_an_even_size(tmp_path):
+    """torch's padding of 1 reads one column more of an odd map only."""
+    path = FIXTURES / "keras-hub-0.32-vd-26.weights.h5"
+    convert(path, tmp_path / "out.pth", parity=False)
+    right = load(tmp_path / "out.pth")
+
+    ties = assert_same_logits(right, record(path)).ties
+
+    assert any(one.startswith("layer2: what is strided padded by") for one in ties), ties
 
 
 def test_no_rival_is_the_network_itself():

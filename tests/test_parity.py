@@ -327,3 +327,11 @@ def test_a_failed_proof_does_not_blame_tf32():
 
     assert "float32 on cpu" in message
     assert "TF32" not in message
+
+
+def test_what_is_not_finite_is_infinitely_far_and_no_warning():
+    wild = np.array([np.inf, np.nan, 1e300, 1.0])
+
+    found = difference("logits", wild, np.array([np.inf, 0.0, -1e300, 1.0]))
+
+    assert (found.absolute, found.relative) == (np.inf, np.inf)

@@ -40,6 +40,7 @@ class Difference:
         )
 
 
+@np.errstate(invalid="ignore", over="ignore")  # what is infinite is said as a difference
 def difference(name: str, actual: Array, expected: Array) -> Difference:
     """Compare element by element in float64; NaN anywhere, or other shapes, are infinitely far."""
     if actual.shape != expected.shape:

@@ -6,7 +6,7 @@ variance is small. An equal verdict names what the original's pictures did not r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from converter.checkpoint import Array
 from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array
 from converter.parity.recording import Pass, Recording
-from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadLayer
+from resnet_pt.architecture import ACTIVATIONS, Architecture, Block, Conv, HeadLayer, Padding, Pool
 from resnet_pt.tensors import tensors as expected
 
 if TYPE_CHECKING:
@@ -80,6 +80,50 @@ def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
         yield f"pool {facts.describe_pool(other)}{around}", other
     for where in ("1x1", "3x3"):
         yield f"stride on the {where}", facts.with_stride_on(architecture, where)
+    for number, blocks in enumerate(architecture.stages):
+        otherwise = tuple(map(_padded_otherwise, blocks))
+        stages = (*architecture.stages[:number], otherwise, *architecture.stages[number + 1 :])
+        words = f"layer{number + 1}: what is strided padded by {_padding(otherwise)}"
+        yield f"{words} in the place of {_padding(blocks)}", replace(architecture, stages=stages)
+
+
+def _padded_otherwise(block: Block) -> Block:
+    """A block with each strided window padded in another way, where there is one."""
+    convs = tuple(
+        replace(conv, padding=alike(conv.kernel[0], conv.stride[0], conv.padding))
+        for conv in block.convs
+    )
+    shortcut = block.shortcut
+    if shortcut and shortcut.pool:
+        pool = shortcut.pool
+        pool = replace(pool, padding=alike(pool.kernel[0], pool.stride[0], pool.padding))
+        shortcut = replace(shortcut, pool=pool)
+    return replace(block, convs=convs, shortcut=shortcut)
+
+
+def _padding(blocks: Sequence[Block]) -> str:
+    """The paddings of the strided windows that have any."""
+    windows: list[Conv | Pool] = [conv for block in blocks for conv in block.convs]
+    windows += [b.shortcut.pool for b in blocks if b.shortcut and b.shortcut.pool]
+    found = [str(one.padding) for one in windows if one.stride[0] > 1 and one.kernel[0] > 1]
+    return " and ".join(dict.fromkeys(found))
+
+
+def alike(kernel: int, stride: int, padding: Padding) -> Padding:
+    """Another padding with which a strided window reads the same of every map whose size is a
+    multiple of the stride, and other numbers of other maps; the same one if there is none."""
+    if stride == 1:
+        return padding
+    total = max(0, kernel - stride)
+    low, high = total // 2, total - total // 2
+    if padding == "same":
+        return (low, high, low, high) if total else 0
+    if padding == (low, high, low, high) or (padding == 0 and total == 0 and kernel > 1):
+        return "same"
+    if not isinstance(padding, int) or 2 * padding >= kernel:
+        return padding
+    unread = min(padding, (2 * padding - kernel) % stride)
+    return (padding, padding - unread, padding, padding - unread) if unread else padding
 
 
 def others(activation: str) -> list[str]:
