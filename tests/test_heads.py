@@ -225,3 +225,24 @@ def test_the_last_activation_of_weights_alone_is_said_to_be_assumed(classes, act
 def test_the_code_of_a_naming_says_its_last_activation():
     with opened(fixture("keras-hub-0.32-18.weights")) as (_, network):
         assert network.architecture.outputs[0].activation == "linear"
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"),
+    [
+        ({"class_name": "Policy", "config": {"name": "mixed_float16"}}, "mixed_float16"),
+        ("float16", "float16"),
+        ("float32", None),
+        ({"class_name": "DTypePolicy", "config": {"name": "float32"}}, None),
+    ],
+)
+def test_a_model_that_computed_in_half_precision_is_said_to_have(policy, name, tmp_path):
+    """As Keras 2.10 writes it; its predictions were 2.5e-3 from those of its weights."""
+
+    def change(config: Any) -> None:
+        layer(config, HIDDEN)["config"]["dtype"] = policy
+
+    with opened(reconfigured(FUNCTIONAL, tmp_path, change)) as (_, network):
+        reasons = {fact.name: fact.reason for fact in network.facts}
+    assert ("precision" in reasons) == (name is not None)
+    assert name is None or f"the model's policy is {name}:" in reasons["precision"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from converter import facts as f
 from converter.checkpoint import Checkpoint
@@ -13,7 +14,7 @@ from converter.evidence.epsilon import raised_epsilon, why
 from converter.evidence.reading import Reading
 from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
-from converter.graph import parse_graph
+from converter.graph import is_model, model_layers, parse_graph
 from converter.recognise import recognise
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture
@@ -33,7 +34,11 @@ def read_config(
         pictures = "raw"
     return Reading(
         structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
-        facts=(*_facts_of_config(architecture, is_raised), *_assumed(written)),
+        facts=(
+            *_facts_of_config(architecture, is_raised),
+            *_assumed(written),
+            *_precision(checkpoint.config),
+        ),
         dialect=naming.name if naming else "names of its own, read by the graph",
         is_raised=is_raised,
     )
@@ -59,6 +64,36 @@ def _assumed(structure: Structure) -> tuple[Fact, ...]:
     reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
     value = "grouped convolutions, as keras-applications sums them"
     return (Fact("custom code", value, Evidence.DEFAULT, reason),)
+
+
+NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+"""Keras' names of policies whose layers compute in half precision (`keras.mixed_precision`)."""
+
+
+def _precision(config: Any) -> tuple[Fact, ...]:
+    """That the original computed in half precision, where it did: its predictions are that far
+    from the logits of its weights."""
+    found = sorted(_policies(config) & set(NARROW))
+    if not found:
+        return ()
+    reason = f"the model's policy is {found[0]}: what it predicted is off by the rounding of that"
+    return (Fact("precision", "float32", Evidence.MODEL_CONFIG, reason),)
+
+
+def _policies(config: Any) -> set[str]:
+    """The names of all layers' policies: `dtype` is one, or holds one (Keras 2.4 on)."""
+    found: set[str] = set()
+    for layer in model_layers(config):
+        if is_model(layer):
+            found |= _policies(layer)
+            continue
+        policy = layer["config"].get("dtype")
+        if isinstance(policy, dict):
+            inner = policy.get("config")
+            policy = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(policy, str):
+            found.add(policy)
+    return found
 
 
 def naming_of(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
