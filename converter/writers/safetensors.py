@@ -45,7 +45,15 @@ def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """(tensors, description)."""
+    """(tensors, description). Opened anew for each tensor: the library maps the file, and what was
+    read of a map stays in memory beside the tensor until it is closed."""
     with safe_open(path, framework="np") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = list(file.keys())
+    tensors = {name: _tensor(path, name) for name in names}
     return tensors, json.loads(tensors.pop("_extra_state").tobytes())
+
+
+def _tensor(path: Path, name: str) -> Array:
+    with safe_open(path, framework="np") as file:
+        found: Array = file.get_tensor(name)
+    return found
