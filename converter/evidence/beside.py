@@ -27,13 +27,8 @@ def unreadable(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     nest = base(checkpoint, match)
     if checkpoint.is_ordered:
         front, behind = _around(checkpoint, match)
-        extra = [layer for layer in front if _kind(checkpoint, layer) in PADS | POOLS | SUMS]
-        own_pads = 0 if nest else 1  # the padding of the stem's convolution
-        pads = [layer for layer in front if _is_pad(checkpoint, layer)]
-        extra = [layer for layer in extra if layer not in pads]
-        extra += pads[: max(0, len(pads) - own_pads)]
-        extra += [layer for layer in front if _kind(checkpoint, layer) in ACTIVATIONS]
-        return (*extra, *_on_the_map(checkpoint, behind, bool(nest)))
+        own = 0 if nest else 1
+        return (*_in_front(checkpoint, front, own), *_on_the_map(checkpoint, behind, own))
     if nest:
         outside = _outside(checkpoint, nest)
         kinds = PADS | MAX_POOLS | SUMS | (frozenset() if match.head else ACTIVATIONS)
@@ -119,9 +114,18 @@ def _around(checkpoint: Checkpoint, match: Match) -> tuple[Sequence[str], Sequen
     return checkpoint.layers[: places[0]], checkpoint.layers[places[-1] + 1 :]
 
 
-def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], is_nested: bool) -> list[str]:
+def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[str]:
+    """The layers before the network that work on its picture, but the last padding, which is that
+    of the network's `own` first convolution where it is listed."""
+    pads = [layer for layer in front if _is_pad(checkpoint, layer)]
+    kinds = POOLS | SUMS | ACTIVATIONS
+    others = [x for x in front if x not in pads and _kind(checkpoint, x) in kinds]
+    return [*others, *pads[: max(0, len(pads) - own)]]
+
+
+def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], own: int) -> list[str]:
     """The layers that work on the map of the last block, before the pool or whatever comes first
-    in the head, but the sum and the activation that are that block's own."""
+    in the head, but the sum and the activation that are that block's `own`, where it is listed."""
     weighted = {weight.group for weight in checkpoint.weights}
     on_map: list[str] = []
     for layer in behind:
@@ -129,7 +133,6 @@ def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], is_nested: bool) 
             break
         on_map.append(layer)
     pads = [layer for layer in behind if _is_pad(checkpoint, layer)]
-    own = 0 if is_nested else 1
     sums = [layer for layer in on_map if _kind(checkpoint, layer) in SUMS]
     functions = [layer for layer in on_map if _kind(checkpoint, layer) in ACTIVATIONS]
     return [*pads, *sums[own:], *functions[own:]]
