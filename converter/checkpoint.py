@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,22 @@ class Checkpoint:
             return None
         parts = self.keras_version.split("-")[0].split(".")
         return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An array that is not there yet; `dtype` is as numpy's `dtype.str` has it: '<f4'."""
+
+    shape: Shape
+    dtype: str
+
+    @property
+    def itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.itemsize
 
 
 def as_float32(array: Array) -> Array:

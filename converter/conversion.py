@@ -23,7 +23,7 @@ from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
 from converter.publish import check_target, draft, fingerprint
 from converter.report import Report
-from converter.sanity import check_sanity
+from converter.sanity import Sanity
 from converter.source import sha256
 
 
@@ -65,15 +65,13 @@ def convert(
             plan = make_plan(opened, network)
             check_expressible(settings.to, network.architecture)
         background.submit(importlib.import_module, destination.needs)  # while arrays are read
-        progress("reading and carrying over")
-        with about(source):
-            tensors, warnings = check_sanity(plan, plan.tensors(opened), settings.allow)
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
+        sanity = Sanity(plan, settings.allow)
         with draft(real, force=settings.force, directory=destination.is_directory) as one:
-            progress("writing")
-            destination.write(one, checkpoint, network, tensors)
-            del tensors  # what is proven is what was written; not two of it in memory
+            progress("carrying over")
+            with about(source):
+                destination.write(one, checkpoint, network, plan, sanity.watch(checkpoint))
             finishing = background.submit(one.finish)  # durable while it is read back
             hashing = background.submit(fingerprint, one.path)
             progress("proving every tensor")
@@ -90,7 +88,7 @@ def convert(
                 hashing.result(),
                 time.perf_counter() - started,
                 trials,
-                warnings,
+                sanity.warnings,
             )
             refuse_unproven(report, settings)
             progress("running what was written")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from converter.plan import Plan
 
 Tensors = Mapping[str, Array]
+Stream = Iterator[tuple[str, Array]]
 
 FOLDED = "the folded network"
 
@@ -85,8 +86,10 @@ class OwnLayout:
     def needs(self) -> str:
         return str(self.writer.NEEDS)
 
-    def write(self, one: Draft, checkpoint: Checkpoint, network: Network, tensors: Tensors) -> None:
-        self.writer.write(one.file, tensors, describe(checkpoint, network, tensors))
+    def write(
+        self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
+    ) -> None:
+        self.writer.write(one.file, plan.specs, tensors, describe(checkpoint, network))
         one.flush()
 
     def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
@@ -114,10 +117,15 @@ class Elsewhere:
     def needs(self) -> str:
         return "torch"
 
-    def write(self, one: Draft, checkpoint: Checkpoint, network: Network, tensors: Tensors) -> None:
+    def write(
+        self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
+    ) -> None:
         architecture = network.architecture
-        about = About(describe(checkpoint, network, tensors), self.target.suffix, self.labels)
-        theirs = self.module.tensors(architecture, tensors)
+        arrays = dict(tensors)
+        description = describe(checkpoint, network)
+        description["sha256"] = digest(description, arrays.items())
+        about = About(description, self.target.suffix, self.labels)
+        theirs = self.module.tensors(architecture, {name: arrays[name] for name in plan.specs})
         for name, content in self.module.files(architecture, theirs, about).items():
             one.write(name, content)
         one.flush()
@@ -193,9 +201,10 @@ def label_lines(path: Path) -> tuple[str, ...]:
         raise UsageError(f"--labels {path} cannot be read: {error}") from error
 
 
-def describe(checkpoint: Checkpoint, network: Network, tensors: Tensors) -> dict[str, Any]:
-    """What travels with the tensors. No name of a file: the same input gives the same bytes."""
-    description: dict[str, Any] = {
+def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
+    """What travels with the tensors, and a checksum of both. No name of a file: the same input
+    gives the same bytes."""
+    return {
         "format": FORMAT,
         "architecture": network.architecture.to_dict(),
         "facts": [
@@ -204,7 +213,6 @@ def describe(checkpoint: Checkpoint, network: Network, tensors: Tensors) -> dict
         "layers": compared(network.structure),
         "source_sha256": checkpoint.sha256,
     }
-    return {**description, "sha256": digest(description, tensors.items())}
 
 
 def runnable(architecture: Architecture, tensors: Tensors, dtype: str) -> Run:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converter.checkpoint import Array, Checkpoint, Shape, Weight, as_float32
+from converter.checkpoint import Array, Checkpoint, Shape, TensorSpec, Weight, as_float32
 from converter.errors import MismatchError
 from converter.structure import KernelLayout
 from converter.transforms import (
@@ -59,10 +59,14 @@ class Step:
         """Whether `undo` gives back the very bits that `apply` was given."""
         return not any(isinstance(transform, COMPUTED) for transform in self.transforms)
 
+    @property
+    def spec(self) -> TensorSpec:
+        is_count = self.target.endswith("num_batches_tracked")
+        return TensorSpec(self.shape, "<i8" if is_count else "<f4")
+
     def value(self) -> Array:
         """The tensor of a step without a source."""
-        kind = np.int64 if self.target.endswith("num_batches_tracked") else np.float32
-        return np.full(self.shape, self.constant, kind)
+        return np.full(self.shape, self.constant, self.spec.dtype)
 
     @property
     def how(self) -> str:
@@ -82,6 +86,11 @@ class Plan:
     @property
     def mapped(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.source)
+
+    @property
+    def specs(self) -> dict[str, TensorSpec]:
+        """What `tensors` will give, in the order of the network's tensors."""
+        return {step.target: step.spec for step in self.steps}
 
     def tensors(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
         """(name, tensor) for every step; each source array is read once, in the file's order."""

@@ -7,14 +7,15 @@ A network that was never trained passes (gammas of one or zero, betas and means 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from converter.checkpoint import Array
+from converter.checkpoint import Array, Checkpoint
 from converter.errors import SanityError
 from converter.plan import Plan, Step
+from resnet_pt.digest import line
 
 CHECKS: Mapping[str, str] = {
     "not-finite": "NaN or infinity",
@@ -39,29 +40,72 @@ class Finding:
     text: str
 
 
-def check_sanity(
-    plan: Plan, tensors: Iterable[tuple[str, Array]], allowed: Collection[str] = ()
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """(the tensors, collected; warnings). SanityError lists everything that is not allowed."""
-    steps = {step.target: step for step in plan.mapped}
-    found: dict[str, Array] = {}
-    findings: list[Finding] = []
-    for name, tensor in tensors:
-        found[name] = tensor
-        findings += _of_tensor(steps[name], tensor) if name in steps else ()
-    findings += _identical(steps, found)
-    findings += _swapped(steps, found)
-    refused = [one for one in findings if one.check not in allowed]
-    if refused:
-        names = " ".join(f"--allow {name}" for name in CHECKS if name in {r.check for r in refused})
-        raise SanityError(
-            "the weights cannot be right",
-            [one.text for one in refused],
-            [f"if you know that they are: {names}"],
-        )
-    warnings = [f"allowed: {one.text}" for one in findings]
-    warnings += [text for step in plan.mapped for text in _odd(step, found[step.target])]
-    return {step.target: found[step.target] for step in plan.steps}, tuple(warnings)
+class Sanity:
+    """Looks at the tensors of a plan as they pass, and keeps no kernel: what is in memory is the
+    taker's to say.
+
+    Vectors are kept, to be held against each other at the end. `warnings` is there then.
+    """
+
+    def __init__(self, plan: Plan, allowed: Collection[str] = ()) -> None:
+        self.plan = plan
+        self.allowed = allowed
+        self.steps = {step.target: step for step in plan.mapped}
+        self.vectors: dict[str, Array] = {}
+        self.alike: dict[tuple[object, ...], list[str]] = {}
+        """Kernels by their shape and first numbers."""
+        self.findings: list[Finding] = []
+        self.warnings: tuple[str, ...] = ()
+
+    def watch(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
+        """The plan's tensors. SanityError after the last lists everything that is not allowed."""
+        for name, tensor in self.plan.tensors(checkpoint):
+            if name in self.steps:
+                self._look(name, tensor)
+            yield name, tensor
+        self._judge(checkpoint)
+
+    def _look(self, name: str, tensor: Array) -> None:
+        self.findings += _of_tensor(self.steps[name], tensor)
+        if tensor.ndim < 2:
+            self.vectors[name] = tensor
+        elif tensor.size >= START and not _is_constant(tensor):
+            start = tensor.ravel()[:START].tobytes()
+            self.alike.setdefault((tensor.shape, start), []).append(name)
+
+    def _judge(self, checkpoint: Checkpoint) -> None:
+        self.findings += self._identical_kernels(checkpoint)
+        self.findings += _identical_vectors(self.steps, self.vectors)
+        self.findings += _swapped(self.steps, self.vectors)
+        refused = [one for one in self.findings if one.check not in self.allowed]
+        if refused:
+            names = {one.check for one in refused}
+            raise SanityError(
+                "the weights cannot be right",
+                [one.text for one in refused],
+                [
+                    "if you know that they are: "
+                    + " ".join(f"--allow {name}" for name in CHECKS if name in names)
+                ],
+            )
+        allowed = [f"allowed: {one.text}" for one in self.findings]
+        odd = [
+            text for name, step in self.steps.items() for text in _odd(step, self.vectors.get(name))
+        ]
+        self.warnings = (*allowed, *odd)
+
+    def _identical_kernels(self, checkpoint: Checkpoint) -> Iterator[Finding]:
+        """A layer written under another's name, or read twice. Those that begin alike are read
+        once more."""
+        suspects = {name for names in self.alike.values() if len(names) > 1 for name in names}
+        again = Plan(tuple(step for name, step in self.steps.items() if name in suspects))
+        sums = {name: line("", tensor) for name, tensor in again.tensors(checkpoint)}
+        first: dict[str, Step] = {}
+        for step in again.steps:
+            other = first.setdefault(sums[step.target], step)
+            if other is not step:
+                text = f"{other.source} and {step.source} hold the same numbers"
+                yield Finding("identical-kernels", text)
 
 
 def _of_tensor(step: Step, tensor: Array) -> Iterator[Finding]:
@@ -79,9 +123,9 @@ def _of_tensor(step: Step, tensor: Array) -> Iterator[Finding]:
         yield Finding("constant-kernel", f"{step.source} is {tensor.flat[0]:g} everywhere")
 
 
-def _odd(step: Step, tensor: Array) -> Iterator[str]:
+def _odd(step: Step, tensor: Array | None) -> Iterator[str]:
     """What is worth saying and happens in files that work: a channel that never fired."""
-    if _is_variance(step) and (tensor == 0).any():
+    if tensor is not None and _is_variance(step) and (tensor == 0).any():
         count = int((tensor == 0).sum())
         yield f"{step.source} is 0 in {count} of {tensor.size} channels"
 
@@ -95,19 +139,7 @@ def _is_variance(step: Step) -> bool:
     return step.target.endswith("running_var")
 
 
-def _identical(steps: Mapping[str, Step], found: Mapping[str, Array]) -> Iterator[Finding]:
-    """A layer written under another's name, or read twice."""
-    seen: dict[tuple[object, ...], list[str]] = {}
-    for name, step in steps.items():
-        tensor = found[name]
-        if tensor.ndim < 2 or tensor.size < START or _is_constant(tensor):
-            continue
-        alike = seen.setdefault((tensor.shape, tensor.ravel()[:START].tobytes()), [])
-        for other in alike:
-            if np.array_equal(tensor, found[other]):
-                text = f"{steps[other].source} and {step.source} hold the same numbers"
-                yield Finding("identical-kernels", text)
-        alike.append(name)
+def _identical_vectors(steps: Mapping[str, Step], found: Mapping[str, Array]) -> Iterator[Finding]:
     for norm in _norms(steps):
         mean, variance = (found[f"{norm}.{name}"] for name in ("running_mean", "running_var"))
         if mean.size > 1 and np.array_equal(mean, variance):

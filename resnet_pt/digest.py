@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,16 +18,22 @@ import numpy.typing as npt
 def digest(description: Any, tensors: Iterable[tuple[str, npt.NDArray[Any]]]) -> str:
     """SHA-256 (hex) over a plain description and a line for every tensor, in the order of their
     names: name, dtype, shape and the SHA-256 of its bytes. Tensors are hashed side by side."""
-    listed = sorted(tensors, key=lambda one: one[0])
-    sha256 = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    listed = list(tensors)
     with ThreadPoolExecutor() as threads:
-        for (name, array), own in zip(
-            listed, threads.map(_of_array, (array for _, array in listed)), strict=True
-        ):
-            sha256.update(f"\n{name} {array.dtype.str} {array.shape} {own}".encode())
+        lines = threads.map(lambda one: line(*one), listed)
+        return digest_of_lines(description, dict(zip(dict(listed), lines, strict=True)))
+
+
+def digest_of_lines(description: Any, lines: Mapping[str, str]) -> str:
+    """The same from `{name: its line}`, for tensors that are not in memory all at once."""
+    sha256 = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(lines):
+        sha256.update(lines[name].encode())
     return sha256.hexdigest()
 
 
-def _of_array(array: npt.NDArray[Any]) -> str:
+def line(name: str, array: npt.NDArray[Any]) -> str:
+    """What is said of one tensor."""
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return hashlib.sha256(flat.data).hexdigest()
+    own = hashlib.sha256(flat.data).hexdigest()
+    return f"\n{name} {array.dtype.str} {array.shape} {own}"

@@ -14,7 +14,7 @@ from helpers import LEGACY, copy, fixture, opened, set_weight
 
 from converter.cli import convert_weights
 from converter.plan import make_plan
-from converter.sanity import CHECKS, check_sanity
+from converter.sanity import CHECKS, Sanity
 
 PATH = fixture("keras-2.2.4-tensorflow")
 KERNEL = "res3b_branch2b/res3b_branch2b/kernel:0"
@@ -166,10 +166,11 @@ def test_a_network_that_was_never_trained_is_right(last_gamma, tmp_path):
 def test_what_real_keras_wrote_is_right(path):
     with opened(path) as (checkpoint, network):
         plan = make_plan(checkpoint, network)
-        tensors, warnings = check_sanity(plan, plan.tensors(checkpoint))
+        sanity = Sanity(plan)
+        tensors = dict(sanity.watch(checkpoint))
 
-    assert list(tensors) == [step.target for step in plan.steps]
-    assert warnings == ()
+    assert tensors.keys() == plan.specs.keys()
+    assert sanity.warnings == ()
 
 
 def test_the_command_knows_every_check_and_no_other():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import weakref
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ from helpers import fixture
 from safetensors.numpy import save_file
 
 import resnet_pt
+from converter.checkpoint import TensorSpec
 from converter.conversion import convert
 from converter.delivery import writer_for
 from converter.discover import modules
 from converter.errors import UsageError
+from resnet_pt.digest import digest
 from resnet_pt.files import FileError
 
 PATH = fixture("keras-2.3.1-qubvel-18")
@@ -27,18 +32,24 @@ TENSORS = {
     "a.bias": np.array([np.float32(1e-45), np.float32(-0.0), np.float32(3.4e38)]),
     "a.num_batches_tracked": np.array(0, np.int64),
 }
-DESCRIPTION = {"format": 1, "facts": [{"name": "pool", "value": "3x3/2"}], "sha256": "ab" * 32}
+DESCRIPTION = {"format": 1, "facts": [{"name": "pool", "value": "3x3/2"}]}
+
+
+def write(writer, file, tensors=TENSORS, description=DESCRIPTION, order=None):
+    specs = {name: TensorSpec(array.shape, array.dtype.str) for name, array in tensors.items()}
+    writer.write(file, specs, ((name, tensors[name]) for name in order or tensors), description)
 
 
 @each
 def test_what_is_written_is_read_bit_for_bit(writer, tmp_path):
     path = tmp_path / f"out{writer.SUFFIXES[0]}"
     with path.open("wb") as file:
-        writer.write(file, TENSORS, DESCRIPTION)
+        write(writer, file)
 
     tensors, description = writer.read(path)
 
-    assert json.loads(json.dumps(description)) == DESCRIPTION
+    checksum = digest(DESCRIPTION, TENSORS.items())
+    assert json.loads(json.dumps(description)) == {**DESCRIPTION, "sha256": checksum}
     assert tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
         assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
@@ -46,12 +57,38 @@ def test_what_is_written_is_read_bit_for_bit(writer, tmp_path):
 
 
 @each
-def test_the_same_tensors_give_the_same_bytes(writer):
+@pytest.mark.parametrize("order", list(permutations(TENSORS)), ids=" ".join)
+def test_the_same_tensors_give_the_same_bytes_in_whatever_order_they_come(writer, order):
     one, other = io.BytesIO(), io.BytesIO()
-    writer.write(one, TENSORS, DESCRIPTION)
-    writer.write(other, TENSORS, DESCRIPTION)
+    write(writer, one)
+    write(writer, other, order=order)
 
     assert one.getvalue() == other.getvalue()
+
+
+def test_safetensors_are_written_and_read_one_at_a_time(tmp_path):
+    """What is in memory grows with the largest tensor, not with the file."""
+    writer = writer_for(tmp_path / "out.safetensors")
+    alive: list[weakref.ref] = []
+    names = [f"{number:03}.weight" for number in range(20)]
+
+    def tensors():
+        for number, name in enumerate(names):
+            array = np.full((1000, 100), number, np.float32)
+            alive.append(weakref.ref(array))
+            yield name, array
+            del array
+            gc.collect()
+            assert sum(one() is not None for one in alive) <= 1
+
+    with (tmp_path / "out.safetensors").open("wb") as file:
+        specs = {name: TensorSpec((1000, 100), "<f4") for name in names}
+        writer.write(file, specs, tensors(), DESCRIPTION)
+    stored, _ = writer.read(tmp_path / "out.safetensors")
+
+    assert [float(stored[name][0, 0]) for name in names] == list(range(20))
+    assert stored["000.weight"] is not stored["000.weight"]
+    assert "_extra_state" not in stored
 
 
 def test_a_suffix_means_one_format():
@@ -191,7 +228,6 @@ def test_safetensors_are_the_very_bytes_that_the_library_writes(tmp_path):
     from converter.writers import safetensors
 
     description = {"format": "x", "é": [1, 2.5]}
-    text = np.frombuffer(json.dumps(description, sort_keys=True).encode(), np.uint8)
     tensors = {
         "é.weight": np.arange(12, dtype=np.float32).reshape(3, 4).T,
         "b.num_batches_tracked": np.array(3),
@@ -199,8 +235,10 @@ def test_safetensors_are_the_very_bytes_that_the_library_writes(tmp_path):
         "c.bias": np.ones(5, np.float32),
     }
     with (tmp_path / "x").open("wb") as file:
-        safetensors.write(file, tensors, description)
+        write(safetensors, file, tensors, description)
 
+    sealed = {**description, "sha256": digest(description, tensors.items())}
+    text = np.frombuffer(json.dumps(sealed, sort_keys=True).encode(), np.uint8)
     plain = {name: np.ascontiguousarray(one) for name, one in tensors.items()}
     plain["b.num_batches_tracked"] = tensors["b.num_batches_tracked"]
     assert (tmp_path / "x").read_bytes() == save({**plain, "_extra_state": text})

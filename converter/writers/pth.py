@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from converter.checkpoint import Array
+from converter.checkpoint import Array, TensorSpec
+from resnet_pt.digest import digest
 
 SUFFIXES = (".pth", ".pt")
 NEEDS = "torch"
 
 
-def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
+def write(
+    file: BinaryIO,
+    specs: Mapping[str, TensorSpec],
+    tensors: Iterable[tuple[str, Array]],
+    description: Mapping[str, Any],
+) -> None:
     """Write to an open file: torch names the archive after a path, which would make the bytes
-    depend on the name."""
+    depend on the name. All tensors are held in memory: `torch.save` takes them at once."""
+    arrays = dict(tensors)
+
     import torch
 
-    state: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    state["_extra_state"] = dict(description)
+    state: dict[str, Any] = {name: torch.from_numpy(arrays[name]) for name in specs}
+    state["_extra_state"] = {**description, "sha256": digest(description, arrays.items())}
     torch.save(state, file)
 
 

@@ -2,58 +2,105 @@
 
 A tensor rather than the header's metadata, because a strict load into a network that the file
 does not describe then fails, as it does with a `.pth`.
+
+Tensors are written as they come and read one at a time: what is in memory grows with the largest.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import safe_open
 
-from converter.checkpoint import Array
+from converter.checkpoint import Array, TensorSpec
+from resnet_pt.digest import digest_of_lines, line
 
 SUFFIXES = (".safetensors",)
 NEEDS = "safetensors"
+DESCRIPTION = "_extra_state"
 DTYPES = {"<f4": "F32", "<i8": "I64", "|u1": "U8"}
 """What a conversion holds, as the format calls it (its README, 'Format')."""
+NO_SUM = "0" * 64
+"""In the place of the checksum, which is as long."""
 
 
-def write(file: BinaryIO, tensors: Mapping[str, Array], description: Mapping[str, Any]) -> None:
-    """The very bytes of `safetensors.numpy.save`, one tensor after the other: that function holds
-    two more copies of all of them."""
-    text = json.dumps(description, sort_keys=True).encode()
-    arrays = {**tensors, "_extra_state": np.frombuffer(text, np.uint8)}
-    header: dict[str, Any] = {}
-    end = 0
-    for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):  # aligned
-        start, end = end, end + arrays[name].nbytes
-        header[name] = {
-            "dtype": DTYPES[arrays[name].dtype.str],
-            "shape": arrays[name].shape,
-            "data_offsets": (start, end),
-        }
+def write(
+    file: BinaryIO,
+    specs: Mapping[str, TensorSpec],
+    tensors: Iterable[tuple[str, Array]],
+    description: Mapping[str, Any],
+) -> None:
+    """The very bytes of `safetensors.numpy.save`, which takes all tensors at once."""
+    length = len(_text(description, NO_SUM))
+    header = _header({**specs, DESCRIPTION: TensorSpec((length,), "|u1")})
     start_of_file = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     start_of_file += b" " * (-len(start_of_file) % 8)
     file.write(struct.pack("<Q", len(start_of_file)) + start_of_file)
-    for name in header:
-        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
+    start_of_data = file.tell()
+    lines = {}
+    with ThreadPoolExecutor(1) as beside:
+        for name, array in tensors:
+            hashing = beside.submit(line, name, array)
+            file.seek(start_of_data + header[name]["data_offsets"][0])
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            lines[name] = hashing.result()
+    file.seek(start_of_data + header[DESCRIPTION]["data_offsets"][0])
+    file.write(_text(description, digest_of_lines(description, lines)))
 
 
-def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """(tensors, description). Opened anew for each tensor: the library maps the file, and what was
+def _text(description: Mapping[str, Any], sha256: str) -> bytes:
+    return json.dumps({**description, "sha256": sha256}, sort_keys=True).encode()
+
+
+def _header(specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    """Where every tensor lies: the widest dtypes first, so that all are aligned, then by name."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name in sorted(specs, key=lambda name: (-specs[name].itemsize, name)):
+        start, end = end, end + specs[name].nbytes
+        header[name] = {
+            "dtype": DTYPES[specs[name].dtype],
+            "shape": specs[name].shape,
+            "data_offsets": (start, end),
+        }
+    return header
+
+
+def read(path: Path) -> tuple[Mapping[str, Array], dict[str, Any]]:
+    """(tensors, each read when it is asked for; description)."""
+    with safe_open(path, framework="np") as file:
+        names = tuple(name for name in file.keys() if name != DESCRIPTION)  # noqa: SIM118
+    stored = Stored(path, names)
+    return stored, json.loads(stored.read(DESCRIPTION).tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Mapping[str, Array]):
+    """The tensors of a file. It is opened anew for each of them: the library maps it, and what was
     read of a map stays in memory beside the tensor until it is closed."""
-    with safe_open(path, framework="np") as file:
-        names = list(file.keys())
-    tensors = {name: _tensor(path, name) for name in names}
-    return tensors, json.loads(tensors.pop("_extra_state").tobytes())
 
+    path: Path
+    names: tuple[str, ...]
 
-def _tensor(path: Path, name: str) -> Array:
-    with safe_open(path, framework="np") as file:
-        found: Array = file.get_tensor(name)
-    return found
+    def read(self, name: str) -> Array:
+        with safe_open(self.path, framework="np") as file:
+            found: Array = file.get_tensor(name)
+        return found
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
