@@ -46,7 +46,7 @@ class Step:
         """The source array → the tensor: contiguous float32."""
         for transform in self.transforms:
             array = transform.apply(array)
-        return np.ascontiguousarray(as_float32(array))
+        return _contiguous(as_float32(array))
 
     def undo(self, tensor: Array) -> Array:
         """The tensor → the source array, in float32."""
@@ -74,6 +74,14 @@ class Step:
         if self.source is None:
             return f"constant {self.constant:g}"
         return ", ".join(str(transform) for transform in self.transforms) or "as it is"
+
+
+def _contiguous(array: Array) -> Array:
+    """`np.ascontiguousarray`, for a kernel of 3x3 in half the time: its windows first side by side,
+    then each of them whole, so that neither copy leaps at every number."""
+    if array.ndim == 4 and not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
+    return np.ascontiguousarray(array)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,9 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
 def sha256(*paths: Path) -> str:
     """The SHA-256 of a file, or of several as if they were one, as hexadecimal digits."""
     found = hashlib.sha256()
+    block = memoryview(bytearray(1 << 22))  # large: between blocks a busy thread keeps it waiting
     for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+        with path.open("rb", buffering=0) as file:
+            while read := file.readinto(block):
+                found.update(block[:read])
     return found.hexdigest()

@@ -12,7 +12,6 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,27 +76,33 @@ def read(path: Path) -> tuple[Mapping[str, Array], dict[str, Any]]:
     """(tensors, each read when it is asked for; description)."""
     with safe_open(path, framework="np") as file:
         names = tuple(name for name in file.keys() if name != DESCRIPTION)  # noqa: SIM118
-    stored = Stored(path, names)
-    return stored, json.loads(stored.read(DESCRIPTION).tobytes())
+        description = json.loads(file.get_tensor(DESCRIPTION).tobytes())
+    return Stored(path, names), description
 
 
-@dataclass(frozen=True, slots=True)
 class Stored(Mapping[str, Array]):
-    """The tensors of a file. It is opened anew for each of them: the library maps it, and what was
-    read of a map stays in memory beside the tensor until it is closed."""
+    """The tensors of a file. It is opened anew for every `AT_ONCE` bytes: the library maps it, and
+    what was read of a map stays in memory beside the tensors until it is closed."""
 
-    path: Path
-    names: tuple[str, ...]
+    AT_ONCE = 2**23
 
-    def read(self, name: str) -> Array:
-        with safe_open(self.path, framework="np") as file:
-            found: Array = file.get_tensor(name)
-        return found
+    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
+        self.path = path
+        self.names = frozenset(names)
+        self.file: Any = None
+        self.left = 0
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.names:
             raise KeyError(name)
-        return self.read(name)
+        if self.left <= 0:
+            self.file, self.left = safe_open(self.path, framework="np"), self.AT_ONCE
+        found: Array = self.file.get_tensor(name)
+        self.left -= found.nbytes
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
