@@ -51,7 +51,9 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     # converter/plan.py: which array goes where
     (PLAN, "for transform in self.transforms:", "for transform in ():"),
     (PLAN, "in reversed(self.transforms)", "in self.transforms"),
-    (PLAN, "np.ascontiguousarray(as_float32(array))", "as_float32(array)"),
+    (PLAN, "_contiguous(as_float32(array))", "as_float32(array)"),
+    (PLAN, "1)).transpose(2, 3, 0, 1)", "1)).transpose(3, 2, 0, 1)"),
+    (PLAN, ".flags.c_contiguous:", ".flags.f_contiguous:"),
     (PLAN, "return not any(", "return any("),
     (PLAN, "np.full(self.shape, self.constant, kind)", "np.zeros(self.shape, kind)"),
     (PLAN, '"num_batches_tracked") else', '"num_batches") else'),
@@ -87,9 +89,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 EXPLAINED: dict[tuple[str, str], str] = {
-    ("np.ascontiguousarray(as_float32(array))", "as_float32(array)"): (
-        "the same numbers in another order in memory: the writers make them contiguous too"
-    ),
+    (".flags.c_contiguous:", ".flags.f_contiguous:"): "the same numbers, copied once more or less",
     ('if parameter == "moving_variance":', "if False:"): (
         "only files of Keras before 1.0.8 have variances that change: tests/test_fixtures.py"
     ),
