@@ -139,9 +139,10 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     misfits += [
         f"not used: {one.path} {one.shape}" for one in checkpoint.weights if one not in used
     ]
+    misfits = list(dict.fromkeys(misfits))  # a missing layer lacks several arrays
     if misfits:
         raise MismatchError(
-            f"{len(misfits)} weights of {checkpoint.path} do not fit the network", misfits
+            f"{checkpoint.path} does not fit the network in {len(misfits)} places", misfits
         )
     return Plan(tuple(steps), network.left_out)
 

@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 from helpers import copy, weights_only
 
 from converter.cli import convert_weights
+from converter.errors import ConvertError
+from converter.isolation.child import failures
+from converter.source import read_here
 
 
 def edited(
@@ -63,7 +66,26 @@ def every_array(file: Any, make: Callable[[Any, str, Any], object]) -> None:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(convert_weights, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(convert_weights, [str(argument) for argument in arguments])
+    source = Path(str(arguments[0]))
+    if result.exit_code in REFUSALS and source.is_file():
+        assert refusal_here(source) in (None, result.exit_code)
+    return result
+
+
+REFUSALS = (3, 4, 5)
+
+
+def refusal_here(source: Path) -> int | None:
+    """The exit code for what the reader says of a file without the limits of its own process, or
+    None: then it is what the file holds that is refused."""
+    try:
+        with failures(source), read_here(source) as checkpoint:
+            for _ in checkpoint.arrays(checkpoint.weights):
+                pass
+    except ConvertError as error:
+        return error.exit_code
+    return None
 
 
 def assert_refused(result: Result, code: int, target: Path) -> None:

@@ -20,7 +20,7 @@ import h5py
 import hostile as h
 import numpy as np
 import pytest
-from edits import edited, layer, reconfigured
+from edits import edited, layer, reconfigured, refusal_here
 from helpers import copy, fixture, weights_only
 from hostile import KERNEL, SHAPE, at, run_apart
 
@@ -45,9 +45,10 @@ def listing(folder):
     }
 
 
-def refused(source, code, *words, seconds=3.0):
+def refused(source, code, *words, seconds=3.0, seen=True):
     """The whole promise: exit code, a few lines that name the file, no traceback, no signal,
-    nothing written, little time and memory, and no torch."""
+    nothing written, little time and memory, and no torch. What can be seen (`seen`) is refused
+    without the help of limits too."""
     target = source.parent / "out.pth"
     target.write_bytes(b"an older target")
     before = listing(source.parent)
@@ -69,6 +70,8 @@ def refused(source, code, *words, seconds=3.0):
     assert listing(source.parent) == before
     assert done.cpu < seconds
     assert done.memory < MEMORY
+    if seen:
+        assert refusal_here(source) in (None, code)
 
 
 def changed(alone, folder, change):
@@ -202,7 +205,7 @@ def test_a_name_that_is_a_megabyte_400_times_is_refused(alone, tmp_path):
             == 400
         )
 
-    refused(source, 4, "needs more memory than a file of its size should")
+    refused(source, 4, "needs more memory than a file of its size should", seen=False)
 
 
 HANGS = sorted((Path(__file__).parent / "hostile_files").glob("hang_*.h5"))

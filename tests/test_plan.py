@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from helpers import RECORDED, opened
+from helpers import RECORDED, fixture, opened
 
+from converter.checkpoint import TensorSpec, Weight
+from converter.errors import MismatchError
 from converter.plan import CONVOLUTION, make_plan
-from converter.transforms import IO_TO_OI, OutsideRoot, Square
+from converter.transforms import IO_TO_OI, OutsideRoot, Regroup, Square
 
 random = np.random.default_rng(0)
 
@@ -55,7 +59,12 @@ def test_old_statistics_become_the_variance_that_gives_the_same():
 def test_every_weight_and_every_tensor_has_its_place(path):
     with opened(path) as (checkpoint, network):
         plan = make_plan(checkpoint, network)
+        tensors = dict(plan.tensors(checkpoint))
 
+    assert {name: TensorSpec(one.shape, one.dtype.str) for name, one in tensors.items()} == (
+        plan.specs
+    )
+    assert all(one.flags.c_contiguous for one in tensors.values())
     sources = [step.source for step in plan.mapped]
     constants = [step for step in plan.steps if step.source is None]
     assert sorted(map(str, [*sources, *plan.left_out])) == sorted(map(str, checkpoint.weights))
@@ -63,3 +72,50 @@ def test_every_weight_and_every_tensor_has_its_place(path):
     for step in constants:
         absent = step.target.endswith((".weight", ".bias")) and "bn" in step.target
         assert step.target.endswith("num_batches_tracked") or absent
+
+
+def test_all_misfits_are_in_one_message():
+    """One layer without its kernel, one with a kernel of three axes, one module without a layer,
+    one weight too many."""
+    with opened(fixture("keras-2.2.4-tensorflow")) as (checkpoint, network):
+        weights = []
+        for one in checkpoint.weights:
+            if str(one) == "res2a_branch2b/kernel":
+                one = replace(one, shape=one.shape[1:])
+            if str(one) != "res2a_branch2a/kernel":
+                weights.append(one)
+        weights.append(Weight("odd", "odd", "kernel", "odd/odd/kernel:0", (1, 2)))
+        layers = dict(network.structure.layers)
+        del layers["layer1.0.conv3"]
+        structure = replace(network.structure, layers=layers)
+
+        with pytest.raises(MismatchError) as error:
+            make_plan(
+                replace(checkpoint, weights=tuple(weights)), replace(network, structure=structure)
+            )
+
+    assert error.value.findings == (
+        "missing: res2a_branch2a/kernel, for layer1.0.conv1",
+        "res2a_branch2b/kernel (3, 4, 4) becomes (), but layer1.0.conv2.weight is (4, 4, 3, 3)",
+        "missing: a layer for layer1.0.conv3",
+        "not used: model_weights/res2a_branch2c/res2a_branch2c/kernel:0 (1, 1, 4, 16)",
+        "not used: model_weights/res2a_branch2c/res2a_branch2c/bias:0 (16,)",
+        "not used: odd/odd/kernel:0 (1, 2)",
+    )
+
+
+@pytest.mark.parametrize("transform", [Square(), OutsideRoot(1e-6)], ids=str)
+def test_what_rounds_is_not_undone(transform):
+    with pytest.raises(NotImplementedError, match="compare forwards"):
+        transform.inverse()
+
+
+def test_a_depthwise_kernel_is_regrouped_and_back():
+    kernel = random.normal(size=(3, 3, 8, 4)).astype(np.float32)
+
+    grouped = Regroup().apply(kernel)
+
+    assert grouped.shape == Regroup().shape(kernel.shape) == (8, 4, 3, 3)
+    assert np.array_equal(Regroup().inverse().apply(grouped), kernel)
+    assert Regroup().inverse().shape(grouped.shape) == kernel.shape
+    assert Regroup().inverse().inverse() == Regroup()

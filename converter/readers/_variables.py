@@ -102,8 +102,7 @@ def _merge(known: Holder, other: Holder) -> None:
 def _walk(group: Any, path: tuple[str, ...]) -> Iterator[Holder]:
     if len(path) > MAX_DEPTH:
         raise UnsafeError("groups within groups, over the limit")
-    if len(group) > _hdf5.MAX_NAMES:
-        raise UnsafeError(f"a group of {len(group):,} members: over the limit")
+    _check_size(group)
     one = Holder(path, is_model=any(name in group for name in LAYERS))
     if "vars" in group:
         variables = _hdf5.group(group, "vars")
@@ -114,10 +113,17 @@ def _walk(group: Any, path: tuple[str, ...]) -> Iterator[Holder]:
         if name == "vars" or name in NO_WEIGHTS:
             continue
         if name in LAYERS:
-            for layer in (inner := _hdf5.group(group, name)):
+            inner = _hdf5.group(group, name)
+            _check_size(inner)
+            for layer in inner:
                 yield from _walk(_hdf5.group(inner, layer), (*path, layer))
         else:
             yield from _walk(_hdf5.group(group, name), (*path, name))
+
+
+def _check_size(group: Any) -> None:
+    if len(group) > _hdf5.MAX_NAMES:
+        raise UnsafeError(f"a group of {len(group):,} members: over the limit")
 
 
 def weights(found: Sequence[Holder], scales: Mapping[str, bool] | None = None) -> list[Weight]:
