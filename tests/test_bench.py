@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from benchmark import __main__ as bench
 from benchmark import page, same
-from benchmark.rows import BATCHES, CPU, GROWTH, ROWS, Beside, Row
+from benchmark.rows import BATCHES, CPU, CPU_COMPILED, GROWTH, ROWS, Beside, Row
 
 SOURCE = fixture("keras-2.0.9-tensorflow")
 SAFETENSORS = next(row for row in ROWS if row.key == "safetensors")
@@ -45,7 +45,8 @@ def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(sma
             measured = row.key in ("safetensors", "refusal")
             assert all((bench.NOT_CHOSEN in line) != measured for line in found)
     for batch in BATCHES:
-        assert sum(f"batch {batch} |" in line and "CPU" in line for line in rows) == len(CPU) - 1
+        assert sum(f"CPU, batch {batch} |" in line for line in rows) == len(CPU) - 1
+        assert sum(f"CPU, batch {batch}, comp" in line for line in rows) == len(CPU_COMPILED) - 1
     for kind in GROWTH:
         assert sum(line.startswith(f"| {kind} |") for line in rows) == 2
 

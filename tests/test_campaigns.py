@@ -3,13 +3,15 @@ In full: docs/robustness.md."""
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,14 @@ sys.exit(crash.main())
 
     assert done.returncode > 0, done.stderr
     assert "lost" in done.stdout
+
+
+def test_every_mutant_has_its_line():
+    """`scripts/mutate.py` takes an hour and is no test: what it changes must still be there."""
+    found = runpy.run_path(str(SCRIPTS / "mutate.py"))
+
+    gone = [
+        (path, old) for path, old, _ in found["MUTANTS"] if old not in (ROOT / path).read_text()
+    ]
+    assert gone == []
+    assert found["EXPLAINED"].keys() <= {(old, new) for _, old, new in found["MUTANTS"]}

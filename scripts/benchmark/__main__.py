@@ -12,7 +12,19 @@ from pathlib import Path
 from benchmark import files, inference, page, same
 from benchmark.measure import Failed, Run, in_turns, python
 from benchmark.page import Growth, Line
-from benchmark.rows import BATCHES, CONVERT, CPU, GPU, GROWTH, ROWS, Beside, Row, Template, Way
+from benchmark.rows import (
+    BATCHES,
+    CONVERT,
+    CPU,
+    CPU_COMPILED,
+    GPU,
+    GROWTH,
+    ROWS,
+    Beside,
+    Row,
+    Template,
+    Way,
+)
 
 ROOT = Path(__file__).parents[2]
 NOT_CHOSEN = "not in this run"
@@ -64,6 +76,8 @@ class Bench:
         for batch in self.options.batches:
             what = f"inference on the CPU, batch {batch}"
             yield from self.networks("inference", what, CPU, batch, "cpu", "float32")
+            what += ", compiled"
+            yield from self.networks("inference", what, CPU_COMPILED, batch, "cpu", "float32")
         for dtype in ("float32", "bfloat16"):
             what = f"inference on a GPU, {dtype}, batch 32"
             yield from self.networks("gpu", what, GPU, 32, "cuda", dtype)

@@ -150,13 +150,19 @@ CPU = (
     Way("optimize", "`resnet_pt.optimize`"),
     Way("plain", "the plain network"),
     Way("torchvision", "torchvision, eager", ("torchvision",), same=False),
-    Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
     Way("keras-predict", "Keras, predict", ("keras", "tensorflow")),
     Way("tf-function", "Keras, tf.function", ("keras", "tensorflow")),
+    Way("onnxruntime", "onnxruntime", ("onnxruntime", "onnxscript"), bound=1.2),
+)
+
+CPU_COMPILED = (
+    Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
+    Way("optimize", "`resnet_pt.optimize`"),
+    Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
     Way("tf-function-xla", "Keras, tf.function with XLA", ("keras", "tensorflow")),
     Way("onnxruntime", "onnxruntime", ("onnxruntime", "onnxscript"), bound=1.2),
-    Way("optimize-compile", "`optimize(compile=True)`"),
 )
+"""What takes a compiler, and minutes at the first batch of a size."""
 
 GPU = (
     Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
