@@ -43,21 +43,26 @@ LIMITS = Limits(
 def main(folder: Path) -> None:
     job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
     pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
+    whole = load(job) if job["kind"] == "load" else None
     for dtype in job["dtypes"]:
-        model = load(job, dtype) if job["kind"] == "load" else build(job, dtype)
+        model = build(job, dtype) if whole is None else in_dtype(whole, dtype)
         recorded, seen = record(model, job, pictures, dtype)
         recorded.update(kept(seen, folder if dtype == job["dtypes"][0] else None))
         np.savez(folder / f"{dtype}.npz", **recorded)
 
 
-def load(job: Mapping[str, Any], dtype: str) -> Any:
-    """The whole model in a file, by Keras itself; in float64 its layers are made anew."""
+def load(job: Mapping[str, Any]) -> Any:
+    """The whole model in a file, by Keras itself."""
     import keras
 
     path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
     if not path.exists():
         path.symlink_to(job["source"])
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def in_dtype(model: Any, dtype: str) -> Any:
+    """The model itself in float32; in float64 its layers are made anew."""
     if dtype == "float32":
         return model
     text = json.dumps(model.get_config()).replace('"float32"', f'"{dtype}"')
