@@ -202,8 +202,8 @@ def label_lines(path: Path) -> tuple[str, ...]:
 
 
 def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
-    """What travels with the tensors, and a checksum of both. No name of a file: the same input
-    gives the same bytes."""
+    """What travels with the tensors; a checksum of both is added when they are written. No name of
+    a file: the same input gives the same bytes."""
     return {
         "format": FORMAT,
         "architecture": network.architecture.to_dict(),
