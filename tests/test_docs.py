@@ -20,6 +20,12 @@ def test_the_generated_parts_are_up_to_date():
     assert generated(README) == README
 
 
+def test_the_reference_is_up_to_date():
+    made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+
+    assert made["PAGE"].read_text() == made["page"]()
+
+
 @pytest.mark.parametrize("command", [convert_weights, inspect_weights])
 def test_every_option_has_its_help(command):
     for option in command.params:
