@@ -141,9 +141,7 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     ]
     misfits = list(dict.fromkeys(misfits))  # a missing layer lacks several arrays
     if misfits:
-        raise MismatchError(
-            f"{checkpoint.path} does not fit the network in {len(misfits)} places", misfits
-        )
+        raise MismatchError(f"the weights of {checkpoint.path} do not fit the network", misfits)
     return Plan(tuple(steps), network.left_out)
 
 

@@ -63,7 +63,7 @@ def test_weights_that_do_not_fit_are_code_5_all_at_once(tmp_path):
     result = run(alone, tmp_path / "out.pth")
 
     assert result.exit_code == 5
-    assert f"{alone} does not fit the network in 2 places" in result.stderr
+    assert f"the weights of {alone} do not fit the network" in result.stderr
     assert "bn2a_branch2a/beta (3,) becomes (3,), but layer1.0.bn1.bias is" in result.stderr
     assert "bn3a_branch2a/beta (3,) becomes (3,), but layer2.0.bn1.bias is" in result.stderr
 

@@ -98,6 +98,16 @@ def test_a_configuration_that_cannot_be_is_refused(name, values, tmp_path):
 
 
 @pytest.mark.keras
+def test_an_array_that_the_configuration_denies_is_not_used(tmp_path):
+    def change(config):
+        layer(config, "bn2a_branch2a")["config"]["scale"] = False
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "not used: model_weights/bn2a_branch2a/bn2a_branch2a/gamma:0 (4,)" in result.stderr
+
+
 def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_path):
     """Keras refuses such a file too, which must not count as 'not compared'."""
 
