@@ -89,6 +89,9 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 EXPLAINED: dict[tuple[str, str], str] = {
+    ('array.dtype.newbyteorder("=")', 'array.dtype.newbyteorder("S")'): (
+        "the same numbers with their bytes the other way round, and a dtype that says so"
+    ),
     (".flags.c_contiguous:", ".flags.f_contiguous:"): "the same numbers, copied once more or less",
     ('if parameter == "moving_variance":', "if False:"): (
         "only files of Keras before 1.0.8 have variances that change: tests/test_fixtures.py"
