@@ -77,8 +77,13 @@ def head_from_names(
     chain: list[HeadLayer] = []
     trailing = _trailing(checkpoint, match, shapes, features)
     kinds = {layer: _kind(checkpoint, layer) for layer in trailing}
+    kept = _kept_pool(checkpoint, match)
     if not match.head:
-        return _headless(match, kinds, shapes, features)
+        return _headless(match, kinds, shapes, features, kept)
+    if kept:  # what follows is the project's own
+        defaults = replace(match.dialect.defaults, ending="global")
+        match = replace(match, dialect=replace(match.dialect, defaults=defaults))
+        chain += kept
     width, spatial = features, True
     listed = _listed_activations(trailing, match, shapes)
     for layer in trailing:
@@ -246,14 +251,17 @@ IMPLIED_POOL = "avg_pool"
 """The name of a pool that no layer of the file is named after."""
 
 
-def doubts(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> tuple[str, ...]:
+def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> tuple[str, ...]:
     """What a head rests on that nothing in a weights-only file says, in words."""
     found = []
     if any(layer.kind == "activation" for layer in head):
         found.append(
             "weights do not record activations: relu is assumed behind hidden Dense layers"
         )
-    if any(layer.name == IMPLIED_POOL for layer in head) and IMPLIED_POOL not in checkpoint.layers:
+    is_implied = any(layer.name == IMPLIED_POOL for layer in head)
+    if keeps_pool(checkpoint, match):
+        found.append("ResNet50 before Keras 2.2 ends in a 7x7 average, with or without a top")
+    elif is_implied and IMPLIED_POOL not in checkpoint.layers:
         found.append("the file lists no pool: an average is assumed")
     for layer in head:
         if _kind(checkpoint, layer.name) in ("avg_pool", "max_pool"):
@@ -283,9 +291,25 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
     return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
 
 
-def _headless(match: Match, kinds: Kinds, shapes: Shapes, features: int) -> HeadAndOutputs:
+def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
+    """Whether a nested base ends in a pool that nothing lists: Keras' own ResNet50 kept its
+    AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'."""
+    is_nested = checkpoint.is_ordered and match.modules[match.dialect.stem] not in checkpoint.layers
+    version = checkpoint.version()
+    return match.dialect.name == "res-branch" and is_nested and (version or (1,)) < (2, 2)
+
+
+def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[HeadLayer]:
+    if not keeps_pool(checkpoint, match):
+        return []
+    return [HeadLayer(IMPLIED_POOL, "avg_pool", pool=_window(match.dialect.defaults.ending_window))]
+
+
+def _headless(
+    match: Match, kinds: Kinds, shapes: Shapes, features: int, kept: Sequence[HeadLayer]
+) -> HeadAndOutputs:
     """What a network without a top returns: its map, or the pool that the names still list."""
-    pooled = [
+    pooled = kept or [
         one
         for one in (_layer(layer, match, shapes, kinds, features) for layer in kinds)
         if one and "pool" in one.kind

@@ -12,6 +12,7 @@ from edits import assert_refused, edited, layer, reconfigured, run
 from helpers import as_text, converted, facts, fixture, opened
 
 import resnet_pt
+from converter.testing import assert_same_logits
 from resnet_pt import ResNet
 
 NESTED = fixture("keras-2.10-nested-head")
@@ -161,6 +162,57 @@ def test_a_base_that_pools_itself_pools_before_the_head(tmp_path):
     with torch.no_grad():
         found = resnet_pt.load(target)(torch.zeros(1, 3, 64, 64))
     assert found.shape == (1, network.architecture.classes)
+
+
+def nested(version: str, *between: str) -> Any:
+    """Make the network without its top one layer of a model, as a project's own head does."""
+
+    def change(file: Any) -> None:
+        base = file.create_group("resnet50")
+        names = []
+        for name in [as_text(name) for name in file.attrs["layer_names"]]:
+            inner = [] if name == "fc1000" else weight_names(file[name])
+            for weight in inner:
+                file.move(f"{name}/{weight}", f"resnet50/{weight}")
+            names += inner
+        base.attrs["weight_names"] = names
+        for name in between:
+            file.create_group(name).attrs["weight_names"] = np.zeros(0)
+        file.attrs["layer_names"] = ["resnet50", *between, "fc1000"]
+        file.attrs["keras_version"] = version
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("between", "kinds"),
+    [
+        (["flatten_2"], ["avg_pool", "flatten_hwc"]),
+        (["global_max_pooling2d_1"], ["avg_pool", "global_max_pool"]),
+        (["global_average_pooling2d_1"], ["avg_pool", "global_avg_pool"]),
+        (["average_pooling2d_1", "flatten_2"], ["avg_pool", "global_avg_pool", "flatten_hwc"]),
+    ],
+)
+def test_resnet50_of_old_keras_pools_without_a_top(between, kinds, tmp_path):
+    """Before Keras 2.2 `include_top=False` left the 7x7 pool in, which a nested base hides."""
+    original = fixture("keras-2.1.6-tensorflow")
+    source = edited(original, tmp_path, nested("2.1.6", *between), alone=True)
+    target = tmp_path / "out.pth"
+
+    assert run(source, target, "--no-parity").exit_code == 0
+    with opened(source) as (_, network):
+        assert head(network) == [*kinds, "dense"]
+        assert "before Keras 2.2" in next(f.reason for f in network.facts if f.name == "head")
+    assert_same_logits(resnet_pt.load(target), original.with_suffix(".npz"))
+
+
+def test_resnet50_of_later_keras_gives_its_map(tmp_path):
+    source = edited(
+        fixture("keras-2.1.6-tensorflow"), tmp_path, nested("2.2.0", "flatten_2"), alone=True
+    )
+
+    with opened(source) as (_, network):
+        assert head(network) == ["flatten_hwc", "dense"]
 
 
 @pytest.mark.parametrize(

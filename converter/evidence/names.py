@@ -169,7 +169,7 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
     value = f.describe_head(architecture.head)
     unsaid = (
-        *doubts(checkpoint, architecture.head),
+        *doubts(checkpoint, match, architecture.head),
         *(
             f"where {layer!r} stands, and which function it is, is not in the file"
             for layer in beside.activations(checkpoint, match)
