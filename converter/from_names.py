@@ -155,17 +155,17 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
 
 
 FAMILIES: tuple[tuple[str, str], ...] = (
-    ("block1_conv1", "VGG"),
     ("block14_sepconv1", "Xception"),
+    ("block1_conv1", "VGG"),
     ("mixed0", "Inception"),
     ("conv_dw_1", "MobileNet"),
     ("bneck_conv1", "MobileNet"),
     ("Conv_1", "MobileNetV2"),
     ("conv5_block32_1_conv", "DenseNet"),
-    ("stem_conv", "EfficientNet"),
+    ("block1a_project_conv", "EfficientNet"),
     ("block7_3_conv_1", "a NASNet or EfficientNet"),
 )
-"""A layer that only one family has."""
+"""A layer that only one family has, or none but those above it."""
 
 
 def looks_like(checkpoint: Checkpoint) -> str:

@@ -190,6 +190,9 @@ class _Recogniser:
         if not shared:
             raise MismatchError(f"the two ways into {add.layer!r} start at different layers")
         before, ways = one[:shared], [one[shared:], other[shared:]]
+        strange = [node for way in ways for node in way if isinstance(node.op, g.Unknown)]
+        if strange:
+            raise unplaced(strange[0], f"the block that {add.layer!r} closes")
         ways.sort(key=lambda way: sum(isinstance(n.op, g.Convolution) for n in way))
         return Split(add, before, short=ways[0], long=ways[1])
 

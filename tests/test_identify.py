@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
+from edits import layer, reconfigured
 from helpers import as_text, copy, facts, fixture, opened, weightless_removed, weights_only
 
 from converter.errors import MismatchError
@@ -192,16 +195,39 @@ def test_an_extra_layer_is_named(tmp_path):
         pass
 
 
-def test_another_network_says_what_it_looks_like(tmp_path):
-    path = tmp_path / "vgg.h5"
+@pytest.mark.parametrize(
+    ("layers", "family"),
+    [
+        (["block1_conv1", "block1_conv2"], "VGG"),
+        (["block1_conv1", "block14_sepconv1"], "Xception"),
+        (["stem_conv", "block1a_project_conv"], "EfficientNet"),
+        (["stem_conv", "stage_1"], "a network of 2 convolutions and 0 Dense layers"),
+    ],
+)
+def test_another_network_says_what_it_looks_like(layers, family, tmp_path):
+    path = tmp_path / "other.h5"
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [b"block1_conv1", b"block1_conv2"]
-        for layer in ("block1_conv1", "block1_conv2"):
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        for layer in layers:
             group = file.create_group(layer)
             group.attrs["weight_names"] = [f"{layer}/kernel:0".encode()]
             group[f"{layer}/kernel:0"] = np.ones((3, 3, 3, 3), "f4")
 
-    with pytest.raises(MismatchError, match="it looks like VGG"), opened(path):
+    with pytest.raises(MismatchError, match=f"it looks like {family}"), opened(path):
+        pass
+
+
+def test_a_block_of_other_convolutions_is_refused_by_their_name(tmp_path):
+    """The shortcut has more convolutions of its own than such a block, as in Xception."""
+
+    def change(config: Any) -> None:
+        for part in ("2a", "2b", "2c"):
+            layer(config, f"res2a_branch{part}")["class_name"] = "SeparableConv2D"
+
+    path = reconfigured(fixture("keras-2.2.4-tensorflow"), tmp_path, change)
+
+    refusal = r"'res2a_branch2a' \(SeparableConv2D\) cannot be carried over"
+    with pytest.raises(MismatchError, match=refusal), opened(path):
         pass
 
 
