@@ -113,6 +113,13 @@ class Checkpoint:
         parts = self.keras_version.split("-")[0].split(".")
         return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
 
+    @property
+    def has_own_applications(self) -> bool:
+        """Whether its version tells which code of `keras.applications` it came with. 2.1.6-tf does
+        not: TensorFlow 1.10 had code of its own, 1.11 takes whatever keras-applications is there.
+        """
+        return self.keras_version != "2.1.6-tf"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

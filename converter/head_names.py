@@ -296,7 +296,8 @@ def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
     AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'."""
     is_nested = checkpoint.is_ordered and match.modules[match.dialect.stem] not in checkpoint.layers
     version = checkpoint.version()
-    return match.dialect.name == "res-branch" and is_nested and (version or (1,)) < (2, 2)
+    is_old = (version or (1,)) < (2, 2) and checkpoint.has_own_applications
+    return match.dialect.name == "res-branch" and is_nested and is_old
 
 
 def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[HeadLayer]:

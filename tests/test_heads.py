@@ -206,6 +206,16 @@ def test_resnet50_of_old_keras_pools_without_a_top(between, kinds, tmp_path):
     assert_same_logits(resnet_pt.load(target), original.with_suffix(".npz"))
 
 
+def test_a_version_of_two_codes_decides_nothing(tmp_path):
+    """TensorFlow 1.10 and 1.11 are both Keras 2.1.6-tf, and pool differently."""
+    original = fixture("keras-2.1.6-tensorflow")
+    source = edited(original, tmp_path, nested("2.1.6-tf", "flatten_2"), alone=True)
+
+    with opened(source) as (_, network):
+        assert head(network) == ["flatten_hwc", "dense"]
+        assert [facts(network)[name][1] for name in ("stem", "pool")] == ["default", "default"]
+
+
 def test_resnet50_of_later_keras_gives_its_map(tmp_path):
     source = edited(
         fixture("keras-2.1.6-tensorflow"), tmp_path, nested("2.2.0", "flatten_2"), alone=True

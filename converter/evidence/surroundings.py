@@ -143,6 +143,8 @@ def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | 
     version = checkpoint.version()
     if version is None or match.dialect.name != "res-branch":
         return None
+    if not checkpoint.has_own_applications:
+        return None
     for since, stem, pool in TIMELINE:
         if version >= since:
             reason = f"Keras {checkpoint.keras_version}'s own resnet50.py"
