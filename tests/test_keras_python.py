@@ -122,6 +122,13 @@ def test_an_interpreter_that_is_killed_is_told(tmp_path):
     assert error.headline.endswith("ended with signal 9")
 
 
+def test_an_interpreter_that_ends_without_a_record_is_told(tmp_path):
+    error = refused(tmp_path, "sys.exit(0)")
+
+    assert error.exit_code == 1
+    assert error.headline == f"{tmp_path / 'python3.6'} ended before it had recorded anything"
+
+
 def test_an_interpreter_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_python, "TIME_LIMIT", 0.5)
 

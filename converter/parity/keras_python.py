@@ -41,6 +41,8 @@ def ask_python(python: Path, source: Path, build: str | None, theano: bool) -> R
         command = [str(python), script, str(source.resolve()), str(record), "--whole"]
         command += ["--build", build] if build else []
         _run(python, command, theano)
+        if not record.exists():  # the code that it runs ended it
+            raise ParityError(f"{python} ended before it had recorded anything")
         found = read_record(record)
     return replace(found, oracle=found.oracle.replace("record of ", "") + f", run by {python}")
 
