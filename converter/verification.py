@@ -23,7 +23,7 @@ from converter.parity.prove import (
     wrong_tensors,
 )
 from converter.parity.recording import is_record, read_record
-from converter.plan import Plan, Step, make_plan
+from converter.plan import Plan, make_plan
 from converter.report import Report
 from converter.source import sha256
 from converter.structure import KernelLayout, Structure
@@ -315,16 +315,20 @@ def _prove_tensors(target: _Target, report: Report) -> Report:
     wrong = wrong_tensors(report.plan, report.checkpoint, target.tensors)
     wrong.update({name: f"{name} is bfloat16, not float32" for name in target.halved})
     if wrong:
-        first = _first_layer(report.plan, wrong)
+        first = _first_layer(report, wrong)
         report = replace(report, parity=replace(report.parity, first_wrong_layer=first))
         _refuse(report, f"the tensors of {target.path} are not the source's", [*wrong.values()])
     return replace(report, proven_tensors=len(report.plan.steps))
 
 
-def _first_layer(plan: Plan, wrong: Mapping[str, str]) -> str | None:
-    """The Keras layer of the first wrong tensor, in the order of the network."""
-    steps: list[Step] = [step for step in plan.steps if step.target in wrong and step.source]
-    return steps[0].source.layer if steps and steps[0].source else None
+def _first_layer(report: Report, wrong: Mapping[str, str]) -> str | None:
+    """The Keras layer of the first wrong tensor, in the order of the network; a constant that the
+    file does not hold is its module's."""
+    layers = report.network.structure.layers
+    for step in report.plan.steps:
+        if step.target in wrong:
+            return step.source.layer if step.source else layers.get(step.target.rpartition(".")[0])
+    return None
 
 
 def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> NoReturn:

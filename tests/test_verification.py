@@ -101,6 +101,17 @@ def test_the_least_wrong_bit_is_found_and_its_layer_named(target, tmp_path):
     assert e.value.report.verdict == "not equal"
 
 
+def test_a_constant_that_is_wrong_names_the_layer_of_its_module(tmp_path):
+    source = fixture("keras-2.3.1-qubvel-18")  # its first norm has no gamma
+    right = tmp_path / "right.pth"
+    convert(source, right, parity=False)
+    path = changed(right, tmp_path, "bn_data.weight", lambda gamma: gamma * 2)
+
+    with pytest.raises(ParityError, match=r"bn_data.weight is not ") as e:
+        verify(path, source, parity=False)
+    assert e.value.report.first_wrong_layer == "bn_data"
+
+
 def test_another_source_is_not_the_source(target, tmp_path):
     other = copy(PATH, tmp_path)
     kernel = np.zeros((1, 1, 16, 4), "f4")
