@@ -44,7 +44,11 @@ class Options:
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
 
     def __post_init__(self) -> None:
-        """UsageError for what no network has, and for options that do not go together."""
+        """UsageError for what no network has, and for options that do not go together. Paths may
+        be given as text."""
+        for name in ("against", "keras_python", "labels"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
         unknown = [name for name in self.allow if name not in CHECKS]
         if unknown:
             raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")

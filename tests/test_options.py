@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from edits import assert_refused, run
 from helpers import facts, fixture, opened, weights_only
 
 import resnet_pt
+from converter.options import Options
 
 PATH = fixture("keras-2.10-functional-head")
 
@@ -99,3 +102,9 @@ def test_help_names_every_option_of_the_contract():
         "--preprocess",
     ):
         assert option in result.stdout
+
+
+def test_paths_may_be_given_as_text():
+    assert Options(against="record.npz") == Options(against=Path("record.npz"))
+    assert Options(keras_python="python3.6").keras_python == Path("python3.6")
+    assert Options(to="transformers", labels="a.txt").labels == Path("a.txt")
