@@ -83,6 +83,28 @@ def test_a_fault_that_the_logits_do_not_show_is_not_equal(right, original):
     assert parity.first_wrong_layer == "conv3_block2_1_conv"
 
 
+@pytest.mark.parametrize("way", ["valid", "same"])
+def test_a_wrong_pool_that_no_layer_is_known_for_is_not_blamed_on_what_reads_it(
+    way, right, original
+):
+    """As of a file of weights, which does not name the layers without any."""
+    network, tensors = right
+    model = torch_run.build(with_pool(network.architecture, way), tensors)
+    names = compared(network.structure)
+    del names["maxpool"]
+
+    parity = compare_model(model, names, original, ("cpu",))
+
+    assert parity.first_wrong_layer == "conv2_block1_1_conv"
+    assert not parity.wrong.is_alone
+    assert str(parity.wrong).endswith(
+        "or it is before it, in the max-pool of the stem: not recorded"
+    )
+    assert parity.diagnosis.startswith("the max-pool of the stem is wrong: its padding is ")
+    assert parity.diagnosis.endswith("the original's 'zero': zeros around 1")
+    assert "the max-pool of the stem" in parity.unjudged
+
+
 def test_where_the_input_is_not_known_whole_there_is_no_own_error(right):
     network, tensors = right
     recording = whole_recording(network, tensors, keep=lambda layer: "block2_1" not in layer)

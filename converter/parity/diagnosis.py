@@ -12,9 +12,16 @@ from torch import Tensor, nn
 
 from converter.parity import fits, torch_run
 from converter.parity.compare import difference
-from converter.parity.layers import LayerError, Watch, as_array, first_picture, last_modules
+from converter.parity.layers import (
+    STEM_POOL,
+    LayerError,
+    Watch,
+    as_array,
+    first_picture,
+    last_modules,
+)
 from converter.parity.recording import Pass, Sample
-from converter.parity.suspects import Suspicion, other_activations, sums, suspicions
+from converter.parity.suspects import Suspicion, other_activations, pool, sums, suspicions
 from resnet_pt.network import ResidualBlock, ResNet
 
 REPRODUCED = {"float64": 1e-6, "float32": 1e-4}
@@ -86,6 +93,9 @@ class Scene:
             for name, part in self._ways().items():
                 hook = part.register_forward_hook(self._noting(name))
                 stack.callback(hook.remove)
+            if STEM_POOL in self.wrong.unheld:
+                hook = self.model.maxpool.register_forward_pre_hook(self._note_unpooled)
+                stack.callback(hook.remove)
             torch_run.run(self.model, one.input[:1], "float64", "cpu")
 
     def _ways(self) -> dict[str, nn.Module]:
@@ -104,6 +114,9 @@ class Scene:
 
         return note
 
+    def _note_unpooled(self, module: nn.Module, args: Any) -> None:
+        self.inputs["unpooled"] = args[0].clone()
+
     def others(self) -> dict[str, nn.Module]:
         """The other layers, by their Keras names."""
         return {
@@ -117,7 +130,17 @@ class Scene:
             yield from self._sums(self.module)
         else:
             before = self.inputs.get("before")
+            yield from self._pooled()
             yield from suspicions(self.module, self.inputs["x"], self.others(), before)
+
+    def _pooled(self) -> Iterator[Suspicion]:
+        """Another pool before it, where nothing of the original's is held against that."""
+        if "unpooled" in self.inputs:
+            for one in pool(self.model.maxpool, self.inputs["unpooled"]):
+                yield Suspicion(
+                    f"{STEM_POOL} is wrong: {one.what}",
+                    lambda compute=one.compute: self.module(compute()),  # type: ignore[misc]
+                )
 
     def _sums(self, block: ResidualBlock) -> Iterator[Suspicion]:
         short = self.inputs.get("short", self.inputs["x"])

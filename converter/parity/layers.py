@@ -39,6 +39,9 @@ times, on fixtures of 14 versions of Keras."""
 
 LEAST_GATE = 3e-6
 
+STEM_POOL = "the max-pool of the stem"
+"""What the stem's pool is called where the file that was converted does not name it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
@@ -127,7 +130,9 @@ class LayerError:
             others = f"{shown} and {more} more" if more > 0 else shown
             return f"{self.own or self.cumulative}; or it is before it, in {others}: not recorded"
         if self.own is None:
-            return f"{self.cumulative}; what it reads is known by samples only"
+            return (
+                f"{self.cumulative}; what it reads is known by samples only, and may be wrong too"
+            )
         return f"{self.own}, fed the original's input"
 
 
@@ -144,6 +149,13 @@ def compared(structure: Structure) -> dict[str, str]:
     scales = {module: layer for module, layer in found.items() if module.endswith(".scale")}
     norms = {module.removesuffix(".scale"): layer for module, layer in scales.items()}
     return {module: layer for module, layer in {**found, **norms}.items() if module not in scales}
+
+
+def with_stem_pool(model: Any, outputs: Mapping[str, str]) -> dict[str, str]:
+    """`{module: layer}`, with a stem's pool that no layer is known for, as in a file of weights:
+    what it gets wrong shows in the layer that reads it, and is not that layer's."""
+    nameless = bool(outputs) and hasattr(model, "maxpool") and "maxpool" not in outputs
+    return {**outputs, "maxpool": STEM_POOL} if nameless else dict(outputs)
 
 
 class Watch:

@@ -13,7 +13,13 @@ from converter.checkpoint import Array, Checkpoint, as_float32
 from converter.errors import ParityError, SourceError, UsageError
 from converter.parity.compare import GATES, Difference, difference
 from converter.parity.inputs import inputs
-from converter.parity.layers import LayerError, Watch, compared, first_wrong
+from converter.parity.layers import (
+    LayerError,
+    Watch,
+    compared,
+    first_wrong,
+    with_stem_pool,
+)
 from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
 from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
@@ -242,6 +248,7 @@ def compare_model(
     """
     from converter.parity import torch_run
 
+    outputs = with_stem_pool(model, outputs)
     comparisons: list[Comparison] = []
     activations: tuple[OutputActivation, ...] = ()
     first = recording.passes[0]
