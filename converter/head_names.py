@@ -263,6 +263,11 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         found.append("ResNet50 before Keras 2.2 ends in a 7x7 average, with or without a top")
     elif is_implied and IMPLIED_POOL not in checkpoint.layers:
         found.append("the file lists no pool: an average is assumed")
+    if is_nested(checkpoint, match) and not checkpoint.has_own_applications:
+        found.append(
+            "TensorFlow 1.10's ResNet50 ends in a 7x7 average, with or without a top, and that of "
+            "1.11 does not: none is assumed"
+        )
     for layer in head:
         if _kind(checkpoint, layer.name) in ("avg_pool", "max_pool"):
             size = layer.pool.kernel if layer.pool else ()
@@ -294,10 +299,14 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
 def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
     """Whether a nested base ends in a pool that nothing lists: Keras' own ResNet50 kept its
     AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'."""
-    is_nested = checkpoint.is_ordered and match.modules[match.dialect.stem] not in checkpoint.layers
-    version = checkpoint.version()
-    is_old = (version or (1,)) < (2, 2) and checkpoint.has_own_applications
-    return match.dialect.name == "res-branch" and is_nested and is_old
+    is_old = (checkpoint.version() or (1,)) < (2, 2) and checkpoint.has_own_applications
+    return is_old and is_nested(checkpoint, match)
+
+
+def is_nested(checkpoint: Checkpoint, match: Match) -> bool:
+    """Whether Keras' own ResNet50 is one layer of the model: the file lists none of its layers."""
+    is_listed = match.modules[match.dialect.stem] in checkpoint.layers
+    return match.dialect.name == "res-branch" and checkpoint.is_ordered and not is_listed
 
 
 def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[HeadLayer]:

@@ -190,9 +190,10 @@ class _Recogniser:
         if not shared:
             raise MismatchError(f"the two ways into {add.layer!r} start at different layers")
         before, ways = one[:shared], [one[shared:], other[shared:]]
-        strange = [node for way in ways for node in way if isinstance(node.op, g.Unknown)]
-        if strange:
-            raise unplaced(strange[0], f"the block that {add.layer!r} closes")
+        for node in (*ways[0], *ways[1]):
+            # A Lambda may be the sum of a grouped convolution, which is read with its layers.
+            if isinstance(node.op, g.Unknown) and node.op.class_name != "Lambda":
+                raise unplaced(node, f"the block that {add.layer!r} closes")
         ways.sort(key=lambda way: sum(isinstance(n.op, g.Convolution) for n in way))
         return Split(add, before, short=ways[0], long=ways[1])
 

@@ -213,7 +213,8 @@ def test_a_version_of_two_codes_decides_nothing(tmp_path):
 
     with opened(source) as (_, network):
         assert head(network) == ["flatten_hwc", "dense"]
-        assert [facts(network)[name][1] for name in ("stem", "pool")] == ["default", "default"]
+        assert [facts(network)[name][1] for name in ("stem", "pool", "head")] == ["default"] * 3
+        assert "TensorFlow 1.10's" in next(f.reason for f in network.facts if f.name == "head")
 
 
 def test_resnet50_of_later_keras_gives_its_map(tmp_path):
