@@ -24,6 +24,7 @@ TESTS = (
     "tests/test_consistency.py",
     "tests/test_reader_child.py",
     "tests/test_isolation.py::test_arrays_come_in_the_order_asked_for_and_again",
+    "tests/test_isolation.py::test_what_a_reading_left_is_dropped_by_the_next",
     "tests/test_fixtures.py",
 )
 """Those that read and map, fastest first; the whole suite has more."""

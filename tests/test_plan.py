@@ -69,9 +69,14 @@ def test_every_weight_and_every_tensor_has_its_place(path):
     constants = [step for step in plan.steps if step.source is None]
     assert sorted(map(str, [*sources, *plan.left_out])) == sorted(map(str, checkpoint.weights))
     assert len({step.target for step in plan.steps}) == len(plan.steps)
-    for step in constants:
-        absent = step.target.endswith((".weight", ".bias")) and "bn" in step.target
-        assert step.target.endswith("num_batches_tracked") or absent
+    for step in constants:  # a count of 0, a gamma of 1, a beta of 0
+        name = step.target.rpartition(".")[2]
+        value, dtype = {"num_batches_tracked": (0, "int64"), "weight": (1, "float32")}.get(
+            name, (0, "float32")
+        )
+        assert name in ("num_batches_tracked", "weight", "bias")
+        assert tensors[step.target].dtype == dtype
+        assert np.all(tensors[step.target] == value)
 
 
 def test_all_misfits_are_in_one_message():
