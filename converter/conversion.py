@@ -17,7 +17,8 @@ from converter.identify import Network, identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
 from converter.parity.keras_python import ask_python
-from converter.parity.prove import Parity, prove_logits
+from converter.parity.oracle import KerasChild
+from converter.parity.prove import Parity, prove_logits, will_ask_keras
 from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
@@ -44,7 +45,11 @@ def convert(
     settings = Options(**options)
     source, started = Path(source), time.perf_counter()
     trials: tuple[Trial, ...] = ()
-    with open_checkpoint(source) as opened, ThreadPoolExecutor(2) as background:
+    with (
+        open_checkpoint(source) as opened,
+        ThreadPoolExecutor(2) as background,
+        KerasChild() as keras,
+    ):
         hashing = background.submit(sha256, *opened.files)
         with about(source):
             network = identify(opened, settings)
@@ -64,7 +69,10 @@ def convert(
             network, trials = decide(opened, network, recording, settings)
             plan = make_plan(opened, network)
             check_expressible(settings.to, network.architecture)
-        background.submit(importlib.import_module, destination.needs)  # while arrays are read
+        # Both import what they need while arrays are read.
+        background.submit(importlib.import_module, destination.needs)
+        if will_ask_keras(network, settings, recording):
+            keras.start()
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
         sanity = Sanity(plan, settings.allow)
@@ -76,7 +84,9 @@ def convert(
             hashing = background.submit(fingerprint, one.path)
             progress("proving every tensor")
             written = destination.prove(one.path, checkpoint, network, plan)
-            parity = prove(checkpoint, network, written.tensors, settings, progress, recording)
+            parity = prove(
+                checkpoint, network, written.tensors, settings, progress, recording, keras
+            )
             report = Report(
                 source,
                 target,
@@ -135,11 +145,12 @@ def prove(
     settings: Options,
     progress: Callable[[str], None],
     recording: Recording | None,
+    keras: KerasChild,
 ) -> Parity:
     """The comparison of logits, or the reason why there is none."""
     if not settings.parity and not recording:
         return Parity("not compared", reason="--no-parity")
-    return prove_logits(checkpoint, network, tensors, settings, progress, recording)
+    return prove_logits(checkpoint, network, tensors, settings, progress, recording, keras)
 
 
 def refuse_unproven(report: Report, settings: Options) -> None:

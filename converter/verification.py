@@ -16,6 +16,7 @@ from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
+from converter.parity.oracle import KerasChild
 from converter.parity.prove import (
     Parity,
     compare_recording,
@@ -248,7 +249,10 @@ def _against_keras(
         report = _prove_tensors(target, report)
         if not settings.parity and not recording:
             return replace(report, parity=Parity("not compared", reason="--no-parity"))
-        parity = prove_logits(checkpoint, network, target.tensors, settings, progress, recording)
+        with KerasChild() as keras:
+            parity = prove_logits(
+                checkpoint, network, target.tensors, settings, progress, recording, keras
+            )
     return replace(report, parity=parity)
 
 

@@ -14,7 +14,7 @@ from helpers import copy, fixture, opened, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity.oracle import LOADED, OracleError, choose_oracle, class_names
+from converter.parity.oracle import LOADED, KerasChild, OracleError, choose_oracle, class_names
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 keras = pytest.mark.keras
@@ -160,3 +160,23 @@ def test_an_oracle_that_fails_means_not_compared(tmp_path, monkeypatch):
     assert report.parity.reason == "Keras could not run the original: no such layer"
     with pytest.raises(ParityError, match="the logits were not compared"):
         convert(path, tmp_path / "other.pth", require_parity=True)
+
+
+def test_a_keras_that_is_not_asked_ends_with_its_context():
+    with KerasChild() as keras:
+        folder = keras.start()
+        process = keras.process
+        assert folder.is_dir()
+        assert process.poll() is None
+
+    assert process.poll() is not None
+    assert not folder.exists()
+
+
+def test_a_keras_whose_caller_has_ended_does_nothing():
+    with KerasChild() as keras:
+        folder = keras.start()
+        keras.process.communicate(timeout=60)  # its standard input is closed
+
+        assert keras.process.returncode in (0, 3)  # 3: not installed
+        assert {one.name for one in folder.iterdir()} <= {"error.txt"}

@@ -1,7 +1,8 @@
 """The oracle's process: Keras runs a network and writes down what it computed.
 
-`python -m converter.parity.keras_child FOLDER` reads `job.json` and `input_<i>.npy` in FOLDER and
-writes `<dtype>.npz`, or `error.txt` if Keras cannot do the job. No torch is imported here.
+`python -m converter.parity.keras_child FOLDER` imports Keras and waits for a line on standard
+input. Then it reads `job.json` and `input_<i>.npy` in FOLDER and writes `<dtype>.npz`, or
+`error.txt` if Keras cannot do the job. No torch is imported here.
 
 Of the first picture every layer that the job asks for is kept: whole, as `whole_<i>.npy` of its
 own that can be mapped into memory, in the first dtype; sampled in the others, and where all
@@ -211,7 +212,10 @@ if __name__ == "__main__":
     work = Path(sys.argv[1])
     restrict(LIMITS)
     try:
-        main(work)
+        import keras  # noqa: F401
+
+        if sys.stdin.readline():  # its caller has not ended
+            main(work)
     except Exception as error:
         (work / "error.txt").write_text(f"{type(error).__name__}: {error}"[:2000])
         raise SystemExit(3) from error

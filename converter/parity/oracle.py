@@ -120,7 +120,61 @@ def class_names(config: Any) -> set[str]:
     return found
 
 
+class KerasChild:
+    """Keras in a process of its own, which ends with the context. Once started it imports
+    TensorFlow, which takes seconds: the caller may do something else before it asks."""
+
+    def __init__(self) -> None:
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> KerasChild:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def start(self) -> Path:
+        """The folder of the job, in which the process waits for it."""
+        if self.folder is None:
+            # Where an open file cannot be removed (Windows), it is left to the system.
+            self.folder = tempfile.TemporaryDirectory(
+                prefix="convert-weights-", ignore_cleanup_errors=True
+            )
+            # In this folder, so that nothing in the user's own folder is imported.
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "converter.parity.keras_child", self.folder.name],
+                cwd=self.folder.name,
+                env={**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        return Path(self.folder.name)
+
+    def run(self) -> None:
+        """Let it do the job that is in its folder now. Raises OracleError."""
+        assert self.process
+        try:
+            self.process.communicate(b"begin\n", timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
+        code, told = self.process.returncode, self.start() / "error.txt"
+        if code:
+            reason = told.read_text() if told.exists() else f"exit code {code}"
+            raise OracleError(reason.splitlines()[0][:300] if reason else "no reason given")
+
+    def end(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+        if self.folder:
+            self.folder.cleanup()
+        self.process = self.folder = None
+
+
 def ask(
+    child: KerasChild,
     oracle: Oracle,
     checkpoint: Checkpoint,
     network: Network,
@@ -132,14 +186,15 @@ def ask(
     Whole activations stay on the disk, mapped; their files are gone with the recording. Raises
     OracleError.
     """
-    # Where an open file cannot be removed (Windows), it is left to the system.
-    with tempfile.TemporaryDirectory(prefix="convert-weights-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    folder = child.start()
+    try:
         (folder / "job.json").write_text(json.dumps(_job(oracle, checkpoint, network, dtypes)))
         for number, picture in enumerate(pictures):
             np.save(folder / f"input_{number:03}.npy", picture)
-        _run(folder)
+        child.run()
         passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+    finally:
+        child.end()
     what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
     return Recording(tuple(passes), what, {"kind": "logits", "reason": oracle.reason})
 
@@ -178,27 +233,6 @@ def _last_part(network: Network, module: str) -> str:
     """A norm with a Scale behind it is two layers in Keras; the second one's output is compared."""
     scale = f"{module}.scale"
     return scale if scale in network.structure.layers else module
-
-
-def _run(folder: Path) -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "converter.parity.keras_child", str(folder)]
-    try:
-        # In the folder of the job, so that nothing in the user's own folder is imported.
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
-    if done.returncode:
-        told = folder / "error.txt"
-        reason = told.read_text() if told.exists() else f"exit code {done.returncode}"
-        raise OracleError(reason.splitlines()[0][:300] if reason else "no reason given")
 
 
 def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:

@@ -20,7 +20,7 @@ from converter.parity.layers import (
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.oracle import OracleError, ask, choose_oracle, is_installed
+from converter.parity.oracle import KerasChild, OracleError, ask, choose_oracle, is_installed
 from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
@@ -158,7 +158,8 @@ def prove_logits(
     tensors: Mapping[str, Array],
     options: Options,
     progress: Progress,
-    recording: Recording | None = None,
+    recording: Recording | None,
+    keras: KerasChild,
 ) -> Parity:
     """Run the original, unless there is a recording of it, and the converted network on the same
     inputs, and compare."""
@@ -172,7 +173,7 @@ def prove_logits(
         return Parity("not compared", reason=NO_KERAS)
     else:
         try:
-            recording = ask_keras(checkpoint, network, progress)
+            recording = ask_keras(keras, checkpoint, network, progress)
         except OracleError as error:
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
@@ -202,19 +203,26 @@ def notes(recording: Recording, source: str) -> tuple[str, ...]:
     return (f"the record was made from another file (sha256 {made_from})",)
 
 
-def ask_keras(checkpoint: Checkpoint, network: Network, progress: Progress) -> Recording:
+def will_ask_keras(network: Network, options: Options, recording: Recording | None) -> bool:
+    """Whether `prove_logits` will need Keras."""
+    return options.parity and not recording and not network.variance and is_installed()
+
+
+def ask_keras(
+    keras: KerasChild, checkpoint: Checkpoint, network: Network, progress: Progress
+) -> Recording:
     """Keras' own answer; where it cannot load the file after all, the bundled definition's."""
     oracle = choose_oracle(checkpoint, network)
     size = network.architecture.input_size if oracle.fixed_size else None
     progress("asking Keras for the original's logits")
     try:
-        return ask(oracle, checkpoint, network, inputs(network.architecture, size))
+        return ask(keras, oracle, checkpoint, network, inputs(network.architecture, size))
     except OracleError as error:
         if oracle.kind != "load":
             raise
         progress("asking the bundled Keras definition")
         build = type(oracle)("build", f"Keras could not load the model: {error}")
-        return ask(build, checkpoint, network, inputs(network.architecture, None))
+        return ask(keras, build, checkpoint, network, inputs(network.architecture, None))
 
 
 def devices(wanted: str) -> tuple[str, ...]:
