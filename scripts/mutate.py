@@ -94,9 +94,6 @@ EXPLAINED: dict[tuple[str, str], str] = {
         "the same numbers with their bytes the other way round, and a dtype that says so"
     ),
     (".flags.c_contiguous:", ".flags.f_contiguous:"): "the same numbers, copied once more or less",
-    ('if parameter == "moving_variance":', "if False:"): (
-        "only files of Keras before 1.0.8 have variances that change: tests/test_fixtures.py"
-    ),
 }
 """Mutants that these tests may miss, and why that loses nothing."""
 
