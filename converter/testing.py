@@ -32,9 +32,11 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     message names the first layer that is wrong, and what it looks like, for a network that knows
     its original's layers: one from `resnet_pt.load`, or that loaded the state_dict of one.
 
-    Returns what was compared. Raises SourceError if there is no such record.
+    Returns what was compared. Raises SourceError if there is no such record, TypeError for a
+    `model` that is no module.
     """
     recording = read_record(Path(record))
+    model = _unwrapped(model)
     outputs = _names(model)
     reason = _why_not(recording, model, outputs)
     if reason:
@@ -42,8 +44,18 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     twin = _copied(model)
     parity = with_ties(compare_model(twin, outputs, recording, ("cpu",)), twin, outputs, recording)
     if parity.verdict != "equal":
-        raise AssertionError(_message(parity, bool(outputs)))
+        raise AssertionError(_message(parity, bool(outputs), _rounded(model)))
     return parity
+
+
+def _unwrapped(model: nn.Module) -> Any:
+    """The network itself, out of what spreads it over several devices."""
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"assert_same_logits takes a torch module, not {type(model).__name__}")
+    spread = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    return model.module if isinstance(model, spread) else model
 
 
 def _copied(model: nn.Module) -> Any:
@@ -80,7 +92,13 @@ def _why_not(recording: Recording, model: nn.Module, names: Mapping[str, str]) -
         return str(error)
 
 
-def _message(parity: Parity, is_named: bool) -> str:
+def _rounded(model: nn.Module) -> str:
+    """The dtype that the weights were rounded to, if they were."""
+    kinds = {str(one.dtype).removeprefix("torch.") for one in model.parameters()}
+    return " and ".join(sorted(kinds & {"float16", "bfloat16"}))
+
+
+def _message(parity: Parity, is_named: bool, rounded: str) -> str:
     lines = [f"{headline(parity).replace('the converted', 'the')} {parity.oracle}"]
     if parity.wrong:
         module = parity.wrong.module
@@ -93,6 +111,8 @@ def _message(parity: Parity, is_named: bool) -> str:
         if one.counts and not one.passes
     ]
     lines += parity.notes
+    if rounded:
+        lines.append(f"its weights are {rounded}: that alone rounds them more than is allowed")
     if not is_named:
         lines.append("the network does not know its original's layers; resnet_pt.load tells them")
     return "\n  ".join(shortened(line, LINE) for line in lines)

@@ -51,6 +51,19 @@ def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(sma
         assert sum(line.startswith(f"| {kind} |") for line in rows) == 2
 
 
+def test_rows_that_are_not_asked_for_keep_what_they_had(small, tmp_path):
+    def row():
+        lines = (tmp_path / "benchmark.md").read_text().splitlines()
+        return next(one for one in lines if "safetensors" in one and " MiB | " in one)
+
+    bench.main(small("--only", "safetensors"))
+    before = row()
+    bench.main(small("--only", "refusal"))
+
+    assert bench.NOT_CHOSEN not in before
+    assert row() == before
+
+
 def test_a_package_that_is_not_there_is_named_and_no_figure_is_made_up(small, monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(bench, "find_spec", lambda name: None if name == "keras" else there(name))

@@ -105,6 +105,7 @@ BROKEN = {
     "meta that is a list": lambda a: a.update(meta=np.array("[1]")),
     "a dtype that is not compared": with_meta(dtype="float16"),
     "values without their places": lambda a: [a.pop(name) for name in ending(a, "/index")],
+    "places without their values": lambda a: [a.pop(name) for name in ending(a, "/value")[:1]],
     "places before the first element": lambda a: a.update(
         {name: a[name] - 10**9 for name in ending(a, "/index")}
     ),
@@ -233,3 +234,10 @@ def test_of_two_outputs_the_one_without_logits_is_compared_as_it_came_out(tmp_pa
     assert found.passes[0].logits.keys() == {"a", "b"}
     assert found.hidden == {"b"}
     assert found.passes[0].outputs.keys() == {"a"}
+
+
+def test_a_record_of_zeros_is_not_equal_and_no_warning(tmp_path):
+    path = changed(tmp_path, lambda arrays: arrays.update(logits=np.zeros_like(arrays["logits"])))
+
+    with pytest.raises(ParityError):
+        convert(PATH, tmp_path / "out.pth", against=path, device="cpu")

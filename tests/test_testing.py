@@ -168,6 +168,8 @@ def test_an_optimized_network_passes_and_a_wrong_fold_does_not(target):
 
 def rewrapped(model, how):
     """An equal network whose tensors are not where its architecture has them."""
+    if how == "DataParallel":
+        return nn.DataParallel(model)
     if how == "compiled":
         return torch.compile(model, backend="eager")
     if how == "weight_norm":
@@ -179,7 +181,9 @@ def rewrapped(model, how):
     return model
 
 
-@pytest.mark.parametrize("how", ["compiled", "weight_norm", "a Dropout before fc", "frozen"])
+@pytest.mark.parametrize(
+    "how", ["compiled", "weight_norm", "a Dropout before fc", "frozen", "DataParallel"]
+)
 def test_an_equal_network_passes_however_it_is_wrapped(how, target):
     model = rewrapped(resnet_pt.load(target), how)
 
@@ -188,6 +192,19 @@ def test_an_equal_network_passes_however_it_is_wrapped(how, target):
         next(p for name, p in model.named_parameters() if name.endswith("bn1.bias")).add_(0.01)
     with pytest.raises(AssertionError, match="the first layer that differs"):
         assert_same_logits(model, record(PATH))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_half_the_precision_is_told_to_be(dtype, target):
+    model = resnet_pt.load(target).to(dtype)
+
+    with pytest.raises(AssertionError, match=f"its weights are {str(dtype)[6:]}: that alone"):
+        assert_same_logits(model, record(PATH))
+
+
+def test_what_is_no_module_is_a_type_error(target):
+    with pytest.raises(TypeError, match="takes a torch module, not "):
+        assert_same_logits(target, record(PATH))
 
 
 def test_a_network_that_cannot_be_copied_fails_with_what_to_do(target):

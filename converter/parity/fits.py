@@ -143,7 +143,7 @@ class _Fit:
     def scaled(self) -> str:
         """All of it times one number."""
         factor = (self.actual * self.expected).sum() / max((self.actual**2).sum(), 1e-300)
-        if not self.near(self.actual * factor, self.expected):
+        if not factor or not self.near(self.actual * factor, self.expected):
             return ""
         return f"its output is {1 / factor:.6g} times the original's"
 

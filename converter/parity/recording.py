@@ -156,10 +156,13 @@ def _by_output(arrays: Mapping[str, Array], key: str) -> dict[str, Array]:
 def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     for name, array in arrays.items():
-        if not name.startswith("layer/") or name.endswith("/index"):
+        if not name.startswith("layer/"):
             continue
         layer = name.removeprefix("layer/")
-        if layer.endswith("/value"):
+        if layer.endswith("/index"):
+            if f"{name.removesuffix('/index')}/value" not in arrays:
+                raise ValueError(f"`{name}` has no values beside it")
+        elif layer.endswith("/value"):
             layer = layer.removesuffix("/value")
             found[layer] = _sample(layer, arrays[f"layer/{layer}/index"], array)
         else:

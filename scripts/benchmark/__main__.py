@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmark import files, inference, page, same
 from benchmark.measure import Failed, Run, in_turns, python
-from benchmark.page import Growth, Line
+from benchmark.page import NOT_CHOSEN, Growth, Line
 from benchmark.rows import (
     BATCHES,
     CONVERT,
@@ -27,7 +27,6 @@ from benchmark.rows import (
 )
 
 ROOT = Path(__file__).parents[2]
-NOT_CHOSEN = "not in this run"
 NO_GPU = "not measured: no GPU in this run"
 
 
@@ -189,7 +188,9 @@ def say(what: str) -> None:
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     keys = [*dict.fromkeys(row.key for row in ROWS), "inference", "gpu", "growth"]
-    parser.add_argument("--only", nargs="+", choices=keys, help="the rows to measure")
+    parser.add_argument(
+        "--only", nargs="+", choices=keys, help="the rows to measure; the others stay as they were"
+    )
     parser.add_argument("--runs", type=int, default=5, help="medians are of so many (default 5)")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--pictures", type=int, default=256, help="of the row verify")
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench = Bench(options().parse_args(arguments))
     machine = page.machine()  # its load, before there is ours
     bench.prepare()
-    lines, growth = list(bench.lines()), list(bench.growth())
+    lines, growth = page.kept(bench.work, list(bench.lines()), list(bench.growth()))
     bench.options.out.mkdir(parents=True, exist_ok=True)
     page.write(bench.options.out, lines, growth, bench.options.runs, machine)
     for line in lines:

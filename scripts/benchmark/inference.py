@@ -26,6 +26,9 @@ from benchmark.rows import Way
 
 PATIENCE = 300.0
 """Seconds that a way may take until it has run once: compilers take minutes."""
+PAUSE = 0.5
+"""Seconds before each run: the threads of onnxruntime and OpenMP go on spinning after theirs, and
+would take the processor from whoever is next."""
 NOISE = 1e-3
 """The largest difference of two probabilities, float32; more is another network."""
 NOISE_BFLOAT16 = 0.1
@@ -65,6 +68,7 @@ def in_turns(ways: Sequence[Way], jobs: Sequence[Job], runs: int) -> list[Timed]
         for _ in range(runs):
             for worker, found in zip(workers, times, strict=True):
                 if not worker.reason:
+                    time.sleep(PAUSE)
                     found.append(worker.run())
     expected = next((w.answer() for w in workers if not w.reason), None)
     return [

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,38 @@ class Growth:
             return f"{start} | | | {self.reason} |"
         each = 100 * self.seconds / self.size
         return f"{start} {self.seconds:.1f} s | {each:.2f} s | {self.memory:.0f} MiB | |"
+
+
+Measured = tuple[list[Line], list[Growth]]
+
+MEASURED = "measured.json"
+NOT_CHOSEN = "not in this run"
+"""The reason of a row that was not asked for."""
+
+
+def kept(folder: Path, lines: Sequence[Line], growth: Sequence[Growth]) -> Measured:
+    """With what an earlier run in the same folder measured, for the rows that this one was not
+    asked for."""
+    path = folder / MEASURED
+    earlier = json.loads(path.read_text()) if path.is_file() else {"lines": [], "growth": []}
+    old_lines = {
+        (one.what, one.beside, one.unit): one
+        for one in (Line(**values) for values in earlier["lines"])
+    }
+    old_growth = {
+        (one.name, one.suffix): one for one in (Growth(**values) for values in earlier["growth"])
+    }
+    lines = [
+        old_lines.get((one.what, one.beside, one.unit), one) if one.reason == NOT_CHOSEN else one
+        for one in lines
+    ]
+    growth = [
+        old_growth.get((one.name, one.suffix), one) if one.reason == NOT_CHOSEN else one
+        for one in growth
+    ]
+    found = {"lines": [asdict(one) for one in lines], "growth": [asdict(one) for one in growth]}
+    path.write_text(json.dumps(found, indent=1))
+    return lines, growth
 
 
 TEXT = """# The benchmark
