@@ -1,8 +1,8 @@
 """Ways to run a ResNet-50, each in a process of its own: TensorFlow and torch share none.
 
 A worker (`python -m benchmark.inference JOB`) makes its network and runs it twice, which does not
-count. Then it runs once for each line that it is sent, and answers with the seconds. So the ways
-take turns, and what else the machine does meets all of them.
+count. Then it runs twice for each line that it is sent, and answers with the seconds of the second
+run. So the ways take turns, and what else the machine does meets all of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ from benchmark.rows import Way
 
 PATIENCE = 300.0
 """Seconds that a way may take until it has run once: compilers take minutes."""
-PAUSE = 0.5
-"""Seconds before each run: the threads of onnxruntime and OpenMP go on spinning after theirs, and
-would take the processor from whoever is next."""
 NOISE = 1e-3
 """The largest difference of two probabilities, float32; more is another network."""
 NOISE_BFLOAT16 = 0.1
@@ -68,7 +65,6 @@ def in_turns(ways: Sequence[Way], jobs: Sequence[Job], runs: int) -> list[Timed]
         for _ in range(runs):
             for worker, found in zip(workers, times, strict=True):
                 if not worker.reason:
-                    time.sleep(PAUSE)
                     found.append(worker.run())
     expected = next((w.answer() for w in workers if not w.reason), None)
     return [
@@ -142,6 +138,7 @@ def serve(job: Job) -> None:
     np.save(job.answer, run())
     answers.write("ready\n")
     for _ in sys.stdin:
+        run()  # not timed: the threads of whoever ran before still spin, and the caches are theirs
         start = time.perf_counter()
         run()
         answers.write(f"{time.perf_counter() - start}\n")
