@@ -109,6 +109,8 @@ to its end, by the clock; memory is the peak of the largest process of its tree.
 plain work are held against ours, and the answers of the networks with each other: a way that gives
 other ones is not compared. (torchvision runs its own network: stride on the 3x3, a padded pool.)
 
+Why rows are over their bound: [profile.md](profile.md), [inference.md](inference.md).
+
 ![ratios](benchmark.svg)
 
 | what | beside | ours | theirs | ratio | to reach | reached |
