@@ -14,6 +14,9 @@ import pytest
 from helpers import copy, fixture
 from hostile import COMMAND, run_apart
 
+from converter import publish
+from converter.conversion import convert as convert_here
+
 PATH = fixture("keras-2.2.4-tensorflow")
 
 
@@ -202,3 +205,22 @@ def test_an_interrupt_that_the_caller_ignores_stays_ignored(tmp_path):
     done = convert(PATH, tmp_path / "out.safetensors", code=before + once + COMMAND)
 
     assert done.code == 0, done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_draft_is_closed_before_it_gets_its_name(suffix, tmp_path, monkeypatch):
+    """Windows renames no open or mapped file; Linux tells which are."""
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("this system does not tell which files are open")
+    really, held = publish._publish, []
+
+    def watched(path, target, force):
+        mapped = Path("/proc/self/maps").read_text().splitlines()
+        files = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        held.extend(one for one in [*mapped, *files] if path.name in one)
+        really(path, target, force)
+
+    monkeypatch.setattr(publish, "_publish", watched)
+    convert_here(PATH, tmp_path / f"out{suffix}", parity=False)
+
+    assert held == []

@@ -102,7 +102,8 @@ def kept(folder: Path, lines: Sequence[Line], growth: Sequence[Growth]) -> Measu
 TEXT = """# The benchmark
 
 What this project takes beside what people would use instead: the same file, the same inputs, the
-rows of one thing in one run, in turns, medians of {runs}. Made by `scripts/bench` on {day}; {machine}.
+rows of one thing in one run, in turns, medians of {runs}. Made by `scripts/bench` on {day};
+{machine}.
 
 A ratio is ours to theirs; only ratios are claimed. Seconds are of the whole process, from its start
 to its end, by the clock; memory is the peak of the largest process of its tree. The tensors of the
