@@ -114,7 +114,7 @@ class Checkpoint:
         return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
 
     @property
-    def has_own_applications(self) -> bool:
+    def version_tells_code(self) -> bool:
         """Whether its version tells which code of `keras.applications` it came with. 2.1.6-tf does
         not: TensorFlow 1.10 had code of its own, 1.11 takes whatever keras-applications is there.
         """

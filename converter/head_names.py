@@ -263,7 +263,7 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         found.append("ResNet50 before Keras 2.2 ends in a 7x7 average, with or without a top")
     elif is_implied and IMPLIED_POOL not in checkpoint.layers:
         found.append("the file lists no pool: an average is assumed")
-    if is_nested(checkpoint, match) and not checkpoint.has_own_applications:
+    if is_nested(checkpoint, match) and not checkpoint.version_tells_code:
         found.append(
             "TensorFlow 1.10's ResNet50 ends in a 7x7 average, with or without a top, and that of "
             "1.11 does not: none is assumed"
@@ -299,7 +299,7 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
 def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
     """Whether a nested base ends in a pool that nothing lists: Keras' own ResNet50 kept its
     AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'."""
-    is_old = (checkpoint.version() or (1,)) < (2, 2) and checkpoint.has_own_applications
+    is_old = (checkpoint.version() or (1,)) < (2, 2) and checkpoint.version_tells_code
     return is_old and is_nested(checkpoint, match)
 
 

@@ -143,7 +143,7 @@ def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | 
     version = checkpoint.version()
     if version is None or match.dialect.name != "res-branch":
         return None
-    if not checkpoint.has_own_applications:
+    if not checkpoint.version_tells_code:
         return None
     for since, stem, pool in TIMELINE:
         if version >= since:
