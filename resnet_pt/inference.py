@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from resnet_pt import packed
 from resnet_pt.layers import ScaledBatchNorm2d
 from resnet_pt.network import ResidualBlock, ResNet
 
@@ -19,8 +20,9 @@ def optimize(
 
     Every norm that follows a convolution is folded into it (in float64, rounded once), which
     leaves the convolution with a bias, and weights and maps are kept channels last, as the
-    convolutions of oneDNN and of tensor cores want them. What comes back cannot be trained on or
-    saved as weights; keep `model` for that.
+    convolutions of oneDNN and of tensor cores want them. On the CPU, in float32, oneDNN then packs
+    the weights once, and computes sums and ReLUs within the convolutions. What comes back cannot be
+    trained on or saved as weights; keep `model` for that.
 
     `compile` hands the result to `torch.compile`. That takes a C++ compiler and, at the first
     batch of a size, minutes; docs/inference.md has the figures that say where it pays.
@@ -33,7 +35,11 @@ def optimize(
             fast.original_layers.pop(names[folded], None)
         setattr(parent, norm, nn.Identity())
     fast = fast.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return torch.compile(fast) if compile else fast  # type: ignore[return-value]
+    if compile:
+        return torch.compile(fast)  # type: ignore[return-value]
+    if torch.device(device).type == "cpu" and packed.possible():
+        packed.pack(fast)
+    return fast  # type: ignore[no-any-return]
 
 
 def _pairs(model: ResNet) -> Iterator[tuple[nn.Conv2d, nn.Module, str]]:

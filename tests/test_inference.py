@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import nn
 import resnet_pt
 from converter.facts import map_norms
 from converter.parity import torch_run
-from resnet_pt import resnet
+from resnet_pt import packed, resnet
 from resnet_pt.layers import PaddedConv2d
+from resnet_pt.packed import PackedBlock, PackedConv2d
 
 KERAS = resnet((1, 2, 1, 1), 7, width=4, stride_on="1x1", bias=True, eps=1e-3, momentum=0.01)
 SCALED = map_norms(KERAS, lambda norm: replace(norm, rescale=True))
@@ -65,9 +67,10 @@ def test_the_optimized_network_gives_the_same_logits(name):
 
 
 @pytest.mark.parametrize("fault", ["bias", "weight"])
-def test_a_convolution_that_is_folded_wrongly_would_be_noticed(fault):
+def test_a_convolution_that_is_folded_wrongly_would_be_noticed(fault, monkeypatch):
     model = network("bias")
     x = pictures(model)
+    monkeypatch.setattr(packed, "possible", lambda: False)
     fast = resnet_pt.optimize(model)
     getattr(fast.layer2[1].conv2, fault).mul_(1.01)
 
@@ -75,7 +78,8 @@ def test_a_convolution_that_is_folded_wrongly_would_be_noticed(fault):
         assert furthest(fast(x), model(x)) > 1e-5
 
 
-def test_no_norm_is_left_behind_a_convolution_and_weights_are_channels_last():
+def test_no_norm_is_left_behind_a_convolution_and_weights_are_channels_last(monkeypatch):
+    monkeypatch.setattr(packed, "possible", lambda: False)
     fast = resnet_pt.optimize(network("Scale"))
 
     assert not [one for one in fast.modules() if isinstance(one, nn.BatchNorm2d)]
@@ -105,3 +109,96 @@ def test_the_network_itself_is_left_as_it_was():
 
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
     assert model.conv1.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["bias", "Scale", *FIXTURES])
+def test_every_convolution_of_a_network_of_relus_is_packed(name):
+    fast = resnet_pt.optimize(network(name))
+
+    convolutions = [one for one in fast.modules() if isinstance(one, PackedConv2d)]
+    assert convolutions
+    assert all(one.weight.is_mkldnn for one in convolutions)
+    assert not [one for one in fast.modules() if isinstance(one, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("name", ["bias", *FIXTURES])
+def test_a_packed_network_is_unpacked_for_another_dtype_and_packed_again(name):
+    model = network(name)
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+
+    with torch.inference_mode():
+        first = fast(x)
+        exact = fast.double()(x.double())
+        again = fast.float()(x)
+
+    assert exact.dtype == torch.float64
+    assert furthest(first, exact) < 1e-5
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("fault", ["relu", "sum", "bias"])
+def test_a_packed_call_that_leaves_something_out_would_be_noticed(fault):
+    model = network("bias")
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+    block = fast.layer2[1]
+    if fault == "relu":
+        block.last.relu = False
+    elif fault == "sum":
+        block.downsample.forward = torch.zeros_like
+    else:
+        block.convolutions[1].bias.mul_(1.01)
+
+    with torch.inference_mode():
+        assert furthest(fast(x), model(x)) > 1e-5
+
+
+@pytest.mark.parametrize("activation", ["elu", "silu"])
+def test_what_is_activated_by_another_function_is_folded_only(activation):
+    architecture = replace(KERAS, activation=activation)
+    model = torch_run.build(architecture, random_tensors(architecture))
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+
+    assert not [one for one in fast.modules() if isinstance(one, (PackedConv2d, PackedBlock))]
+    with torch.inference_mode():
+        assert furthest(fast(x), model.double()(x.double())) < 1e-5
+
+
+def test_maps_of_any_size_batch_and_layout_are_taken():
+    model = network("keras-resnet-0.2.0-18")
+    fast = resnet_pt.optimize(model)
+    channels_last = torch.channels_last
+
+    with torch.inference_mode():
+        for shape in ((1, 3, 64, 64), (3, 3, 71, 90), (5, 3, 224, 65)):
+            x = torch.rand(shape, generator=torch.Generator().manual_seed(3)) * 250 - 120
+            expected = model(x)
+            assert furthest(fast(x), expected) < 1e-5
+            assert furthest(fast(x.contiguous(memory_format=channels_last)), expected) < 1e-5
+        assert fast(torch.zeros(0, 3, 64, 64)).shape == (0, *model(x).shape[1:])
+        assert torch.equal(
+            x, torch.rand(shape, generator=torch.Generator().manual_seed(3)) * 250 - 120
+        )
+
+
+def test_a_packed_network_can_be_copied():
+    model = network("bias")
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+
+    with torch.inference_mode():
+        assert torch.equal(copy.deepcopy(fast)(x), fast(x))
+
+
+def test_a_packed_network_saves_plain_tensors(tmp_path):
+    fast = resnet_pt.optimize(network("bias"))
+    torch.save(fast.state_dict(), tmp_path / "fast.pth")
+
+    state = torch.load(tmp_path / "fast.pth", weights_only=True)
+
+    packed_weights = [one.weight for one in fast.modules() if isinstance(one, PackedConv2d)]
+    plain = [tensor for name, tensor in state.items() if name.endswith("weight")]
+    assert len(plain) == len(packed_weights) + 1  # and the last Dense layer's
+    assert torch.equal(state["layer2.1.last.weight"], fast.layer2[1].last.weight.to_dense())

@@ -161,7 +161,7 @@ def test_an_optimized_network_passes_and_a_wrong_fold_does_not(target):
     assert assert_same_logits(fast, record(PATH)).verdict == "equal"
 
     with torch.no_grad():
-        fast.layer3[1].conv2.bias[0] += 1e-2
+        fast.layer3[1].convolutions[1].bias[0] += 1e-2
     with pytest.raises(AssertionError, match=r"layer3\.1"):
         assert_same_logits(fast, record(PATH))
 

@@ -1,0 +1,151 @@
+"""Folded networks as oneDNN runs them fastest: weights packed once, sums and ReLUs within.
+
+The calls are those that `torch.compile` makes for a frozen network on a CPU
+(torch/_inductor/fx_passes/mkldnn_fusion.py); made directly they take no compiler. They are torch's
+own and not documented: where a torch has none of them, `possible` is False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnet_pt.layers import PaddedConv2d, pads
+from resnet_pt.network import ResidualBlock, ResNet
+
+CALLS = ("_reorder_convolution_weight", "_convolution_pointwise")
+
+
+def possible() -> bool:
+    """Whether this torch has oneDNN, and the calls."""
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and all(hasattr(torch.ops.mkldnn, call) for call in CALLS)
+
+
+def pack(model: ResNet) -> None:
+    """Pack, in place, the stem and the blocks of a folded float32 network on the CPU.
+
+    What is activated by another function than ReLU stays as it is.
+    """
+    if not isinstance(model.relu, nn.ReLU):
+        return
+    _pack_stem(model)
+    for name, block in list(model.named_modules()):
+        if isinstance(block, ResidualBlock):
+            stage, _, number = name.rpartition(".")
+            setattr(model.get_submodule(stage), number, PackedBlock(block))
+
+
+def _pack_stem(model: ResNet) -> None:
+    """The norms are folded: what is left is convolutions, and ReLUs between them if it is deep."""
+    deep = model.conv1 if isinstance(model.conv1, nn.Sequential) else [model.conv1]
+    *before, last = (one for one in deep if isinstance(one, nn.Conv2d))
+    packed = [PackedConv2d(one, relu=True) for one in before]
+    model.conv1 = nn.Sequential(*packed, PackedConv2d(last, relu=model.stem_activation))
+    model.stem_activation = False
+    for name in [name for name in model.original_layers if name.split(".")[0] == "conv1"]:
+        del model.original_layers[name]  # it may be activated now
+
+
+class PackedConv2d(nn.Module):
+    """A convolution, the sum of it and `other` if one is given, and a ReLU if `relu`: one call.
+
+    x (N, C_in, H, W), other and result (N, C_out, H', W'). Elsewhere than on the CPU, and in
+    another dtype than float32, the weight is unpacked and torch's own convolution takes it.
+    """
+
+    weight: Tensor
+
+    def __init__(self, convolution: nn.Conv2d, *, relu: bool) -> None:
+        super().__init__()
+        self.pads = convolution.pads if isinstance(convolution, PaddedConv2d) else 0
+        self.kernel: Any = convolution.kernel_size
+        self.stride: Any = convolution.stride
+        self.padding: Any = convolution.padding
+        self.dilation: Any = convolution.dilation
+        self.groups = convolution.groups
+        self.relu = relu
+        self.bias = convolution.bias
+        self.register_buffer("weight", convolution.weight.detach())
+        self._pack()
+
+    def _pack(self) -> None:
+        if self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, self.stride, self.dilation, self.groups
+            )
+
+    def _plain(self) -> Tensor:
+        return self.weight.to_dense() if self.weight.is_mkldnn else self.weight
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = self._plain()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedConv2d:
+        """What `to`, `cuda`, `double` and their like do to each tensor."""
+        self.weight = self._plain()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._pack()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which packed tensors refuse."""
+        return {**self.__dict__, "_buffers": {"weight": self._plain()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._pack()
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        if self.pads != 0:
+            x = F.pad(x, pads(self.pads, x, self.kernel, self.stride, self.dilation))
+        if not self.weight.is_mkldnn:
+            return self._unpacked(x, other)
+        call: Any = torch.ops.mkldnn._convolution_pointwise
+        parts = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+        if other is None:
+            return call(x, *parts, "relu" if self.relu else "none", [], "")  # type: ignore[no-any-return]
+        relu = "relu" if self.relu else None
+        return call.binary(x, other, *parts, "add", 1.0, relu, [], "")  # type: ignore[no-any-return]
+
+    def _unpacked(self, x: Tensor, other: Tensor | None) -> Tensor:
+        parts = (self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        y = F.conv2d(x, *parts)
+        y = y if other is None else y + other
+        return y.relu() if self.relu else y
+
+    def extra_repr(self) -> str:
+        shape = tuple(self.weight.shape)
+        return (
+            f"{shape}, stride={self.stride}, padding={self.pads or self.padding}, relu={self.relu}"
+        )
+
+
+class PackedBlock(nn.Module):
+    """A folded `ResidualBlock` of ReLUs: a call for each convolution, and nothing else but the
+    first norm of a pre-activation and the shortcut's pool."""
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        preactivated = block.preactivation and hasattr(block, "bn1")
+        self.bn1: nn.Module | None = block.bn1 if preactivated else None  # type: ignore[assignment]
+        self.from_activated = block.shortcut_source == "preactivation"
+        *convolutions, last = (
+            getattr(block, f"conv{number}") for number in range(1, block.convolutions + 1)
+        )
+        self.convolutions = nn.Sequential(*(PackedConv2d(one, relu=True) for one in convolutions))
+        self.last = PackedConv2d(last, relu=not block.preactivation)
+        self.downsample = getattr(block, "downsample", nn.Identity())
+        for name, one in list(self.downsample.named_children()):
+            if isinstance(one, nn.Conv2d):
+                setattr(self.downsample, name, PackedConv2d(one, relu=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.bn1 is None else self.bn1(x).relu()
+        other = self.downsample(y if self.from_activated else x)
+        return self.last(self.convolutions(y), other)  # type: ignore[no-any-return]
