@@ -449,7 +449,7 @@ def graph_of(model):
     return type("graph", (), {"inputs": [1], "outputs": [2]})
 
 def as_list(value):
-    return value
+    return value if isinstance(value, list) else [value]
 
 class Dense(object):
     pass
@@ -463,15 +463,15 @@ def calls_of(graph):
 def activation_name(layer):
     return "linear"
 
-def new_model(keras, inputs, outputs):
-    return None
+class Model(object):
+    def predict_on_batch(self, batch):
+        if batch.max() > 9000:
+            raise ValueError("out of memory")
+        print("0s/step")
+        return np.stack([batch.sum((1, 2, 3)), [batch.shape[1]] * len(batch)], 1)
 
-def call(keras, model, arrays):
-    batch, = arrays
-    if batch.max() > 9000:
-        raise ValueError("out of memory")
-    print("0s/step")
-    return [np.stack([batch.sum((1, 2, 3)), [batch.shape[1]] * len(batch)], 1)]
+def new_model(keras, inputs, outputs):
+    return Model()
 """
 
 

@@ -10,8 +10,6 @@ import json
 import sys
 from typing import IO
 
-import numpy as np
-
 from converter.dataset.keras_worker import answer, guarded, tell
 
 
@@ -22,7 +20,7 @@ def serve(batches: IO[bytes], messages: IO[bytes]) -> None:
 
     model = build(job, "float32")
     tell(messages, {"of": "logits"})
-    answer(lambda batch: np.asarray(model(batch, training=False)), batches, messages)
+    answer(model.predict_on_batch, batches, messages)
 
 
 if __name__ == "__main__":

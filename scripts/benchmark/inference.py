@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -58,14 +59,17 @@ Network = Callable[[Any], Any]
 
 
 def in_turns(ways: Sequence[Way], jobs: Sequence[Job], runs: int) -> list[Timed]:
-    """Medians of `runs` runs of each job, in turns."""
+    """Medians of `runs` runs of each job, in turns, another one first each time: whoever comes
+    behind a library whose threads still spin pays for it."""
     with ExitStack() as keep:
         workers = [keep.enter_context(Worker(job)) for job in jobs]
         times: list[list[float]] = [[] for _ in jobs]
+        turn = deque(zip(workers, times, strict=True))
         for _ in range(runs):
-            for worker, found in zip(workers, times, strict=True):
+            for worker, found in turn:
                 if not worker.reason:
                     found.append(worker.run())
+            turn.rotate(-1)
     expected = next((w.answer() for w in workers if not w.reason), None)
     return [
         Timed(
