@@ -75,7 +75,7 @@ class Bench:
         for batch in self.options.batches:
             what = f"inference on the CPU, batch {batch}"
             yield from self.networks("inference", what, CPU, batch, "cpu", "float32")
-            what += ", compiled"
+            what += ", beside compilers"
             yield from self.networks("inference", what, CPU_COMPILED, batch, "cpu", "float32")
         for dtype in ("float32", "bfloat16"):
             what = f"inference on a GPU, {dtype}, batch 32"

@@ -35,6 +35,22 @@ class Row:
     target: str = ""
 
 
+INSTEAD = (
+    Beside(
+        "Keras 3 on torch, loading",
+        (*OTHERS, "keras-torch", "{resnet50}"),
+        seconds=1 / 3,
+        needs=("keras",),
+    ),
+    Beside(
+        "tf2onnx + onnx2torch",
+        (*OTHERS, "onnx", "{resnet50}", "{work}/onnx.pth"),
+        seconds=1 / 15,
+        needs=("keras", "tensorflow", "tf2onnx", "onnx2torch"),
+    ),
+)
+"""What else brings the network to torch."""
+
 ROWS = (
     Row(
         "pth",
@@ -48,18 +64,7 @@ ROWS = (
                 memory=1.15,
                 target="{work}/plain.pth",
             ),
-            Beside(
-                "Keras 3 on torch, loading",
-                (*OTHERS, "keras-torch", "{resnet50}"),
-                seconds=1 / 3,
-                needs=("keras",),
-            ),
-            Beside(
-                "tf2onnx + onnx2torch",
-                (*OTHERS, "onnx", "{resnet50}", "{work}/onnx.pth"),
-                seconds=1 / 15,
-                needs=("keras", "tensorflow", "tf2onnx", "onnx2torch"),
-            ),
+            *INSTEAD,
         ),
         target="{work}/ours.pth",
     ),
@@ -75,6 +80,7 @@ ROWS = (
                 memory=1.15,
                 target="{work}/plain.safetensors",
             ),
+            *INSTEAD,
         ),
         target="{work}/ours.safetensors",
     ),
@@ -156,13 +162,13 @@ CPU = (
 )
 
 CPU_COMPILED = (
-    Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
     Way("optimize", "`resnet_pt.optimize`"),
+    Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
     Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
     Way("tf-function-xla", "Keras, tf.function with XLA", ("keras", "tensorflow")),
     Way("onnxruntime", "onnxruntime", ("onnxruntime", "onnxscript"), bound=1.2),
 )
-"""What takes a compiler, and minutes at the first batch of a size."""
+"""Beside what takes a compiler, and minutes at the first batch of a size."""
 
 GPU = (
     Way("optimize-compile", "`resnet_pt.optimize(compile=True)`"),
