@@ -40,9 +40,11 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Tensors side by side along the last axis; `is_new` if they had no such axis before."""
+    """Tensors side by side along the last axis, or along axis 1, which is a vector's last;
+    `is_new` if they had no such axis before."""
 
     is_new: bool
+    axis: int = -1
 
 
 @dataclass(frozen=True, slots=True)

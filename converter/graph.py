@@ -501,7 +501,7 @@ def with_channels_joined(nodes: Mapping[str, Node], outputs: Sequence[str]) -> t
 
 
 def _joined(node: Node, nodes: Mapping[str, Node]) -> Node:
-    if not isinstance(node.op, Stack):
+    if not isinstance(node.op, Stack) or node.op.axis != -1:
         return node
     if not node.op.is_new:
         return _one_source(node, node.inputs, [None] * len(node.inputs))
@@ -661,6 +661,8 @@ def _pool(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
 
 def _merge(config: Config) -> Op:
     mode = config.get("mode")
+    if mode == "concat":
+        return _side_by_side(config.get("concat_axis", -1))
     return Add() if mode == "sum" else Unknown("Merge", f"mode {mode!r}")
 
 
@@ -692,8 +694,13 @@ def _normalization(config: Config) -> Op:
 
 
 def _concatenate(config: Config) -> Op:
-    axis = config.get("axis", -1)
-    return Stack(is_new=False) if axis in (-1, 3) else Unknown("Concatenate", f"axis {axis}")
+    return _side_by_side(config.get("axis", -1))
+
+
+def _side_by_side(axis: Any) -> Op:
+    if axis not in (-1, 1, 3):
+        return Unknown("Concatenate", f"axis {axis}")
+    return Stack(is_new=False, axis=1 if axis == 1 else -1)
 
 
 def _constant(op: Op) -> Callable[[Config], Op]:

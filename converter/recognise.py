@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from converter import graph as g
-from converter.arithmetic import Channels, Rescaling, Reverse, Value, plus, times
+from converter.arithmetic import Channels, Rescaling, Reverse, Stack, Value, plus, times
 from converter.errors import MismatchError
 from converter.graph import Graph, Node
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
@@ -562,7 +562,7 @@ class _Recogniser:
         outputs = tuple(self.output(id, features, head) for id in self.graph.outputs)
         used = {output.layer for output in outputs}
         for layer in reversed(head):  # a final softmax leads to no output
-            used |= {layer.source} if layer.name in used else set()
+            used |= set(layer.sources) if layer.name in used else set()
         return norm, tuple(layer for layer in head if layer.name in used), outputs
 
     def line(self, node: Node) -> list[Node]:
@@ -579,19 +579,32 @@ class _Recogniser:
         found: list[HeadLayer] = []
         for node in self.graph.nodes:
             sources = self.sources(node)
-            if len(sources) > 1 and names.keys() & set(sources) and node.id not in self.placed:
-                several = g.Unknown(type(node.op).__name__, "it joins several layers")
-                raise unplaced(replace(node, op=several), "the head")
-            if node.id in self.skipped or len(sources) != 1 or sources[0] not in names:
+            if not names.keys() & set(sources) or node.id in self.placed | self.skipped.keys():
                 continue
-            if node.id in self.placed:
-                continue
-            built_in = node.id.endswith("/activation")
-            name = f"{node.layer}_activation" if built_in else node.layer
-            found.append(self.head_layer(node, name, names[sources[0]]))
+            if len(sources) == 1:
+                built_in = node.id.endswith("/activation")
+                name = f"{node.layer}_activation" if built_in else node.layer
+                found.append(self.head_layer(node, name, names[sources[0]]))
+            else:
+                name = node.layer
+                found.append(self.joined(node, [names.get(source) for source in sources], found))
             names[node.id] = name
             self.placed.add(node.id)
         return tuple(found)
+
+    def joined(
+        self, node: Node, sources: Sequence[str | None], before: Sequence[HeadLayer]
+    ) -> HeadLayer:
+        """Vectors side by side, as of an average and a maximum over the map."""
+        vectors: set[str | None] = set()
+        for layer in before:
+            if layer.source in vectors or layer.kind.startswith("global"):
+                vectors.add(layer.name)
+        if not isinstance(node.op, Stack) or node.op.is_new or not vectors.issuperset(sources):
+            reason = "it joins several layers, and not the vectors of global pools alone"
+            raise unplaced(replace(node, op=g.Unknown(type(node.op).__name__, reason)), "the head")
+        first, *others = (source for source in sources if source is not None)
+        return HeadLayer(node.layer, "concat", first, joined=tuple(others))
 
     def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
         op = node.op

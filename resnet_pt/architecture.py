@@ -167,13 +167,15 @@ HeadKind = Literal[
     "activation",
     "leaky_relu",
     "rescaling",
+    "concat",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class HeadLayer:
     """One layer after the last block. `name` is the Keras layer's; `source` names the layer
-    whose output it reads ('' for the features). Fields that its kind has no use for stay empty."""
+    whose output it reads ('' for the features), and `joined` those that a 'concat' sets behind
+    it. Fields that its kind has no use for stay empty."""
 
     name: str
     kind: HeadKind
@@ -187,6 +189,12 @@ class HeadLayer:
     activation: str = ""
     slope: float = 0.0
     rescaling: tuple[Factor, Factor] | None = None
+    joined: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every layer that it reads."""
+        return (self.source, *self.joined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ before anything is written, or read."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from resnet_pt.architecture import (
     ACTIVATIONS,
@@ -127,18 +127,21 @@ def _head(architecture: Architecture, features: int) -> Problems:
     maps = {""}
     modules: dict[str, str] = {}
     for layer in architecture.head:
-        if layer.source not in widths:
-            yield f"head layer {layer.name!r} reads {layer.source!r}, which does not come before it"
+        unknown = [source for source in layer.sources if source not in widths]
+        if unknown:
+            yield f"head layer {layer.name!r} reads {unknown[0]!r}, which does not come before it"
             return
         other = modules.setdefault(module_name(layer.name), layer.name)
         if other != layer.name or layer.name in widths:
             yield f"head layers {other!r} and {layer.name!r} would be one module"
         yield from _head_layer(layer, widths[layer.source])
-        if layer.source in maps and layer.kind == "dense":
+        if maps & set(layer.sources) and layer.kind in ("dense", "concat"):
             yield f"head layer {layer.name!r} reads a map: a pool or Flatten has to come before"
+        if (layer.kind == "concat") != bool(layer.joined):
+            yield f"head layer {layer.name!r} joins {len(layer.sources)} layers"
         if layer.source in maps and not layer.kind.startswith(("flatten", "global", "dense")):
             maps.add(layer.name)
-        widths[layer.name] = _width(layer, widths[layer.source])
+        widths[layer.name] = _width(layer, [widths[source] for source in layer.sources])
     missing = [one.layer for one in architecture.outputs if one.layer not in widths]
     if missing or not architecture.outputs:
         yield f"outputs {missing} are no layers of the head" if missing else "there is no output"
@@ -166,7 +169,8 @@ def _head_layer(layer: HeadLayer, width: int | None) -> Problems:
         yield f"head layer {layer.name!r} lacks its scale"
 
 
-def _width(layer: HeadLayer, width: int | None) -> int | None:
+def _width(layer: HeadLayer, widths: Sequence[int | None]) -> int | None:
     if layer.kind == "dense":
         return layer.out_features
-    return None if layer.kind.startswith("flatten") else width
+    known = [width for width in widths if width is not None]
+    return None if layer.kind.startswith("flatten") or len(known) < len(widths) else sum(known)

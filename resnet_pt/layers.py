@@ -174,6 +174,13 @@ class Channels(nn.Module):
         return f"{self.channels}"
 
 
+class Concat(nn.Module):
+    """(N, C_1), (N, C_2), … → (N, C_1 + C_2 + …)."""
+
+    def forward(self, *x: Tensor) -> Tensor:
+        return torch.cat(x, 1)
+
+
 class Exponential(nn.Module):
     """e to the power of x."""
 

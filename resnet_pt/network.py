@@ -109,7 +109,10 @@ class Head(nn.ModuleDict):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.sources = {module_name(one.name): module_name(one.source) for one in architecture.head}
+        self.sources = {
+            module_name(one.name): tuple(module_name(source) for source in one.sources)
+            for one in architecture.head
+        }
         self.results = {one.name: module_name(one.layer) for one in architecture.outputs}
         flat: set[str] = set()
         for layer in architecture.head:
@@ -121,7 +124,7 @@ class Head(nn.ModuleDict):
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         values = {"": x}
         for name, module in self.items():
-            values[name] = module(values[self.sources[name]])
+            values[name] = module(*(values[source] for source in self.sources[name]))
         results = {name: values[layer] for name, layer in self.results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
 
@@ -148,6 +151,8 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
         return layers.activation(layer.activation)
     if layer.kind == "dropout":
         return nn.Dropout(layer.rate)
+    if layer.kind == "concat":
+        return layers.Concat()
     return layers.FlattenHWC() if layer.kind == "flatten_hwc" else nn.Flatten(1)
 
 

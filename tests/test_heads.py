@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edits import assert_refused, edited, layer, reconfigured, run
+from edits import assert_refused, edited, layer, reconfigured, replaced, run
 from helpers import as_text, converted, facts, fixture, opened
 
 import resnet_pt
@@ -79,6 +79,96 @@ def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_pat
     biases = [tensors[f"head.{name}.bias"] for name in (HIDDEN, "out")]
     hidden = expected(pooled.flatten(1).numpy() @ kernels[0].T + biases[0])
     np.testing.assert_allclose(found, hidden @ kernels[1].T + biases[1], rtol=1e-4, atol=1e-4)
+
+
+POOL, MAXIMUM, JOINED = "global_average_pooling2d", "maximum", "joined"
+
+
+def with_both_pools(order: tuple[str, ...], axis: int) -> Any:
+    """Set a global maximum beside the global average, and have the hidden Dense read both."""
+
+    def added(class_name: str, name: str, config: Any, sources: Any) -> Any:
+        call = [[source, 0, 0, {}] for source in sources]
+        config = {"name": name, **config}
+        return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
+
+    def change(file: Any) -> None:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        last = layer(config, POOL)["inbound_nodes"][0][0][0]
+        place = layers.index(layer(config, HIDDEN))
+        layers[place:place] = [
+            added("GlobalMaxPooling2D", MAXIMUM, {"data_format": "channels_last"}, [last]),
+            added("Concatenate", JOINED, {"axis": axis}, order),
+        ]
+        layer(config, HIDDEN)["inbound_nodes"][0][0][0] = JOINED
+        file.attrs["model_config"] = json.dumps(config)
+        kernel = f"model_weights/{HIDDEN}/{HIDDEN}/kernel:0"
+        values = np.asarray(file[kernel])
+        replaced(file, kernel, np.concatenate([values, 0.5 * values[::-1]]))
+
+    return change
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("order", [(POOL, MAXIMUM), (MAXIMUM, POOL)])
+def test_two_global_pools_are_joined_in_their_order(order, axis, tmp_path):
+    source = edited(FUNCTIONAL, tmp_path, with_both_pools(order, axis))
+    network, tensors = converted(source)
+    model = ResNet(network.architecture).eval()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, False)
+    x = torch.randn(3, network.architecture.features, 2, 3)
+
+    with torch.no_grad():
+        found = model.forward_head(x).numpy()
+
+    pooled = {POOL: x.mean((2, 3)).numpy(), MAXIMUM: x.amax((2, 3)).numpy()}
+    kernels = [tensors[f"head.{name}.weight"].T for name in (HIDDEN, "out")]
+    biases = [tensors[f"head.{name}.bias"] for name in (HIDDEN, "out")]
+    joined = np.concatenate([pooled[name] for name in order], 1)
+    hidden = np.maximum(joined @ kernels[0] + biases[0], 0)
+    np.testing.assert_allclose(found, hidden @ kernels[1] + biases[1], rtol=1e-4, atol=1e-4)
+    assert [one.sources for one in network.architecture.head if one.kind == "concat"] == [order]
+
+
+def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
+    source = edited(FUNCTIONAL, tmp_path, with_both_pools((MAXIMUM, POOL), -1))
+    target = tmp_path / "out.pth"
+
+    result = run(source, target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+    kinds = [one.kind for one in resnet_pt.load(target).architecture.head]
+    assert kinds == [
+        "global_avg_pool",
+        "global_max_pool",
+        "concat",
+        "dense",
+        "activation",
+        "dropout",
+        "dense",
+    ]
+
+
+@pytest.mark.parametrize("source", ["map", "add"])
+def test_what_joins_anything_else_is_refused(source, tmp_path):
+    """Maps, and sums of vectors."""
+
+    def change(file: Any) -> None:
+        with_both_pools((POOL, MAXIMUM), -1)(file)
+        config = json.loads(file.attrs["model_config"])
+        if source == "add":
+            layer(config, JOINED)["class_name"] = "Average"
+        else:
+            layer(config, JOINED)["inbound_nodes"][0][1][0] = "conv5_block3_out"
+        file.attrs["model_config"] = json.dumps(config)
+
+    target = tmp_path / "out.pth"
+    result = run(edited(FUNCTIONAL, tmp_path, change), target)
+
+    assert_refused(result, 5, target)
+    assert f"'{JOINED}'" in result.stderr
 
 
 def within(prefix: str) -> Any:

@@ -144,7 +144,8 @@ class _Network:
     def head(self, x: Any) -> Any:
         values = {"": x}
         for layer in self.architecture.head:
-            values[layer.name] = self.head_layer(values[layer.source], layer)
+            x = [values[source] for source in layer.sources]
+            values[layer.name] = self.head_layer(x if layer.joined else x[0], layer)
         return [values[output.layer] for output in self.architecture.outputs]
 
     def head_layer(self, x: Any, layer: HeadLayer) -> Any:
@@ -183,6 +184,7 @@ HEAD: Mapping[str, Any] = {
     "global_avg_pool": lambda layer, name: layers.GlobalAveragePooling2D(name=name),
     "global_max_pool": lambda layer, name: layers.GlobalMaxPooling2D(name=name),
     "dropout": lambda layer, name: layers.Dropout(layer.rate, name=name),
+    "concat": lambda layer, name: layers.Concatenate(name=name),
     "leaky_relu": lambda layer, name: layers.LeakyReLU(layer.slope, name=name),
     "activation": lambda layer, name: layers.Activation(layer.activation, name=name),
 }
