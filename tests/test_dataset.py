@@ -25,9 +25,11 @@ from converter.dataset.compare import compare_dataset
 from converter.dataset.pictures import Batch, Batches, find_pictures, load_picture
 from converter.dataset.predict import converted, own_keras, recorded
 from converter.dataset.results import compare_predictions, first_five, summarise
+from converter.dataset.run import Original
 from converter.dataset.spread import device
 from converter.dataset.state import Done, State, whole_lines
 from converter.errors import ParityError, SourceError, UsageError
+from converter.options import Options
 from converter.parity.recording import read_record
 from converter.report import finite
 from converter.reports import html, schema
@@ -227,6 +229,19 @@ def test_what_is_not_finite_is_never_the_same(value, both):
     assert one.difference == np.inf
     assert not one.same_top1
     assert not one.same_top5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_original_that_is_not_finite_for_one_picture_is_not_passed_over(value):
+    """Behind one that is right: NaN is neither more nor less than its error."""
+    actual = np.arange(7.0)[None].repeat(2, 0)
+    expected = actual.copy()
+    expected[1, 3] = value
+
+    found = summarise("logits", ["a", "b"], compare_predictions((0, 1), actual, expected), {})
+
+    assert found.max_relative == np.inf
+    assert not found.passes
 
 
 def test_equal_logits_have_an_order_too():
@@ -693,6 +708,43 @@ def test_the_original_in_keras_agrees_and_another_does_not(how, folder, target, 
 
 def replaced_bias(weights):
     weights["fc1000/fc1000/bias:0"][3] += 1e-3
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda done: {**done, "results": done["results"][:-1]},
+        lambda done: {**done, "results": [], "unreadable": {}},
+        lambda done: {**done, "results": [*done["results"], done["results"][0]]},
+        lambda done: {**done, "batch": 99},
+    ],
+    ids=["a picture", "all", "one twice", "another batch"],
+)
+def test_a_state_that_does_not_hold_its_pictures_is_damaged(lost, folder, tmp_path):
+    """They would be in no figure, and the others would pass."""
+    compared(folder, state=tmp_path / "state")
+    (path,) = (tmp_path / "state").iterdir()
+    run, first, *more = path.read_bytes().splitlines(keepends=True)
+    changed = json.dumps(lost(json.loads(first))).encode() + b"\n"
+    path.write_bytes(b"".join([run, changed, *more]))
+
+    with pytest.raises(SourceError, match="is damaged"):
+        compared(folder, state=tmp_path / "state")
+
+
+def test_a_state_says_which_network_the_original_was():
+    """Of weights alone an option or the code that builds it decides: another one is another run."""
+    path, script = Path("a.h5"), Path("record_keras.py")
+    originals = [
+        Original(path, is_record=False),
+        Original(path, is_record=False, options=Options(pool="same")),
+        Original(path, is_record=False, options=Options(pool="same", bn_eps=1e-3)),
+        Original(path, is_record=False, python="python", recorder=script),
+        Original(path, is_record=False, python="python", recorder=script, build="a:b"),
+        Original(path, is_record=False, python="python", recorder=script, build="a:c"),
+    ]
+
+    assert len({one.asked for one in originals}) == len(originals)
 
 
 # ---- in a report

@@ -18,7 +18,7 @@ from converter.dataset.results import (
 )
 from converter.dataset.spread import Group
 from converter.dataset.state import Done, State
-from converter.errors import ParityError, UsageError
+from converter.errors import ParityError, SourceError, UsageError
 from resnet_pt.pictures import CHANNELS
 
 FORMAT = 1
@@ -73,6 +73,7 @@ def compare_dataset(
     try:
         # All have read before any writes: share() waits for all.
         done = merged(group.share(kept.read()))
+        refuse_other_pictures(done, batches)
         missing = [number for number in range(len(batches)) if number not in done]
         mine = missing[group.rank :: group.size]
         found: dict[int, Done] = {}
@@ -89,6 +90,18 @@ def compare_dataset(
     results = [one for batch in done.values() for one in batch.results]
     unreadable = {index: why for one in done.values() for index, why in one.unreadable.items()}
     return summarise(of, batches.names, results, unreadable)
+
+
+def refuse_other_pictures(done: Mapping[int, Done], batches: Batches) -> None:
+    """SourceError unless each batch of a state holds a word on each of its pictures, and no other:
+    one that is not there would be in no figure."""
+    for number, one in done.items():
+        told = sorted([*(result.index for result in one.results), *one.unreadable])
+        if told != list(batches.indexes(number)):
+            raise SourceError(
+                f"the state is damaged: batch {number} is not of its pictures",
+                hints=["remove its folder to start anew"],
+            )
 
 
 def load(batches: Batches, numbers: Sequence[int], workers: int) -> DataLoader[Batch]:

@@ -58,11 +58,12 @@ def _compared(index: int, ours: Array, theirs: Array) -> PictureResult:
     difference = float(apart.max())
     largest = float(np.abs(theirs).max())
     finite = math.isfinite(difference)
+    share = difference / largest if finite and largest else math.inf
     return PictureResult(
         index=index,
         difference=difference,
         mean=math.fsum(apart) / len(apart),
-        relative=(difference / largest if largest else math.inf) if difference else 0.0,
+        relative=share if difference else 0.0,
         expected=int(theirs.argmax()),
         actual=int(ours.argmax()),
         same_top5=finite and set(first_five(ours)) == set(first_five(theirs)),

@@ -45,10 +45,14 @@ class Original:
 
     @property
     def asked(self) -> str:
-        """Who computes it: another one may give other last bits."""
+        """Who computes it, and of which network: another one may give other last bits, and another
+        network other numbers."""
         if self.is_record:
             return "record"
-        return str(self.python) if self.recorder else "bundled definition"
+        if self.recorder:
+            return f"{self.python}, {self.build}" if self.build else str(self.python)
+        said = [f"{name} {value}" for name, value in self.options.facts().items()]
+        return ", ".join(["bundled definition", *said])
 
 
 @contextmanager
