@@ -136,6 +136,26 @@ def test_a_layer_between_samples_is_not_judged_alone(right, original):
     assert parity.first_wrong_layer == "conv3_block2_2_conv"
 
 
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_a_layer_that_may_be_right_is_not_described(is_sampled):
+    """One channel of a norm is off, which no sample shows: the Dense layer is the first that
+    differs, and what is wrong with it cannot be told."""
+    path = fixture("keras-2.2.4-tensorflow")
+    network, tensors = converted(path)
+    sampled = read_record(record(path))
+    unseen = replace(sampled, passes=tuple(replace(one, layers={}) for one in sampled.passes))
+    gamma = tensors["layer4.2.bn3.weight"].copy()
+    gamma[5] *= np.float32(1.01)
+    broken = {**tensors, "layer4.2.bn3.weight": gamma}
+
+    parity = compare(network, broken, sampled if is_sampled else unseen, ("cpu",))
+
+    assert parity.verdict == "not equal"
+    assert parity.first_wrong_layer == "fc1000"
+    assert not parity.wrong.is_alone
+    assert parity.diagnosis == ""
+
+
 def test_maps_of_two_sizes_that_meet_are_no_crash(right, original):
     """A pool that is wrong, and an original that is known whole only here and there."""
     network, tensors = right

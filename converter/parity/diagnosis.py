@@ -41,13 +41,11 @@ def diagnose(model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerE
     if isinstance(scene.module, ResidualBlock) and "long" not in scene.inputs:
         return "it is skipped: its layers never ran"
     with torch.inference_mode():
-        return (
-            reproduced(scene)
-            or fits.of_weights(scene.module, scene.others())
-            or fits.described(
-                scene.module, scene.inputs["x"], scene.result, scene.sample, scene.limit
-            )
-        )
+        words = reproduced(scene)
+        if not words and scene.is_fed:
+            words = fits.of_weights(scene.module, scene.others())
+        read = scene.inputs["x"] if scene.is_fed else None
+        return words or fits.described(scene.module, read, scene.result, scene.sample, scene.limit)
 
 
 class Scene:
@@ -71,6 +69,13 @@ class Scene:
         actual, expected = first_picture(as_array(self.result), self.sample)
         error = difference("", actual, expected).relative if expected.size else float("inf")
         self.limit = min(REPRODUCED[one.dtype], error / 10)
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether the layer read the original's. If not, it may be right and what it reads wrong:
+        then nothing is said but what gives what the original gave. (Another pool of a stem is
+        among what is tried.)"""
+        return self.wrong.own is not None and set(self.wrong.unheld) <= {STEM_POOL}
 
     def _run(self, one: Pass) -> None:
         """Once more, up to the layer and behind it, as it was judged: fed the original's, or what

@@ -19,8 +19,11 @@ SHOWN = 4
 """Channels that are named before they are only counted."""
 
 
-def described(module: nn.Module, x: Tensor, result: Tensor, sample: Sample, limit: float) -> str:
-    """From the whole activations of both; '' where there is nothing to say."""
+def described(
+    module: nn.Module, x: Tensor | None, result: Tensor, sample: Sample, limit: float
+) -> str:
+    """From the whole activations of both; '' where there is nothing to say. `x` is None where what
+    the layer read may be wrong: then only what its whole output shows is said."""
     if not sample.is_whole:
         return ""
     actual, expected = as_array(result), sample.first()
@@ -34,6 +37,8 @@ def described(module: nn.Module, x: Tensor, result: Tensor, sample: Sample, limi
         expected.reshape(-1, columns).astype(np.float64),
         limit * float(np.abs(expected).max(initial=0.0)),
     )
+    if x is None:
+        return scene.reordered() or scene.activated() or scene.scaled()
     return (
         scene.reordered()
         or scene.activated()
