@@ -7,7 +7,7 @@ is said so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converter import facts as f
 from converter.checkpoint import COUNT, Checkpoint, Weight
@@ -25,7 +25,8 @@ from resnet_pt.architecture import Architecture
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is in a file: a structure, how its kernels lie, and the facts with their evidence."""
+    """What is in a file: a structure, how its kernels lie, and the facts with their evidence.
+    `is_changed` says that options made it another one than the file describes."""
 
     structure: Structure
     layout: KernelLayout
@@ -35,6 +36,7 @@ class Network:
     is_raised: bool = False
     variance: tuple[Transform, ...] = ()
     left_out: tuple[Weight, ...] = ()
+    is_changed: bool = False
 
     @property
     def architecture(self) -> Architecture:
@@ -63,7 +65,14 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         is_raised=reading.is_raised,
         variance=variance,
         left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
+        is_changed=layout.flipped != theano
+        or _computed(structure.architecture) != _computed(reading.structure.architecture),
     )
+
+
+def _computed(architecture: Architecture) -> Architecture:
+    """What was done to pictures is no part of the network."""
+    return replace(architecture, preprocessing=None)
 
 
 def _bias_fact(architecture: Architecture) -> Fact:

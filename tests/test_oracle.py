@@ -124,8 +124,21 @@ def test_a_theano_model_is_not_given_to_keras(tmp_path):
     assert chosen(path).reason == "Keras 3 computes something else for a model saved on Theano"
 
 
-def test_options_that_change_the_network_are_not_held_against_the_file():
-    assert chosen(fixture("keras-2.2.4-tensorflow"), stem="same").kind == "build"
+@pytest.mark.parametrize("option", [{"stem": "same"}, {"bn_eps": 1e-5}, {"theano_kernels": True}])
+def test_options_that_change_the_network_are_not_held_against_the_file(option):
+    oracle = chosen(fixture("keras-2.2.4-tensorflow"), **option)
+
+    assert oracle.kind == "build"
+    assert oracle.reason == "options change the network that the file describes"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"stem": "pad"}, {"bn_eps": 1e-3}, {"pool": "zero"}, {"theano_kernels": False}],
+)
+def test_options_that_say_what_the_file_says_leave_it_to_keras(option):
+    """It is the stronger proof, and nothing is changed."""
+    assert chosen(fixture("keras-2.2.4-tensorflow"), **option).kind == "load"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ import numpy as np
 
 from converter.arithmetic import OPERATORS
 from converter.checkpoint import COUNT, Array, Checkpoint
-from converter.facts import Evidence, Fact
 from converter.graph import OPS
 from converter.identify import Network
 from converter.parity.layers import compared
@@ -89,17 +88,12 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
-    if any(is_changed(fact) for fact in network.facts):
+    if network.is_changed:
         return Oracle("build", "options change the network that the file describes")
     foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
     return Oracle("load", "")
-
-
-def is_changed(fact: Fact) -> bool:
-    """Whether a user's option changes the network; what was done to pictures is no part of it."""
-    return fact.evidence == Evidence.USER and fact.name != "preprocessing"
 
 
 def class_names(config: Any) -> set[str]:
