@@ -44,7 +44,7 @@ def assert_same_logits(model: nn.Module, record: str | Path) -> Parity:
     twin = _copied(model)
     parity = with_ties(compare_model(twin, outputs, recording, ("cpu",)), twin, outputs, recording)
     if parity.verdict != "equal":
-        raise AssertionError(_message(parity, bool(outputs), _rounded(model)))
+        raise AssertionError(_message(parity, _nameless(model, outputs), _rounded(model)))
     return parity
 
 
@@ -78,6 +78,19 @@ def _names(model: nn.Module) -> dict[str, str]:
     return {module: layer for module, layer in names.items() if module in there}
 
 
+def _nameless(model: nn.Module, names: Mapping[str, str]) -> str:
+    """Why no layer of the original is known to the network; '' if some are."""
+    if names:
+        return ""
+    for module, part in model.named_modules():
+        if getattr(part, "original_layers", None):
+            return (
+                f"the network wraps another ({module}) that knows its original's layers: given "
+                "alone, that one is held against them"
+            )
+    return "the network does not know its original's layers; resnet_pt.load tells them"
+
+
 def _why_not(recording: Recording, model: nn.Module, names: Mapping[str, str]) -> str:
     """Why this network cannot be held against a recording; '' if it can."""
     twice = [layer for layer, count in Counter(names.values()).items() if count > 1]
@@ -98,7 +111,7 @@ def _rounded(model: nn.Module) -> str:
     return " and ".join(sorted(kinds & {"float16", "bfloat16"}))
 
 
-def _message(parity: Parity, is_named: bool, rounded: str) -> str:
+def _message(parity: Parity, nameless: str, rounded: str) -> str:
     lines = [f"{headline(parity).replace('the converted', 'the')} {parity.oracle}"]
     if parity.wrong:
         module = parity.wrong.module
@@ -113,6 +126,6 @@ def _message(parity: Parity, is_named: bool, rounded: str) -> str:
     lines += parity.notes
     if rounded:
         lines.append(f"its weights are {rounded}: that alone rounds them more than is allowed")
-    if not is_named:
-        lines.append("the network does not know its original's layers; resnet_pt.load tells them")
+    if nameless:
+        lines.append(nameless)
     return "\n  ".join(shortened(line, LINE) for line in lines)
