@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from converter.conversion import convert
 from converter.dataset.__main__ import main
 from converter.dataset.compare import compare_dataset
 from converter.dataset.pictures import Batch, Batches, find_pictures, load_picture
-from converter.dataset.predict import converted, own_keras, recorded
+from converter.dataset.predict import KerasProcess, converted, own_keras, recorded
 from converter.dataset.results import compare_predictions, first_five, summarise
 from converter.dataset.run import Original
 from converter.dataset.spread import device
@@ -730,6 +731,15 @@ def test_a_state_that_does_not_hold_its_pictures_is_damaged(lost, folder, tmp_pa
 
     with pytest.raises(SourceError, match="is damaged"):
         compared(folder, state=tmp_path / "state")
+
+
+@pytest.mark.parametrize("word", ["activated", "5", "[1]"])
+def test_an_interpreter_that_prints_first_is_told(word):
+    """A wrapper that sets up its environment aloud."""
+    command = [sys.executable, "-c", f"print({word!r})"]
+
+    with pytest.raises(ParityError, match=f"'{re.escape(word)}' on its standard output"):
+        KerasProcess(command)
 
 
 def test_a_state_says_which_network_the_original_was():

@@ -143,6 +143,37 @@ def test_tensors_in_each_others_place_are_recognised(change, words, right, origi
     assert compare(network, change(tensors), original, ("cpu",)).diagnosis == words
 
 
+def one_class(values):
+    changed = values.copy()
+    changed[3, 1] += np.float32(0.25)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w * np.float32(1.01), "its output is 1.01 times the original's"),
+        (one_class, "something is wrong in channel 3 of 10"),
+    ],
+    ids=["a factor", "one class"],
+)
+def test_a_bias_that_is_zero_in_the_original_too_is_not_blamed(change, words, right):
+    network, tensors = right
+    tensors = {**tensors, "fc.bias": tensors["fc.bias"] * 0}
+    original = whole_recording(network, tensors)
+    broken = {**tensors, "fc.weight": change(tensors["fc.weight"])}
+
+    assert compare(network, broken, original, ("cpu",)).diagnosis == words
+
+
+def test_a_bias_that_was_lost_is_said_to_be_zero(right, original):
+    network, tensors = right
+    broken = {**tensors, "fc.bias": tensors["fc.bias"] * 0}
+
+    words = "its bias is zero, and the original's may not be"
+    assert compare(network, broken, original, ("cpu",)).diagnosis == words
+
+
 def dilated(architecture):
     """One 3x3 dilated, its padding as it was: its map is smaller than the block's shortcut."""
     (first, *blocks), *stages = architecture.stages

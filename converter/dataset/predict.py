@@ -165,7 +165,11 @@ class KerasProcess:
         line = self.process.stdout.readline()
         if not line:
             raise self._failed()
-        header: dict[str, Any] = json.loads(line)
+        try:
+            header: dict[str, Any] = dict(json.loads(line))
+        except (ValueError, TypeError):  # a wrapper around the interpreter that prints
+            said = line[:80].decode("utf-8", "replace").strip()
+            raise self._failed(f"{said!r} on its standard output is no answer") from None
         if "error" in header:
             raise self._failed(header["error"])
         return header

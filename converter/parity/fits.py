@@ -15,6 +15,9 @@ from converter.parity.layers import as_array
 from converter.parity.recording import Sample
 from converter.parity.suspects import conv_padding
 
+NO_BIAS = "its bias is zero, and the original's may not be"
+"""Of a Dense layer: one picture does not tell a constant from another kernel."""
+
 SHOWN = 4
 """Channels that are named before they are only counted."""
 
@@ -56,7 +59,7 @@ def _of_kind(module: nn.Module, x: Tensor, fit: _Fit) -> str:
         bias = None if module.bias is None else module.bias.cpu().numpy()
         inner = fit.without(bias)
         if isinstance(module, nn.Linear) and bias is not None and not bias.any():
-            return "its bias is missing"
+            return fit.scaled() or fit.some_channels() or NO_BIAS
         weight = one_weight(module, x, fit) if isinstance(module, nn.Conv2d) else ""
         return weight or fit.bias(bias) or inner.reordered("its kernel's") or inner.kernel()
     return ""
