@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from helpers import FIXTURES, as_text, copy, fixture, record, set_weight, weights_only
 
+import resnet_pt
 from converter import verify
 from converter.cli import verify_weights
 from converter.conversion import convert
@@ -53,6 +54,17 @@ def test_a_target_is_proven_by_a_record_alone(suffix, tmp_path):
     assert report.parity.oracle == "record of Keras 2.2.4 on tensorflow"
     assert report.parity.notes == ()
     assert {fact.name: fact.value for fact in report.facts}["epsilon"] == "0.001"
+
+
+def test_a_target_that_was_saved_again_is_not_said_to_be_of_another_file(target, tmp_path):
+    """It does not say any more from which file it is."""
+    path = tmp_path / "again.pth"
+    resnet_pt.save(resnet_pt.load(target), path)
+
+    report = verify(path, record(PATH), device="cpu")
+
+    assert report.verdict == "equal"
+    assert report.parity.notes == ()
 
 
 def test_a_wrong_weight_is_found_by_a_record_and_named(target, tmp_path):

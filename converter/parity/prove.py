@@ -196,9 +196,9 @@ def compare_recording(
 
 def notes(recording: Recording, source: str) -> tuple[str, ...]:
     """What is odd about a record and does not stop its use; `source` is the SHA-256 of the Keras
-    file that the network is from."""
+    file that the network is from, '' of one that was saved again and does not say it."""
     made_from = recording.meta.get("sha256")
-    if made_from in (None, source):
+    if not source or made_from in (None, source):
         return ()
     return (f"the record was made from another file (sha256 {made_from})",)
 
