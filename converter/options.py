@@ -13,12 +13,6 @@ from converter.errors import UsageError
 from converter.sanity import CHECKS
 from resnet_pt.architecture import ACTIVATIONS
 
-FACTS = (
-    *("bn_eps", "pool", "stem", "stride_on", "theano_kernels", "running_std"),
-    *("head_activation", "network"),
-)
-"""The options that change the network."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -48,11 +42,6 @@ class Options:
     head_activation: str | None = None
     network: str | None = None
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
-
-    def facts(self) -> dict[str, object]:
-        """What is set of what a file cannot say, but for what was done to pictures."""
-        told = {name: getattr(self, name) for name in FACTS}
-        return {name: value for name, value in told.items() if value is not None}
 
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may

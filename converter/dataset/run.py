@@ -26,6 +26,12 @@ from converter.parity.inputs import default_size
 from converter.parity.recording import read_record
 from converter.source import sha256
 
+DECIDING = (
+    *("bn_eps", "pool", "stem", "stride_on", "theano_kernels", "running_std"),
+    *("head_activation", "network"),
+)
+"""The options that decide which network the bundled definition is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -51,7 +57,8 @@ class Original:
             return "record"
         if self.recorder:
             return f"{self.python}, {self.build}" if self.build else str(self.python)
-        said = [f"{name} {value}" for name, value in self.options.facts().items()]
+        told = {name: getattr(self.options, name) for name in DECIDING}
+        said = [f"{name} {value}" for name, value in told.items() if value is not None]
         return ", ".join(["bundled definition", *said])
 
 
