@@ -10,11 +10,13 @@ from pathlib import Path
 
 import h5py
 import pytest
+from edits import assert_refused, run
 from helpers import copy, fixture, opened, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError
 from converter.parity.oracle import LOADED, KerasChild, OracleError, choose_oracle, class_names
+from converter.parity.prove import CONTRADICTED
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 keras = pytest.mark.keras
@@ -124,21 +126,36 @@ def test_a_theano_model_is_not_given_to_keras(tmp_path):
     assert chosen(path).reason == "Keras 3 computes something else for a model saved on Theano"
 
 
-@pytest.mark.parametrize("option", [{"stem": "same"}, {"bn_eps": 1e-5}, {"theano_kernels": True}])
-def test_options_that_change_the_network_are_not_held_against_the_file(option):
-    oracle = chosen(fixture("keras-2.2.4-tensorflow"), **option)
-
-    assert oracle.kind == "build"
-    assert oracle.reason == "options change the network that the file describes"
-
-
 @pytest.mark.parametrize(
     "option",
-    [{"stem": "pad"}, {"bn_eps": 1e-3}, {"pool": "zero"}, {"theano_kernels": False}],
+    [
+        *({"stem": "same"}, {"bn_eps": 1e-5}, {"theano_kernels": True}, {"pool": "valid"}),
+        *({"stem": "pad"}, {"bn_eps": 1e-3}, {"theano_kernels": False}, {"pool": "zero"}),
+    ],
 )
-def test_options_that_say_what_the_file_says_leave_it_to_keras(option):
-    """It is the stronger proof, and nothing is changed."""
+def test_whatever_options_say_it_is_the_original_that_is_asked(option):
+    """The bundled definition would be built as they say, and agree."""
     assert chosen(fixture("keras-2.2.4-tensorflow"), **option).kind == "load"
+
+
+@pytest.mark.parametrize("option", [("--stem", "same"), ("--bn-eps", 1e-5), ("--theano-kernels",)])
+def test_an_option_against_what_the_model_says_is_not_equal_and_says_why(option, tmp_path):
+    target = tmp_path / "out.pth"
+
+    result = run(fixture("keras-2.2.4-tensorflow"), target, *option)
+
+    assert_refused(result, 1, target)
+    assert "does not give the logits of Keras itself" in result.stderr
+    assert CONTRADICTED in result.stderr
+
+
+def test_where_keras_cannot_load_it_what_options_contradict_is_said(tmp_path):
+    source = fixture("keras-1.2.2-tensorflow")
+
+    result = run(source, tmp_path / "out.pth", "--bn-eps", 1e-4)
+
+    assert "equal to the bundled Keras definition" in result.stderr
+    assert CONTRADICTED in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,7 @@ def diagnose(model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerE
     if isinstance(scene.module, ResidualBlock) and "long" not in scene.inputs:
         return "it is skipped: its layers never ran"
     with torch.inference_mode():
-        words = reproduced(scene)
-        if not words and scene.is_fed:
-            words = fits.of_weights(scene.module, scene.others())
+        words = reproduced(scene) or fits.of_weights(scene.module, scene.others())
         read = scene.inputs["x"] if scene.is_fed else None
         return words or fits.described(scene.module, read, scene.result, scene.sample, scene.limit)
 
@@ -73,8 +71,8 @@ class Scene:
     @property
     def is_fed(self) -> bool:
         """Whether the layer read the original's. If not, it may be right and what it reads wrong:
-        then nothing is said but what gives what the original gave. (Another pool of a stem is
-        among what is tried.)"""
+        then nothing is said but what gives what the original gave, and what its weights alone
+        show. (Another pool of a stem is among what is tried.)"""
         return self.wrong.own is not None and set(self.wrong.unheld) <= {STEM_POOL}
 
     def _run(self, one: Pass) -> None:

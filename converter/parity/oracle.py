@@ -88,8 +88,6 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
-    if network.is_changed:
-        return Oracle("build", "options change the network that the file describes")
     foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")

@@ -152,6 +152,9 @@ def same_bits(one: Array, other: Array) -> bool:
     return np.array_equal(one.view(whole_number), other.view(whole_number))
 
 
+CONTRADICTED = "options make it another network than the file's own configuration describes"
+
+
 def prove_logits(
     checkpoint: Checkpoint,
     network: Network,
@@ -178,7 +181,9 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
-    return replace(parity, notes=(*parity.notes, *notes(recording, checkpoint.sha256)))
+    contradicted = (CONTRADICTED,) if checkpoint.config and network.is_changed else ()
+    found = (*parity.notes, *contradicted, *notes(recording, checkpoint.sha256))
+    return replace(parity, notes=found)
 
 
 def compare_recording(
