@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from converter.checkpoint import COUNT, Checkpoint
 from converter.dialect import Defaults, Dialect
 from converter.errors import MismatchError
+from converter.families import ONLY_RESNETS, family
 from converter.head_names import head_from_names
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
@@ -136,44 +137,48 @@ def _missing(
 
 def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> MismatchError:
     nearest = max(attempts, key=lambda one: (len(one.match.modules), -len(one.misfits)))
-    if not nearest.match.modules:
+    is_another = family((*checkpoint.layers, *checkpoint.of_layer())) is not None
+    if is_another or not nearest.match.modules:
         layers = ", ".join(list(checkpoint.of_layer())[:6])
         return MismatchError(
             f"no naming that is known fits the layers of {checkpoint.path}",
             [f"its layers: {layers}, …", f"it looks like {looks_like(checkpoint)}"],
-            [
-                "a whole model (model.save) is read by its graph, whatever its layers are called",
-                "or add the naming: one table in converter/dialects/ (README, 'Adding a naming')",
-            ],
+            (ONLY_RESNETS, f"if it is one: {OF_NO_NAMING[0]}") if is_another else OF_NO_NAMING,
         )
+    hints = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
+    if _is_cut(nearest):
+        hints.append("a network that ends behind an inner block is read from the whole model")
     return MismatchError(
         f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
         f"{nearest.match.dialect.name!r}",
         nearest.misfits,
-        [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"],
+        hints,
     )
 
 
-FAMILIES: tuple[tuple[str, str], ...] = (
-    ("block14_sepconv1", "Xception"),
-    ("block1_conv1", "VGG"),
-    ("mixed0", "Inception"),
-    ("conv_dw_1", "MobileNet"),
-    ("bneck_conv1", "MobileNet"),
-    ("Conv_1", "MobileNetV2"),
-    ("conv5_block32_1_conv", "DenseNet"),
-    ("block1a_project_conv", "EfficientNet"),
-    ("block7_3_conv_1", "a NASNet or EfficientNet"),
+def _is_cut(attempt: _Attempt) -> bool:
+    """Whether a file lacks only what ends a network: layers of its last block, or the norm behind
+    that."""
+    modules = attempt.match.modules
+    blocks = [m.removeprefix("layer").split(".")[:2] for m in modules if m.startswith("layer")]
+    stage, index = max((int(stage), int(index)) for stage, index in blocks)
+    spelled = attempt.match.dialect.modules().items()
+    last = {name for name, m in spelled if m.startswith(("norm", f"layer{stage}.{index}."))}
+    return {misfit.removeprefix("missing: ") for misfit in attempt.misfits} <= last
+
+
+OF_NO_NAMING = (
+    "a whole model (model.save) is read by its graph, whatever its layers are called",
+    "or add the naming: one table in converter/dialects/ (README, 'Adding a naming')",
 )
-"""A layer that only one family has, or none but those above it."""
 
 
 def looks_like(checkpoint: Checkpoint) -> str:
     """A guess at the family of a network that is no ResNet, for the message."""
     layers = checkpoint.of_layer()
-    for layer, family in FAMILIES:
-        if layer in layers:
-            return family
+    known = family((*checkpoint.layers, *layers))
+    if known:
+        return known
     kernels = [w for one in layers.values() for name, w in one.items() if name == "kernel"]
     convs = sum(len(weight.shape) == 4 for weight in kernels)
     return f"a network of {convs} convolutions and {len(kernels) - convs} Dense layers"

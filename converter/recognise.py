@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from converter import graph as g
 from converter.arithmetic import Channels, Rescaling, Reverse, Stack, Value, plus, times
 from converter.errors import MismatchError
+from converter.families import ONLY_RESNETS, WITH_SUMS, family
 from converter.graph import Graph, Node
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
@@ -41,7 +42,14 @@ def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
 
     Raises MismatchError for a graph that is no residual network of a known kind.
     """
-    return _Recogniser(graph, shapes, theano).run()
+    try:
+        return _Recogniser(graph, shapes, theano).run()
+    except MismatchError as error:
+        another = family((node.layer for node in graph.nodes), WITH_SUMS)
+        if another is None:
+            raise
+        found = [f"it looks like {another}", error.headline]
+        raise MismatchError("the model is not a ResNet", found, [ONLY_RESNETS]) from error
 
 
 @dataclass
@@ -79,7 +87,16 @@ def unplaced(node: Node, place: str) -> MismatchError:
         )
     return MismatchError(
         f"layer {node.layer!r} ({type(op).__name__}) does not belong in {place} of a ResNet",
-        hints=["`inspect-weights FILE` shows what is in the file"],
+        hints=[WHOLE_BLOCKS if place == "the head" else SHOWN_BY],
+    )
+
+
+def unactivated(add: str) -> MismatchError:
+    """The error for a sum of two norms that nothing activates: a model that is cut there."""
+    return MismatchError(
+        f"no activation reads {add!r} alone, and a block that ends in a norm has one behind its "
+        "sum",
+        hints=[WHOLE_BLOCKS],
     )
 
 
@@ -89,6 +106,12 @@ INSTEAD = {
     "the head": f"{CUT} rest in PyTorch",
 }
 """What to do about a layer that cannot be carried over, by the place where it stands."""
+
+SHOWN_BY = "`inspect-weights FILE` shows what is in the file"
+WHOLE_BLOCKS = (
+    "end the model behind a whole block, which is its sum and the activation of that "
+    "(keras.Model(model.input, layer.output)), convert that, and do the rest in PyTorch"
+)
 
 
 @dataclass
@@ -130,6 +153,7 @@ class _Recogniser:
             raise MismatchError(
                 "the model has no residual sums: it is not a ResNet",
                 [f"it looks like {describe(self.graph)}"],
+                [ONLY_RESNETS],
             )
         self.check_sums(sums)
         splits = [self.split(add) for add in sums]
@@ -345,7 +369,7 @@ class _Recogniser:
             norms.append(self.norm(tokens, f"{name}.bn{number}"))
             activated = self.act(tokens)
             if activated != (norms[-1] is not None) and (activated or number > 1):
-                raise unplaced(tokens.nodes[0] if tokens.nodes else self.nodes[where], place)
+                raise unplaced(tokens.nodes[0], place) if tokens.nodes else unactivated(where)
             convs.append(self.conv(tokens, f"{name}.conv{number}", place))
         return convs, norms
 
@@ -550,12 +574,11 @@ class _Recogniser:
         if self.is_activated(last):
             features = self.readers[last.id][0]
             self.act(Tokens([features]))
-        elif self.readers.get(last.id):
+        elif is_activated_norm(self.line(last)):
             tokens = Tokens(self.line(last))
             norm = self.norm(tokens, "norm")
-            if norm:
-                features = tokens.nodes[0] if tokens.nodes else last
-                self.act(tokens)
+            features = tokens.nodes[0]
+            self.act(tokens)
         head = self.head(features)
         if len(set(self.graph.outputs)) != len(self.graph.outputs) or not self.graph.outputs:
             raise MismatchError("the model has no output, or lists one twice")
@@ -699,6 +722,13 @@ def is_convolved(nodes: Sequence[Node]) -> bool:
     return any(isinstance(node.op, g.Convolution) for node in nodes)
 
 
+def is_activated_norm(nodes: Sequence[Node]) -> bool:
+    """Whether a norm and an activation come next; a norm without one belongs to the head, in a
+    model that ends between the two."""
+    ops = [node.op for node in nodes if not isinstance(node.op, g.Scale)][:2]
+    return len(ops) == 2 and isinstance(ops[0], g.BatchNorm) and isinstance(ops[1], g.Activation)
+
+
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
 """What no block that is known has (squeeze-and-excitation blocks do)."""
 
@@ -753,4 +783,5 @@ def describe(graph: Graph) -> str:
         counts[name] = counts.get(name, 0) + 1
     convs, dense = counts.get("Convolution", 0), counts.get("Dense", 0)
     known = {(13, 3): "VGG16", (16, 3): "VGG19", (5, 3): "AlexNet"}.get((convs, dense))
+    known = known or family(node.layer for node in graph.nodes)
     return known or f"a plain network of {convs} convolutions and {dense} Dense layers"

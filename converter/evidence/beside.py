@@ -47,8 +47,77 @@ def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     nest = base(checkpoint, match)
     if nest:
         return tuple(x for x in _outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS)
-    norms = [m for m in match.modules if "downsample" not in m and m != "bn_data" and "bn" in m]
-    return _beyond(checkpoint, ACTIVATIONS, len(norms))
+    return _beyond(checkpoint, ACTIVATIONS, _activated_norms(checkpoint, match))
+
+
+def unactivated(checkpoint: Checkpoint, match: Match) -> str:
+    """The layer behind which a model was cut: the network's last one with weights, where the file
+    lists less behind it than behind the same layer of other blocks; else ''. Within a nested
+    model an `.h5` lists nothing."""
+    if checkpoint.is_ordered:
+        return _cut_behind(checkpoint, match)
+    nest = base(checkpoint, match)
+    outside = set(_outside(checkpoint, nest)) if nest else set()
+    functions = [
+        layer
+        for layer, kind in checkpoint.kinds.items()
+        if kind in ACTIVATIONS and layer not in outside
+    ]
+    if functions and len(functions) < _activated_norms(checkpoint, match):
+        return match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
+    return ""
+
+
+def _activated_norms(checkpoint: Checkpoint, match: Match) -> int:
+    """How many norms an activation follows: one behind a projection has none, and a block's last
+    one has the activation behind the sum."""
+    weights = checkpoint.of_layer()
+    return sum(
+        "moving_mean" in weights[layer] and "downsample" not in module and module != "bn_data"
+        for module, layer in match.modules.items()
+    )
+
+
+def _last_of_blocks(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """The layer with weights that each block lists last, block by block."""
+    order = list(checkpoint.of_layer())
+    last: dict[tuple[str, ...], str] = {}
+    for module, layer in match.modules.items():
+        block = tuple(module.split(".")[:2])
+        if block[0].startswith("layer"):
+            last[block] = max(layer, last.get(block, layer), key=order.index)
+    return sorted(last.values(), key=order.index)
+
+
+def _cut_behind(checkpoint: Checkpoint, match: Match) -> str:
+    """The same, by the weightless layers behind each block; where a norm follows the last block,
+    by those behind each block's first norm."""
+    own = _last_of_blocks(checkpoint, match)
+    norm = match.modules.get("norm")
+    if norm:
+        own = [layer for module, layer in match.modules.items() if module.endswith(".bn1")] + [norm]
+    if not set(own) <= set(checkpoint.layers):
+        return ""
+    *counts, found = (_weightless_behind(checkpoint, layer) for layer in own)
+    return own[-1] if counts and found < min(counts) else ""
+
+
+def _weightless_behind(checkpoint: Checkpoint, layer: str) -> int:
+    """The layers without weights that are listed behind one, up to the next with weights, or to
+    what a head begins with; padding is of what follows."""
+    behind = checkpoint.layers[checkpoint.layers.index(layer) + 1 :]
+    return sum(not _is_pad(checkpoint, one) for one in _without_weights(checkpoint, behind))
+
+
+def _without_weights(checkpoint: Checkpoint, layers: Sequence[str]) -> list[str]:
+    """The first of `layers`, up to one with weights or what a head begins with."""
+    weighted = {weight.group for weight in checkpoint.weights}
+    found: list[str] = []
+    for layer in layers:
+        if layer in weighted or _kind(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
+            break
+        found.append(layer)
+    return found
 
 
 def base(checkpoint: Checkpoint, match: Match) -> str:
@@ -126,12 +195,7 @@ def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[st
 def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], own: int) -> list[str]:
     """The layers that work on the map of the last block, before the pool or whatever comes first
     in the head, but the sum and the activation that are that block's `own`, where it is listed."""
-    weighted = {weight.group for weight in checkpoint.weights}
-    on_map: list[str] = []
-    for layer in behind:
-        if layer in weighted or _kind(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
-            break
-        on_map.append(layer)
+    on_map = _without_weights(checkpoint, behind)
     pads = [layer for layer in behind if _is_pad(checkpoint, layer)]
     sums = [layer for layer in on_map if _kind(checkpoint, layer) in SUMS]
     functions = [layer for layer in on_map if _kind(checkpoint, layer) in ACTIVATIONS]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from converter import facts as f
 from converter import weightless
 from converter.checkpoint import Checkpoint
-from converter.dialect import Dialect
+from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
@@ -19,6 +19,7 @@ from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons
 from converter.head_names import doubts
+from converter.recognise import WHOLE_BLOCKS
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm
 
@@ -52,6 +53,16 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             [f"{one!r}" for one in unreadable],
             ["convert the whole model (model.save), whose configuration says it"],
         )
+    cut = beside.unactivated(checkpoint, match)
+    if cut:
+        raise MismatchError(
+            f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
+            f"was cut behind {cut!r}",
+            hints=[READ_WHOLE if "norm" in match.modules else WHOLE_BLOCKS],
+        )
+
+
+READ_WHOLE = "convert the whole model (model.save), whose configuration says where it ends"
 
 
 def is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
@@ -104,11 +115,28 @@ def _match(
     if not matches:
         raise refusal
     match, others = one_reading(checkpoint, matches)
+    if not is_told:
+        _check_uncut(checkpoint, match)
     reason = "the order and shapes of the layers, which have no names of their own"
     if others:
         reason = f"{reason}; they fit {', '.join(others)} too (--network NAME)"
     evidence = Evidence.USER if is_told else Evidence.DEFAULT if others else Evidence.SHAPES
     return match, (Fact("network", match.dialect.name, evidence, reason),)
+
+
+def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
+    """Refuse what may be a network that was cut at an inner layer: where stages end in the block
+    that strides, and the last one does not, the norm behind it may be the next stage's first."""
+    stages = {module.split(".")[0] for module in match.modules if module.startswith("layer")}
+    if match.dialect.defaults.stride_in == "last" and len(stages) < MAX_STAGES:
+        raise MismatchError(
+            f"{checkpoint.path} may hold a network of {len(stages)} stages, or one that was cut "
+            f"behind them, whose last stage strides: {match.dialect.name} has {MAX_STAGES}",
+            hints=[
+                f"--network {match.dialect.name} says that it is whole",
+                READ_WHOLE,
+            ],
+        )
 
 
 def _decide(

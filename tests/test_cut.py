@@ -1,0 +1,169 @@
+"""Models that end at an inner layer of a network, and networks that are no ResNets."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edits import assert_refused, edited, reconfigured, run
+from helpers import FIXTURES, as_text, facts, fixture, opened
+
+FLAT, PREACTIVATED = fixture("keras-2.2.4-tensorflow"), fixture("keras-2.3.1-v2-50")
+NESTED = fixture("keras-2.10-nested-head")
+LAST_ACTIVATION = "activation_49"
+
+
+def short_circuited(config: Any, name: str) -> None:
+    """Take a layer out of a functional model; what read it reads what it read."""
+    layers = config["config"]["layers"]
+    gone = next(one for one in layers if one["config"]["name"] == name)
+    layers.remove(gone)
+    source = gone["inbound_nodes"][0][0][0]
+    for part in (*layers, config["config"]):
+        for key in ("inbound_nodes", "output_layers"):
+            if key in part:
+                part[key] = json.loads(json.dumps(part[key]).replace(f'"{name}"', f'"{source}"'))
+
+
+def in_base(config: Any) -> None:
+    base = next(one for one in config["config"]["layers"] if "layers" in one["config"])
+    short_circuited(base, base["config"]["output_layers"][0][0])
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [(FLAT, lambda config: short_circuited(config, LAST_ACTIVATION)), (NESTED, in_base)],
+)
+def test_a_model_that_ends_before_its_last_activation_is_told_so(path, change, tmp_path):
+    """Flat, the sum was said not to belong into its own block; nested, it was a KeyError."""
+    source = reconfigured(path, tmp_path, change)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "no activation reads" in result.stderr
+    assert "end the model behind a whole block" in result.stderr
+
+
+def test_a_last_norm_that_nothing_activates_is_the_heads(tmp_path):
+    """ResNet50V2 up to `post_bn`; the pool behind it was blamed."""
+    source = reconfigured(
+        PREACTIVATED, tmp_path, lambda config: short_circuited(config, "post_relu")
+    )
+
+    with opened(source) as (_, network):
+        assert network.architecture.norm is None
+        assert network.architecture.head[0].kind == "norm"
+        assert network.architecture.head[0].name == "post_bn"
+
+
+@pytest.mark.parametrize(
+    ("path", "gone", "behind"),
+    [(FLAT, LAST_ACTIVATION, "bn5c_branch2c"), (PREACTIVATED, "post_relu", "post_bn")],
+)
+def test_weights_that_list_no_last_activation_are_not_given_one(path, gone, behind, tmp_path):
+    def change(file: Any) -> None:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [name for name in names if name != gone]
+
+    source = edited(path, tmp_path, change, alone=True)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert f"the model was cut behind {behind!r}" in result.stderr
+
+
+def variables(folder: Path) -> Path:
+    """The weights of a ResNet50V2 in Keras 2.15's container, whose layers have no names."""
+    target = folder / "v2.weights.h5"
+    with zipfile.ZipFile(FIXTURES / "keras-2.15-v2.keras") as archive:
+        target.write_bytes(archive.read("model.weights.h5"))
+    return target
+
+
+def test_the_activation_behind_the_last_norm_is_the_networks_own(tmp_path):
+    """It was said to stand somewhere in the head."""
+    with opened(variables(tmp_path)) as (_, network):
+        assert network.dialect == "conv-block-v2"
+        assert facts(network)["head"][1] != "default"
+
+
+def test_variables_without_the_last_activation_are_not_given_one(tmp_path):
+    def change(file: Any) -> None:
+        group = next(name for name in file if "layer" in name)
+        last = max(
+            (name for name in file[group] if name.startswith("activation")),
+            key=lambda name: (len(name), name),
+        )
+        del file[f"{group}/{last}"]
+
+    source = edited(variables(tmp_path), tmp_path, change, name="cut.weights.h5")
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "the model was cut behind" in result.stderr
+
+
+@pytest.mark.parametrize("gone", ["res5c_branch2c", "bn5c_branch2c"])
+def test_what_lacks_the_end_of_its_last_block_is_referred_to_the_whole_model(gone, tmp_path):
+    def change(file: Any) -> None:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [name for name in names if name != gone]
+
+    result = run(edited(FLAT, tmp_path, change, alone=True), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert f"missing: {gone}" in result.stderr
+    assert "ends behind an inner block is read from the whole model" in result.stderr
+
+
+def test_another_family_is_not_advised_to_cut_its_head(tmp_path):
+    """An EfficientNet's owner was, whose blocks pool, and a VGG's to convert the whole model."""
+
+    def change(config: Any) -> None:
+        short_circuited(config, LAST_ACTIVATION)
+        text = json.dumps(config["config"]).replace('"activation_1"', '"block1a_project_conv"')
+        config["config"] = json.loads(text)
+
+    result = run(reconfigured(FLAT, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "it looks like EfficientNet" in result.stderr
+    assert "only ResNets can be converted" in result.stderr
+    assert "end the model" not in result.stderr
+
+
+def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_told(tmp_path):
+    """ResNet50V2 up to `conv5_block1_preact_relu`: the stage before was taken for the last one,
+    which does not stride, and predictions were wrong without a word."""
+    whole = variables(tmp_path)
+    with opened(whole) as (_, network):
+        layers = dict(network.structure.layers)
+    gone = [
+        layer
+        for module, layer in layers.items()
+        if module == "norm" or (module.startswith("layer4.") and module != "layer4.0.bn1")
+    ]
+
+    def change(file: Any) -> None:
+        for layer in (*gone, "dense"):
+            del file[f"layers/{layer}"]
+        norms = sum(name.startswith("batch_normalization") for name in file["layers"])
+        functions = [name for name in file["layers"] if name.startswith("activation")]
+        beside = [name for name in file["layers"] if name.startswith(("add", "zero_padding2d"))]
+        for name in (*functions[norms:], *beside):
+            del file[f"layers/{name}"]
+
+    source = edited(whole, tmp_path, change, name="cut.weights.h5")
+
+    refused = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(refused, 5, tmp_path / "out.pth")
+    assert "may hold a network of 3 stages, or one that was cut" in refused.stderr
+    told = run(source, tmp_path / "out.pth", "--no-parity", "--network", "conv-block-v2")
+    assert told.exit_code == 0
