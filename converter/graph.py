@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from converter import arithmetic
 from converter.arithmetic import Channels, Pick, Rescaling, Reverse, Stack
-from converter.errors import SourceError
+from converter.errors import MismatchError, SourceError
+from converter.replicas import one_replica
 
 Config = Mapping[str, Any]
 Pair = tuple[int, int]
@@ -186,11 +187,12 @@ class Graph:
 def parse_graph(config: Config) -> Graph:
     """The graph of a whole-model configuration (a dict with `class_name` and `config`).
 
-    Raises SourceError if it is not the configuration of a Sequential or functional model.
+    Raises SourceError if it is not the configuration of a Sequential or functional model, and
+    MismatchError for a model within it that is used twice.
     """
     try:
         builder = _Builder()
-        outputs = builder.model(config, (), ())
+        outputs = builder.model(one_replica(config), (), ())
         nodes = with_channels_joined(builder.nodes, outputs)
         return Graph(nodes, tuple(outputs), builder.channels_first)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
@@ -351,6 +353,11 @@ class _Builder:
     def node(
         self, id: str, layer: str, outer: tuple[str, ...], op: Op, inputs: tuple[str, ...]
     ) -> str:
+        if id in self.nodes and outer:
+            raise MismatchError(
+                f"the model {outer[-1]!r} is used twice: shared weights cannot be carried over",
+                hints=[f"save it alone (model.get_layer({outer[-1]!r}).save) and convert that"],
+            )
         if id in self.nodes:
             raise ValueError(f"two layers called {id!r}")
         if len(self.nodes) >= MAX_NODES:

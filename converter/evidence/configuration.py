@@ -16,6 +16,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
 from converter.graph import is_model, model_layers, parse_graph
 from converter.recognise import recognise
+from converter.replicas import slices
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture
 
@@ -37,6 +38,7 @@ def read_config(
         facts=(
             *_facts_of_config(architecture, is_raised),
             *_assumed(written),
+            *_replicas(checkpoint.config),
             *_precision(checkpoint.config),
         ),
         dialect=naming.name if naming else "names of its own, read by the graph",
@@ -64,6 +66,14 @@ def _assumed(structure: Structure) -> tuple[Fact, ...]:
     reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
     value = "grouped convolutions, as keras-applications sums them"
     return (Fact("custom code", value, Evidence.DEFAULT, reason),)
+
+
+def _replicas(config: Any) -> tuple[Fact, ...]:
+    names = slices(config)
+    if not names:
+        return ()
+    reason = f"{', '.join(names)} are taken for multi_gpu_model's slices; their code is not run"
+    return (Fact("batch", "not sliced, and not joined again", Evidence.DEFAULT, reason),)
 
 
 NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
