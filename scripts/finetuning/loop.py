@@ -157,7 +157,6 @@ def counted(logits: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
 def share(fabric: Fabric, sums: Tensor) -> tuple[float, float]:
     """(mean loss, accuracy) over all processes."""
     loss, right, count = fabric.all_reduce(sums, reduce_op="sum").tolist()
-    loss, right, count = fabric.all_reduce(sums, reduce_op="sum").tolist()
     return loss / count, right / count
 
 
