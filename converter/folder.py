@@ -32,8 +32,11 @@ class Outcome:
 
 def keras_files(folder: Path) -> list[Path]:
     """The files of a folder that are called like Keras files, or are HDF5; shards count as the
-    one list that names them."""
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    one list that names them. Raises SourceError for a folder that cannot be listed."""
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read: {error.strerror}") from error
     parts = {name for path in files for name in _shards(path)}
     return [
         path

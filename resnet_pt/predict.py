@@ -22,6 +22,9 @@ from resnet_pt.pictures import Preprocess
 READERS = min(8, os.cpu_count() or 1)
 """Threads that decode; Pillow lets them run side by side."""
 
+NOT_DECODED = ("BUFR", "GRIB", "HDF5", "MPEG", "PALM", "PDF")
+"""Formats whose suffix Pillow knows, to write them or to say what they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -42,16 +45,24 @@ class Prediction:
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and for a folder the pictures in it and below, in order of name."""
+    """The files themselves, and for a folder the pictures in it and below, in order of name, with
+    the folders there that cannot be listed: who reads those is told why."""
+    return [one for path in paths for one in (_below(path) if os.path.isdir(path) else [path])]
+
+
+def _below(folder: Path) -> list[Path]:
+    known, unlisted = suffixes(), list[Path]()
+    walk = os.walk(folder, onerror=lambda error: unlisted.append(Path(error.filename)))
+    files = [Path(where, name) for where, _, names in walk for name in names]
+    return sorted([*(one for one in files if one.suffix.lower() in known), *unlisted])
+
+
+def suffixes() -> set[str]:
+    """Of the formats that Pillow decodes."""
     Image.init()
-    known = Image.registered_extensions()
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in known)
-        else:
-            found.append(path)
-    return found
+    return {
+        suffix for suffix, kind in Image.registered_extensions().items() if kind not in NOT_DECODED
+    }
 
 
 def why_it_does_not_run(architecture: Architecture, size: tuple[int, int]) -> str:

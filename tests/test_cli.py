@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 
+import click
 import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers import copy, fixture, record, weights_only
 
-from converter.cli import convert_weights, inspect_weights
+from converter.cli import convert_weights, inspect_weights, predict, verify_weights
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -231,3 +232,12 @@ convert_weights([{str(PATH)!r}, {str(tmp_path / "out.safetensors")!r}, "--no-par
 
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", [convert_weights, inspect_weights, predict, verify_weights])
+def test_what_may_not_be_read_has_the_exit_code_of_its_reader(command):
+    """Were click to look first, it would be 2, and for every picture at once."""
+    paths = [option.type for option in command.params if isinstance(option.type, click.Path)]
+
+    assert paths
+    assert not any(path.readable for path in paths)

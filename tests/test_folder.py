@@ -76,6 +76,17 @@ def test_shards_count_as_their_list(tmp_path):
     assert [path.name for path in keras_files(tmp_path)] == ["x.weights.json"]
 
 
+def test_a_folder_that_cannot_be_listed_is_refused(folder, tmp_path, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(folder), "iterdir", closed)
+    result = run(folder, tmp_path / "out")
+
+    assert result.exit_code == 3
+    assert result.stderr == f"Error: {folder} cannot be read: Permission denied\n"
+
+
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(SourceError, match="holds no Keras files"):
         list(convert_folder(tmp_path, tmp_path / "out"))

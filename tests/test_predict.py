@@ -152,6 +152,41 @@ def test_a_folder_is_searched_below_and_other_files_are_left(tmp_path):
     assert [str(p.relative_to(tmp_path)) for p in found] == ["b.png", "cats/a.JPEG", "named.txt"]
 
 
+def test_beside_pictures_no_folder_film_or_document_is_taken_for_one(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("a.png", "catalogue.pdf", "film.mpg", "old_model.h5"):
+        (tmp_path / name).touch()
+
+    assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_stops_nothing(target, tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    scandir = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    result = run(target, tmp_path, "--json", *SIZE)
+
+    pictures = json.loads(result.stdout)["pictures"]
+    assert result.exit_code == 3
+    assert [os.path.basename(one["path"]) for one in pictures] == ["a.png", "closed"]
+    assert f"Error: {tmp_path / 'closed'} is not read: " in result.stderr
+
+
+def test_one_that_may_not_be_read_stops_nothing_either(target, tmp_path, monkeypatch):
+    """The command line does not refuse them all before the first is opened."""
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    monkeypatch.setattr(os, "access", lambda *given, **options: False)
+
+    assert run(target, tmp_path / "a.png", *SIZE).exit_code == 0
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_stops_nothing(target, tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     (tmp_path / "c.png").write_bytes((PICTURES / "rgb.png").read_bytes()[:300])

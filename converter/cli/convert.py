@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS, OPTIONS
+from converter.cli.options import DEBUG, FACTS, OPTIONS, PLACE
 from converter.cli.running import (
     check_report,
     failure_reported,
@@ -20,8 +20,8 @@ from converter.errors import UsageError
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.argument("source", type=PLACE)
+@click.argument("target", type=PLACE, required=False)
 @with_options(*OPTIONS, *FACTS, DEBUG)
 @click.version_option(package_name="convert-weights")
 @guarded

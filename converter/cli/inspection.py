@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS
+from converter.cli.options import DEBUG, FACTS, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import about
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
 @with_options(*FACTS, DEBUG)
 @click.version_option(package_name="convert-weights")

@@ -8,6 +8,9 @@ import click
 
 from converter.discover import names
 
+PLACE = click.Path(path_type=Path, readable=False)
+"""Any path: what cannot be read is refused where it is read, with the exit code of that."""
+
 COMPARING = (
     click.option(
         "--device",
@@ -27,7 +30,7 @@ COMPARING = (
 
 REPORT = click.option(
     "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     metavar="FILE",
     help="Write everything that was decided, mapped and measured: .json, or .html to read.",
 )
@@ -36,7 +39,7 @@ REPORT = click.option(
 ORIGINAL = (
     click.option(
         "--keras-python",
-        type=click.Path(path_type=Path),
+        type=PLACE,
         metavar="PATH",
         help="An interpreter with the Keras that made the file: the original is run there.",
     ),
@@ -60,14 +63,14 @@ OPTIONS = (
     *COMPARING,
     click.option(
         "--against",
-        type=click.Path(path_type=Path),
+        type=PLACE,
         metavar="RECORD.npz",
         help="Compare with what the original computed, recorded by scripts/record_keras.py.",
     ),
     REPORT,
     click.option(
         "--labels",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, readable=False, path_type=Path),
         metavar="FILE.txt",
         help="Names of the classes, a line each, for --to transformers.",
     ),

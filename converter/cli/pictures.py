@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG
+from converter.cli.options import DEBUG, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import SourceError, printable
 
@@ -31,7 +31,7 @@ def height_width(context: click.Context, parameter: Any, value: str | None) -> A
 PICTURES = (
     click.option(
         "--labels",
-        type=click.Path(path_type=Path),
+        type=PLACE,
         metavar="FILE",
         help="Names of the classes: one a line, or JSON (a list, or Keras' class_indices).",
     ),
@@ -79,8 +79,8 @@ PICTURES = (
 
 
 @click.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("target", type=PLACE)
+@click.argument("images", nargs=-1, required=True, type=PLACE)
 @with_options(*PICTURES, DEBUG)
 @click.version_option(package_name="convert-weights")
 @guarded

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import COMPARING, DEBUG, FACTS, ORIGINAL, REPORT
+from converter.cli.options import COMPARING, DEBUG, FACTS, ORIGINAL, PLACE, REPORT
 from converter.cli.running import (
     check_report,
     failure_reported,
@@ -20,23 +20,23 @@ from converter.errors import ParityError, UsageError
 
 
 @click.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=PLACE)
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="PATH",
     required=True,
     help="The Keras file that TARGET was converted from, or a record of the original.",
 )
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="DIR",
     help="Compare the predictions for every picture in a folder too.",
 )
 @click.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="DIR",
     help="Where --images keeps what is done, to go on from after a stop.",
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG
+from converter.cli.options import DEBUG, PLACE
 from converter.cli.pictures import height_width
 from converter.cli.running import guarded, with_options
 from converter.errors import TargetError, UsageError
@@ -26,13 +26,13 @@ OPTIONS = (
         "--from",
         "start",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PLACE,
         metavar="FILE",
         help="The converted network to start from.",
     ),
     option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=PLACE,
         default=Path("finetuned"),
         metavar="FOLDER",
         help="Where everything is written.",
@@ -129,7 +129,7 @@ OPTIONS = (
 
 
 @click.command()
-@click.argument("data", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("data", metavar="DIR", type=PLACE)
 @with_options(*OPTIONS, DEBUG)
 @guarded
 def finetune(data: Path, out: Path, resume: bool, force: bool, augment: str, **options: Any) -> int:
