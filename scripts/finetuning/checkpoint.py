@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from converter.errors import TargetError, UsageError
+from converter.errors import UsageError
 
 NAME = "last.ckpt"
 
@@ -25,12 +25,10 @@ def write(fabric: Any, folder: Path, state: dict[str, Any]) -> None:
 def read(fabric: Any, folder: Path, state: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     """Put modules and optimisers back into `state`; the rest of the checkpoint is returned.
 
-    Raises TargetError for a folder without one, and UsageError, before anything is put back, where
-    it was made with other settings or pictures.
+    Raises UsageError, before anything is put back, where it was made with other settings or
+    pictures.
     """
     path = folder / NAME
-    if not path.exists():
-        raise TargetError(f"{folder} holds no {NAME} to resume from")
     check_same(fabric.load(path)["made"], made)
     rest: dict[str, Any] = fabric.load(path, state)
     return rest

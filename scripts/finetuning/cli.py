@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +20,9 @@ from converter.cli.pictures import height_width
 from converter.cli.running import guarded, with_options
 from converter.errors import TargetError, UsageError
 from finetuning.settings import Settings
+
+if TYPE_CHECKING:
+    from finetuning.data import Split
 
 option = functools.partial(click.option, show_default=True)
 
@@ -147,24 +152,15 @@ def finetune(data: Path, out: Path, resume: bool, force: bool, augment: str, **o
     settings = Settings(data=data, start=options.pop("start"), augment=parts(augment), **options)
     check_folder(out, resume, force)
     from finetuning import charts
-    from finetuning.data import check_pictures, split
+    from finetuning.data import split
     from finetuning.loop import train
 
     pictures = split(settings.data, settings.validation, settings.seed)
+    make_folder(out)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # before the others are there: none waits
+        prepare(pictures, out, resume, Show(True))
     fabric = launched(settings)
     show = Show(fabric.is_global_zero)
-    if fabric.is_global_zero:
-        out.mkdir(parents=True, exist_ok=True)
-        samples = [*pictures.train, *pictures.validation]
-        show.line(
-            f"{len(pictures.train)} pictures train and {len(pictures.validation)} validate, of "
-            f"{len(pictures.classes)} classes"
-        )
-        if not resume:
-            with show.bar("checking pictures", len(samples)) as seen:
-                check_pictures(samples, seen)
-        (out / "split.json").write_text(json.dumps(pictures.to_dict(), indent=1) + "\n")
-    fabric.barrier()
     done = train(
         fabric,
         settings,
@@ -185,6 +181,22 @@ def finetune(data: Path, out: Path, resume: bool, force: bool, augment: str, **o
     return 0
 
 
+def prepare(pictures: Split, out: Path, resume: bool, show: Show) -> None:
+    """Say what there is; for a new training, read it all once and keep the split."""
+    from finetuning.data import check_pictures
+
+    samples = [*pictures.train, *pictures.validation]
+    show.line(
+        f"{len(pictures.train)} pictures train and {len(pictures.validation)} validate, of "
+        f"{len(pictures.classes)} classes"
+    )
+    if resume:
+        return
+    with show.bar("checking pictures", len(samples)) as seen:
+        check_pictures(samples, seen)
+    (out / "split.json").write_text(json.dumps(pictures.to_dict(), indent=1) + "\n")
+
+
 def parts(augment: str) -> tuple[Any, ...]:
     """`crop,flip` → its parts; `none` → ()."""
     known = ("crop", "flip", "rotate", "colour")
@@ -196,7 +208,8 @@ def parts(augment: str) -> tuple[Any, ...]:
 
 
 def check_folder(out: Path, resume: bool, force: bool) -> None:
-    """An older training is neither overwritten nor gone on with unless that is asked for."""
+    """An older training is neither overwritten nor gone on with unless that is asked for, and goes
+    on only where there is one."""
     if resume and force:
         raise UsageError("--resume goes on and --force starts anew: one of them")
     if out.exists() and not out.is_dir():
@@ -204,6 +217,17 @@ def check_folder(out: Path, resume: bool, force: bool) -> None:
     if (out / "last.ckpt").exists() and not (resume or force):
         hints = ["--resume goes on with it", "--force starts anew"]
         raise TargetError(f"{out} holds a training already", hints=hints)
+    if resume and not (out / "last.ckpt").exists():
+        raise TargetError(f"{out} holds no last.ckpt to resume from")
+
+
+def make_folder(out: Path) -> None:
+    """TargetError, before any picture is read, where nothing can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise TargetError(f"{out} cannot be written: {error.strerror}") from error
 
 
 def launched(settings: Settings) -> Any:

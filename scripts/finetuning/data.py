@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.datasets.folder import find_classes, make_dataset
 from torchvision.transforms import v2
 
 from converter.errors import SourceError
 from finetuning.settings import Augmentation, Settings
 from resnet_pt.pictures import Preprocess, converted, read
+from resnet_pt.predict import suffixes
 
 Sample = tuple[Path, int]
 
@@ -77,13 +78,15 @@ def split(folder: Path, validation: float, seed: int) -> Split:
 
 
 def listed(folder: Path) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
-    """(classes, samples), both in the order of their names."""
+    """(classes, samples), both in the order of their names; pictures are what `predict` takes for
+    ones."""
     try:
         classes, numbers = find_classes(str(folder))
-        samples = make_dataset(str(folder), numbers, IMG_EXTENSIONS)
+        samples = make_dataset(str(folder), numbers, tuple(sorted(suffixes())))
     except FileNotFoundError as error:
         raise SourceError(
-            str(error).splitlines()[0], hints=["DIR holds a folder of pictures for each class"]
+            str(error).partition(" Supported")[0],
+            hints=["DIR holds a folder of pictures for each class"],
         ) from error
     if len(classes) < 2:
         raise SourceError(f"{folder} holds one class, {classes[0]}: there is nothing to tell apart")

@@ -61,5 +61,10 @@ def environment():
 def finetune(*arguments):
     """The command in a process of its own, on the CPU."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, env=environment()
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=900,
     )

@@ -150,6 +150,15 @@ def test_other_options_are_not_gone_on_with(trained, start, pictures):
     assert "lr: 0.05 then, 0.02 now" in done.stderr
 
 
+def test_what_is_not_gone_on_with_keeps_its_split(trained, start, pictures):
+    out, _ = trained
+    before = (out / "split.json").read_bytes()
+    done = finetune(pictures, "--from", start, "--out", out, "--resume", "--seed", 1)
+
+    assert "seed: 0 then, 1 now" in done.stderr
+    assert (out / "split.json").read_bytes() == before
+
+
 def test_an_older_training_stays_unless_it_may_go(trained, start, pictures):
     out, _ = trained
     done = finetune(pictures, "--from", start, "--out", out)
@@ -164,6 +173,15 @@ def test_what_cannot_be_resumed_is_said(start, pictures, tmp_path):
 
     assert done.returncode == 7
     assert "no last.ckpt to resume from" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_a_picture_is_read(start, pictures, tmp_path):
+    (tmp_path / "file").touch()
+    done = finetune(pictures, "--from", start, "--out", tmp_path / "file" / "out")
+
+    assert done.returncode == 7
+    assert done.stderr == f"Error: {tmp_path / 'file' / 'out'} cannot be written: Not a directory\n"
 
 
 # ---- how it trains
@@ -232,6 +250,16 @@ def test_refusals_of_a_folder(change, code, message, start, pictures, tmp_path):
     assert message in done.stderr
 
 
+def test_a_refusal_ends_all_processes(start, pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "lying" / "00.png").write_bytes(b"no")
+    done = finetune(tmp_path / "pictures", "--from", start, *QUICK, "--devices", 2,
+                    "--device", "cpu", "--out", tmp_path / "out")  # fmt: skip
+
+    assert done.returncode == 3
+    assert "lying/00.png: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -268,6 +296,16 @@ def test_a_split_that_is_there_is_used(pictures, tmp_path):
 
     assert {path.parts[-3] for path, _ in found.train} == {"train"}
     assert len(found.train) == len(found.validation) == 60
+
+
+def test_pictures_of_every_kind_that_predict_reads_are_trained_on(pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path, dirs_exist_ok=True)
+    for name in ("lying/a.GIF", "lying/b.jp2", "lying/old_model.h5", "lying/notes.txt"):
+        (tmp_path / name).touch()
+    found = split(tmp_path, 0.2, 0)
+
+    others = {path.name for path, _ in found.train + found.validation if path.suffix != ".png"}
+    assert others == {"a.GIF", "b.jp2"}
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
