@@ -85,9 +85,12 @@ def decide(
 ) -> tuple[Preprocess, list[tuple[str, str, str]]]:
     """The transform, and its facts with where each comes from."""
     import resnet_pt
+    from resnet_pt.pictures import CHANNELS
     from resnet_pt.predict import why_it_does_not_run
 
     architecture = model.architecture
+    if architecture.in_channels not in CHANNELS:
+        raise MismatchError(f"no picture has {architecture.in_channels} channels")
     evidence = {fact["name"]: fact["evidence"] for fact in description.get("facts", [])}
     recorded = f"TARGET ({evidence.get('preprocessing', 'recorded')})"
     chosen = size or architecture.input_size or USUAL_SIZE

@@ -251,6 +251,16 @@ def test_a_size_that_the_network_cannot_read_is_refused(tmp_path):
     assert "the network cannot read pictures of 48x48" in result.stderr
 
 
+def test_channels_that_no_picture_has_are_refused(tmp_path):
+    stem = resnet_pt.resnet((1, 1), classes=1, width=4).stem
+    five = replace(stem, conv=replace(stem.conv, in_channels=5))
+    path = save(tmp_path / "five.pth", stem=five, **head("softmax", "fc", classes=2))
+    result = run(path, PICTURES)
+
+    assert result.exit_code == 5
+    assert result.stderr == "Error: no picture has 5 channels\n"
+
+
 def test_without_classes_it_is_refused(tmp_path):
     pool = HeadLayer("pool", "global_avg_pool")
     outputs = (Output("pool", "pool"),)
