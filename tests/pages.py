@@ -15,18 +15,25 @@ COMMANDS = {
     "convert-weights": "convert_weights",
     "inspect-weights": "inspect_weights",
     "predict": "predict",
+    "verify-weights": "verify_weights",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: ` ```sh `, ` ```python `, or ` ```sh long ` for what takes minutes."""
+    """A fenced block: ` ```sh ` or ` ```python `; with `long` behind it what takes minutes, with
+    `part` what is no program of its own."""
 
     page: str
     number: int
     language: str
     is_long: bool
+    is_part: bool
     text: str
+
+    @property
+    def runs(self) -> bool:
+        return self.language in ("sh", "python") and not self.is_part
 
 
 def blocks(page: Path) -> list[Block]:
@@ -34,7 +41,7 @@ def blocks(page: Path) -> list[Block]:
     for number, part in enumerate(page.read_text().split("```")[1::2]):
         info, _, text = part.partition("\n")
         language, *rest = info.split() or [""]
-        found.append(Block(page.name, number, language, rest == ["long"], text))
+        found.append(Block(page.name, number, language, rest == ["long"], rest == ["part"], text))
     return found
 
 
@@ -49,11 +56,12 @@ def shims(folder: Path) -> Path:
     return folder
 
 
-def run(block: Block, work: Path, commands: Path) -> None:
-    """Run a block as a reader would, in `work`; AssertionError with what it said if it fails."""
+def run(block: Block, work: Path, commands: Path, given: str = "") -> None:
+    """Run a block as a reader would, in `work`; AssertionError with what it said if it fails.
+    `given` is Python that stands before a block of it: what a page leaves to its reader."""
     command = ["bash", "-euo", "pipefail", "-c", block.text]
     if block.language == "python":
-        command = [sys.executable, "-c", block.text]
+        command = [sys.executable, "-c", given + block.text]
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(commands), os.environ["PATH"]]),

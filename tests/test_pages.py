@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from helpers import FIXTURES, fixture
+from helpers import FIXTURES, fixture, record
 from pages import DOCS, ROOT, blocks, run, shims
 
 PAGES = sorted(DOCS.glob("*.md"))
@@ -25,13 +25,32 @@ def reader(tmp_path):
 
 
 def test_the_tutorial_runs(reader):
-    short = [b for b in blocks(DOCS / "tutorial.md") if b.language in ("sh", "python")]
-    short = [block for block in short if not block.is_long]
+    short = [one for one in blocks(DOCS / "tutorial.md") if one.runs and not one.is_long]
 
     assert len(short) >= 6
     for block in short:
         run(block, *reader)
     assert (reader[0] / "mine.pth").exists()
+
+
+GIVEN = "import torch\npictures = torch.zeros(2, 3, 224, 224)\n"
+
+
+@pytest.mark.keras
+def test_what_stands_on_the_other_pages_runs(reader):
+    """The converter's own; docs/destinations.md is run with the real libraries."""
+    work, commands = reader
+    for name in ("model.h5", "resnet50_weights.h5"):
+        shutil.copyfile(work / "old_model.h5", work / name)
+    shutil.copyfile(record(fixture("keras-2.2.4-tensorflow")), work / "record.npz")
+    (work / "pictures").rename(work / "photos")
+    pages = (DOCS / "report.md", ROOT / "README.md", DOCS / "inference.md")
+    told = [one for page in pages for one in blocks(page) if one.runs and not one.is_long]
+
+    assert [block.page for block in told if block.language == "sh"] == ["report.md", "README.md"]
+    for block in told:
+        run(block, work, commands, GIVEN)
+    assert (work / "report.html").exists()
 
 
 def test_a_command_that_fails_is_seen(reader):
