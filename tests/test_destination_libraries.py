@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import converted, fixture
+from click.testing import CliRunner
+from helpers import FIXTURES, converted, fixture
 from networks import random_tensors, weights_file
+from pages import DOCS, blocks, run, shims
 
 import resnet_pt
 from converter import delivery
+from converter.cli import convert_weights
 from converter.conversion import convert
+from converter.discover import names
 from resnet_pt import resnet
 
 pytestmark = [pytest.mark.destinations, pytest.mark.filterwarnings("default")]
@@ -178,3 +183,30 @@ def test_a_backbone_alone_takes_the_file_as_mmdet_gives_it(tmp_path):
     written = torch.load(target, weights_only=True)["state_dict"]
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, written[f"backbone.{name}"]), name
+
+
+def test_what_stands_on_their_page_runs(full, tmp_path):
+    """Every block, one after the other: what one writes, the next one loads."""
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copyfile(full, work / "resnet50.h5")
+    shutil.copyfile(FIXTURES / "pictures" / "rgb.png", work / "elephant.png")
+    (work / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
+    told = [block for block in blocks(DOCS / "destinations.md") if block.runs]
+    commands = [block.text for block in told if block.language == "sh"]
+
+    assert {text.split("--to ")[1].split()[0] for text in commands} == set(
+        names("converter.destinations")
+    )
+    found = shims(tmp_path / "bin")
+    for block in told:
+        run(block, work, found)
+
+
+def test_the_refusal_on_their_page_is_what_is_said(full, monkeypatch):
+    monkeypatch.chdir(full.parent)
+    command, *told = blocks(DOCS / "destinations.md")[0].text.splitlines()
+    result = CliRunner().invoke(convert_weights, [*command.split()[2:], "--pool", "valid"])
+
+    assert result.exit_code == 5
+    assert result.stderr.splitlines() == told
