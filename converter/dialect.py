@@ -69,6 +69,8 @@ class Defaults:
     output: str = "softmax"
     """The activation behind the logits."""
     preprocessing: str | None = None
+    without_top: str = ""
+    """What the code gives without a top, in words, where that is not the map of the last block."""
 
 
 @dataclass(frozen=True, slots=True)

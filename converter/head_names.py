@@ -268,6 +268,8 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
             "TensorFlow 1.10's ResNet50 ends in a 7x7 average, with or without a top, and that of "
             "1.11 does not: none is assumed"
         )
+    if match.dialect.defaults.without_top and not match.head:
+        found.append(match.dialect.defaults.without_top)
     for layer in head:
         if _kind(checkpoint, layer.name) in ("avg_pool", "max_pool"):
             size = layer.pool.kernel if layer.pool else ()

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from edits import assert_refused, edited, reconfigured, run
-from helpers import FIXTURES, as_text, facts, fixture, opened
+from helpers import FIXTURES, as_text, facts, fixture, opened, weights_only
+
+from converter.evidence.names import NESTED_END
 
 FLAT, PREACTIVATED = fixture("keras-2.2.4-tensorflow"), fixture("keras-2.3.1-v2-50")
 NESTED = fixture("keras-2.10-nested-head")
@@ -167,3 +169,29 @@ def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_to
     assert "may hold a network of 3 stages, or one that was cut" in refused.stderr
     told = run(source, tmp_path / "out.pth", "--no-parity", "--network", "conv-block-v2")
     assert told.exit_code == 0
+
+
+def test_where_a_nested_base_ends_is_said_to_be_assumed(tmp_path):
+    """Cut at its last sum, its weights are the same."""
+    with opened(weights_only(NESTED, tmp_path)) as (_, network):
+        _, evidence = facts(network)["head"]
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+
+    assert evidence == "default"
+    assert NESTED_END in reason
+    with opened(weights_only(FLAT, tmp_path)) as (_, network):
+        assert NESTED_END not in str(network.facts)
+
+
+def test_keras_resnets_four_maps_are_said_to_be_one_here(tmp_path):
+    def without_top(file: Any) -> None:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [name for name in names if name not in ("pool5", "fc1000")]
+        del file["fc1000"], file["pool5"]
+
+    source = edited(fixture("keras-resnet-0.2.0-18"), tmp_path, without_top, alone=True)
+
+    with opened(source) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+
+    assert reason == "keras-resnet without a top gives the maps of all stages, and this the last"

@@ -14,6 +14,13 @@ DIALECT = Dialect(
     source="keras-resnet 0.2.0 blocks/_2d.py, models/_2d.py",
     rows=RES_BRANCH.rows,
     blocks=(LETTERS, NUMBERED),
-    defaults=Defaults(eps=EPSILON, stem="same", pool="same", padding="pad", preprocessing="caffe"),
+    defaults=Defaults(
+        eps=EPSILON,
+        stem="same",
+        pool="same",
+        padding="pad",
+        preprocessing="caffe",
+        without_top="keras-resnet without a top gives the maps of all stages, and this the last",
+    ),
     bias=False,
 )

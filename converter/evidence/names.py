@@ -194,6 +194,11 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
     return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
 
 
+NESTED_END = (
+    "a nested model lists nothing but weights: it is taken to end where its blocks do, activated"
+)
+
+
 def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
     value = f.describe_head(architecture.head)
     unsaid = (
@@ -202,6 +207,7 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
             f"where {layer!r} stands, and which function it is, is not in the file"
             for layer in beside.activations(checkpoint, match)
         ),
+        *((NESTED_END,) if checkpoint.is_ordered and beside.base(checkpoint, match) else ()),
     )
     if unsaid:
         return Fact("head", value, Evidence.DEFAULT, "; ".join(unsaid))
