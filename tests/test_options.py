@@ -83,6 +83,24 @@ def test_an_option_without_effect_is_not_shown_as_if_it_had_one(name, options, f
     assert changed == shown
 
 
+def test_an_activation_for_hidden_layers_that_are_not_there_is_told_to_change_nothing(tmp_path):
+    source, target = fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth"
+
+    result = run(source, target, "--no-parity", "--head-activation", "tanh")
+
+    assert result.exit_code == 0
+    assert "no hidden Dense layer: --head-activation changes nothing" in result.stderr
+
+
+def test_an_activation_that_is_the_default_is_settled_all_the_same(tmp_path):
+    source = weights_only(fixture("keras-2.10-functional-head"), tmp_path)
+
+    with opened(source) as (_, before), opened(source, head_activation="relu") as (_, after):
+        assert after.architecture == before.architecture
+        assert facts(before)["head"][1] == "default"
+        assert facts(after)["head"][1] == "set by the user"
+
+
 def test_how_pictures_were_prepared_does_not_change_who_is_asked():
     """--preprocess is recorded and no part of the network: Keras can still load the file."""
     from converter.parity.oracle import choose_oracle

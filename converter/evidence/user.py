@@ -40,8 +40,10 @@ def set_by_user(
         architecture = change("stride", new, f.describe_stride(new), "--stride-on")
     if options.head_activation is not None:
         new = with_head_activation(architecture, options.head_activation)
-        if new != architecture:
+        if any(layer.kind == "activation" for layer in architecture.head):
             architecture = change("head", new, f.describe_head(new.head), "--head-activation")
+        else:
+            kept[:] = [_unaffected(fact) if fact.name == "head" else fact for fact in kept]
     if options.preprocess is not None:
         new = replace(architecture, preprocessing=options.preprocess)
         architecture = change("preprocessing", new, options.preprocess, "--preprocess")
@@ -49,6 +51,11 @@ def set_by_user(
         evidence, reason = _pictures(architecture)
         kept.append(Fact("preprocessing", architecture.preprocessing, evidence, reason))
     return replace(structure, architecture=architecture), tuple(kept)
+
+
+def _unaffected(head: Fact) -> Fact:
+    said = "no hidden Dense layer: --head-activation changes nothing"
+    return replace(head, reason=f"{head.reason}; {said}")
 
 
 def _pictures(architecture: Architecture) -> tuple[Evidence, str]:
