@@ -54,8 +54,9 @@ def _pack_stem(model: ResNet) -> None:
 class PackedConv2d(nn.Module):
     """A convolution, the sum of it and `other` if one is given, and a ReLU if `relu`: one call.
 
-    x (N, C_in, H, W), other and result (N, C_out, H', W'). Elsewhere than on the CPU, and in
-    another dtype than float32, the weight is unpacked and torch's own convolution takes it.
+    x (N, C_in, H, W), other and result (N, C_out, H', W'). Elsewhere than on the CPU, in another
+    dtype than float32, and for an x that requires a gradient (Grad-CAM, say), the weight is
+    unpacked and torch's own convolution takes it.
     """
 
     weight: Tensor
@@ -104,7 +105,7 @@ class PackedConv2d(nn.Module):
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if self.pads != 0:
             x = F.pad(x, pads(self.pads, x, self.kernel, self.stride, self.dilation))
-        if not self.weight.is_mkldnn:
+        if not self.weight.is_mkldnn or x.requires_grad:  # the calls have no gradients
             return self._unpacked(x, other)
         call: Any = torch.ops.mkldnn._convolution_pointwise
         parts = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
@@ -114,7 +115,7 @@ class PackedConv2d(nn.Module):
         return call.binary(x, other, *parts, "add", 1.0, relu, [], "")  # type: ignore[no-any-return]
 
     def _unpacked(self, x: Tensor, other: Tensor | None) -> Tensor:
-        parts = (self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        parts = (self._plain(), self.bias, self.stride, self.padding, self.dilation, self.groups)
         y = F.conv2d(x, *parts)
         y = y if other is None else y + other
         return y.relu() if self.relu else y

@@ -183,6 +183,17 @@ def test_maps_of_any_size_batch_and_layout_are_taken():
         )
 
 
+@pytest.mark.parametrize("name", ["bias", "keras-2.3.1-v2-50"])
+def test_gradients_of_the_picture_are_those_of_the_network(name):
+    model = network(name)
+    x, same = pictures(model).requires_grad_(), pictures(model).requires_grad_()
+
+    resnet_pt.optimize(model)(x)[0, 3].backward()
+    model(same)[0, 3].backward()
+
+    assert furthest(x.grad, same.grad) < 1e-4
+
+
 def test_a_packed_network_can_be_copied():
     model = network("bias")
     x = pictures(model)
