@@ -277,12 +277,22 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Any) -> Architecture:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`. A field that is missing, as in a file of an earlier version,
+        has its default.
 
         Raises ValueError, naming the field, for data that is not such a description, and for one
         with a field that this version does not know (ignoring it could change the network).
         """
         architecture = msgspec.convert(data, cls)
-        if architecture.to_dict() != data:
+        if not _holds(architecture.to_dict(), data):
             raise ValueError("the architecture holds fields that this version does not know")
         return architecture
+
+
+def _holds(found: Any, given: Any) -> bool:
+    """Whether all that is `given` was found."""
+    if isinstance(given, dict):
+        return all(key in found and _holds(found[key], value) for key, value in given.items())
+    if isinstance(given, list):
+        return len(found) == len(given) and all(map(_holds, found, given))
+    return bool(found == given)

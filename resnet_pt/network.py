@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -231,7 +232,7 @@ class ResNet(nn.Module):
     def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
         """Refuse weights that were made for another network."""
         description = described(state)
-        if _computed(description.get("architecture")) != _computed(self.architecture.to_dict()):
+        if _computed(description.get("architecture")) != _computed(self.architecture):
             raise ValueError(
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
@@ -239,11 +240,15 @@ class ResNet(nn.Module):
         self.original_layers = dict(description.get("layers", {}))
 
 
-def _computed(architecture: Any) -> Any:
-    """Without what is known of the pictures: it describes them, and changes no number."""
-    if not isinstance(architecture, dict):
+def _computed(architecture: Any) -> Architecture | None:
+    """Without what is known of the pictures: it describes them, and changes no number. None for
+    what is no architecture."""
+    try:
+        is_read = isinstance(architecture, Architecture)
+        found: Architecture = architecture if is_read else Architecture.from_dict(architecture)
+    except ValueError:
         return None
-    return {key: architecture[key] for key in architecture.keys() - {"input_size", "preprocessing"}}
+    return replace(found, input_size=None, preprocessing=None)
 
 
 def described(state: dict[str, Any] | Tensor) -> dict[str, Any]:

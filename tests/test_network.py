@@ -89,6 +89,22 @@ def test_an_architecture_survives_json(path):
     assert Architecture.from_dict(json.loads(json.dumps(architecture.to_dict()))) == architecture
 
 
+def test_a_description_of_an_earlier_version_lacks_fields_and_is_read():
+    architecture = resnet()
+    data = architecture.to_dict()
+    for layer in data["head"]:
+        del layer["joined"]
+    del data["stem"]["rescaling"]
+
+    assert Architecture.from_dict(data) == architecture
+    model = ResNet(architecture)
+    state = {"format": 1, "architecture": data}
+    model.set_extra_state(state)
+    data["head"][-1]["out_features"] = 7
+    with pytest.raises(ValueError, match="another architecture"):
+        model.set_extra_state(state)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
