@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,9 @@ from converter.readers import _hdf5
 
 FORMAT = "hdf5"
 WEIGHTS = "model_weights"
+
+NUMBER = re.compile(r"_\d+$")
+SCOPES_OF_A_HEAD = 8  # a nested head may be dense_1, batch_normalization_1: one of each kind
 
 
 def recognises(file: Any) -> bool:
@@ -144,6 +149,9 @@ def _owners(layer: str, names: Sequence[str], inside: frozenset[str]) -> list[st
     Where no configuration says what is inside, a group is a nested model's if its weights name
     more than one scope: a layer's own weights share one, which need not be the layer's name
     (`conv2d_1/conv2d_1_1/kernel:0`).
+
+    TensorFlow's graphs number a scope that is taken: the layer `conv1` of a base that was built
+    for the second time in a session has the weights `conv1_1/kernel:0`.
     """
     scopes = [_scope(name).split("/") for name in names]
     if inside:
@@ -152,13 +160,29 @@ def _owners(layer: str, names: Sequence[str], inside: frozenset[str]) -> list[st
         return [layer] * len(names)
     alike = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*scopes, strict=False))
     shared = len(list(alike))
-    return ["/".join(scope[shared:] or scope) for scope in scopes]
+    return _without_common_number(["/".join(scope[shared:] or scope) for scope in scopes])
 
 
 def _innermost(scope: Sequence[str], inside: frozenset[str]) -> str:
-    """The longest end of a scope that is a layer: names may have slashes themselves."""
-    ends = ("/".join(scope[start:]) for start in range(len(scope)))
-    return next((end for end in ends if end in inside), "/".join(scope))
+    """The longest end of a scope that is a layer, as it is or but for the number of a scope that
+    was taken: names may have slashes themselves."""
+    ends = ["/".join(scope[start:]) for start in range(len(scope))]
+    as_written = (end for end in ends if end in inside)
+    unnumbered = (NUMBER.sub("", end) for end in ends if NUMBER.sub("", end) in inside)
+    return next(itertools.chain(as_written, unnumbered), "/".join(scope))
+
+
+def _without_common_number(owners: list[str]) -> list[str]:
+    """The layers of a nested model without the number that TensorFlow gave most of their scopes.
+
+    Names that Keras makes up do not share one: it counts the layers of a kind (`conv2d_1`, `_2`).
+    """
+    scopes = set(owners)
+    counted = Counter(found[0] for scope in scopes if (found := NUMBER.search(scope)))
+    number, many = counted.most_common(1)[0] if counted else ("", 0)
+    bare = {scope: scope.removesuffix(number) for scope in scopes}
+    is_common = many > max(SCOPES_OF_A_HEAD, len(scopes) // 2)
+    return [bare[one] for one in owners] if is_common else owners
 
 
 def _scope(name: str) -> str:
