@@ -632,6 +632,11 @@ def _relu(config: Config) -> Op:
     return Activation("relu6") if maximum == 6 else Unknown("ReLU", f"max_value {maximum}")
 
 
+def _elu(config: Config) -> Op:
+    is_plain = config.get("alpha", 1.0) == 1.0
+    return Activation("elu") if is_plain else Unknown("ELU", "its alpha is not 1")
+
+
 def _leaky_relu(config: Config) -> Op:
     slope = arithmetic.constant(_first(config, "negative_slope", "alpha"))
     if not isinstance(slope, float):
@@ -732,7 +737,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "Activation": _activation,
     "ReLU": _relu,
     "Softmax": _softmax,
-    "ELU": lambda config: Activation("elu") if config.get("alpha", 1.0) == 1.0 else Unknown("ELU"),
+    "ELU": _elu,
     "ZeroPadding2D": _zero_pad,
     "MaxPooling2D": _pool("max"),
     "AveragePooling2D": _pool("avg"),
@@ -754,6 +759,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "Add": _constant(Add()),
     "Concatenate": _concatenate,
     "LeakyReLU": _leaky_relu,
+    "PReLU": _constant(Unknown("PReLU", "its slopes are weights, which are not carried over")),
     "Merge": _merge,  # Keras 1
     "Rescaling": _rescaling,
     "Normalization": _normalization,

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 from campaign import Subject, clean, compared_with, judged, places
 from faults import FAULTS, Conversion
@@ -58,3 +64,18 @@ def test_the_right_conversion_is_right_however_it_runs(subject):
 
     assert len(settings) == 6
     assert {one.verdict for one in settings} == {"equal"}
+
+
+@pytest.mark.keras
+def test_the_campaign_in_full_asks_keras(monkeypatch):
+    """Of scripts/catch_rate, which takes a quarter of an hour: what it gets its recordings by."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script sets these three
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    script = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "catch_rate"))
+    pictures = [np.zeros((1, 64, 64, 3), np.float32), np.ones((2, 64, 80, 3), np.float32)]
+
+    found = script["asked"](NAME, pictures)
+
+    assert [one.passes[0].input.shape for one in found] == [one.shape for one in pictures]
+    assert [one.dtype for one in found[1].passes] == ["float64", "float32"]
