@@ -6,6 +6,7 @@ them after their class and lists them. An activation leaves no trace in a weight
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -80,12 +81,12 @@ def head_from_names(
     kept = _kept_pool(checkpoint, match)
     if not match.head:
         return _headless(match, kinds, shapes, features, kept)
-    if kept:  # what follows is the project's own
+    if is_nested(checkpoint, match):  # what follows is the project's own, or `pooling='avg'`
         defaults = replace(match.dialect.defaults, ending="global")
         match = replace(match, dialect=replace(match.dialect, defaults=defaults))
         chain += kept
     width, spatial = features, True
-    listed = _listed_activations(trailing, match, shapes)
+    listed = _listed_activations(trailing, match, shapes, kinds)
     for layer in trailing:
         found = _layer(layer, match, shapes, kinds, features)
         if layer in listed.values():
@@ -106,15 +107,21 @@ def head_from_names(
     return linked, (Output(last.name, last.name, activation),)
 
 
-def _listed_activations(trailing: Sequence[str], match: Match, shapes: Shapes) -> Mapping[str, str]:
-    """`{hidden Dense layer: the first activation that is listed before the next Dense layer}`."""
+def _listed_activations(
+    trailing: Sequence[str], match: Match, shapes: Shapes, kinds: Kinds
+) -> Mapping[str, str]:
+    """`{hidden Dense layer: the first activation that is listed before the next Dense layer}`,
+    and the same of the layers that a head begins with before its first Dense layer."""
     found: dict[str, str] = {}
-    dense = ""
+    before, begins = "", any(shapes.has(layer, "kernel") for layer in match.head)
     for layer in trailing:
         if shapes.has(layer, "kernel"):
-            dense = layer if layer in match.head and _is_hidden(layer, match, shapes) else ""
-        elif dense and auto_name(layer) in ACTIVATIONS:
-            found.setdefault(dense, layer)
+            before = layer if layer in match.head and _is_hidden(layer, match, shapes) else ""
+            begins = False
+        elif before and auto_name(layer) in ACTIVATIONS:
+            found.setdefault(before, layer)
+        elif begins and (kinds[layer] or layer in match.head or "pool" in layer):
+            before = layer
     return found
 
 
@@ -124,7 +131,8 @@ def _is_hidden(layer: str, match: Match, shapes: Shapes) -> bool:
 
 
 def _trailing(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int) -> Sequence[str]:
-    """The layers behind the last one of the network's body, nested models opened up."""
+    """The layers behind the last one of the network's body, nested models opened up in their
+    place: what of a head is nested together with the body comes first."""
     if not checkpoint.is_ordered:
         return _arranged(checkpoint, match, shapes, features)
     groups = {weight.layer: weight.group for weight in checkpoint.weights}
@@ -132,7 +140,12 @@ def _trailing(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
         groups[layer] for layer in match.left_out
     }
     last = max(checkpoint.layers.index(group) for group in body)
-    later = list(checkpoint.layers[last + 1 :])
+    held: dict[str, list[str]] = {}
+    for layer in match.head:
+        held.setdefault(groups[layer], []).append(layer)
+    later = held.get(checkpoint.layers[last], [])
+    for group in checkpoint.layers[last + 1 :]:
+        later += held.get(group, [group])
     missing = [layer for layer in match.head if layer not in later]
     return [*later, *missing]
 
@@ -238,7 +251,7 @@ def _made_flat(
         return list(chain)
     has_window = any(one.kind in ("avg_pool", "max_pool") for one in chain)
     if dense.in_features != features or has_window:
-        return [*chain, HeadLayer("flatten", flatten_kind(shapes))]
+        return [*chain, HeadLayer(IMPLIED_FLATTEN, flatten_kind(shapes))]
     if match.dialect.defaults.ending == "avg_pool" and not chain:
         return [
             HeadLayer(IMPLIED_POOL, "avg_pool", pool=_window(match.dialect.defaults.ending_window)),
@@ -251,12 +264,27 @@ IMPLIED_POOL = "avg_pool"
 """The name of a pool that no layer of the file is named after."""
 
 
+IMPLIED_FLATTEN = "flattened"
+"""The same of a Flatten that is not listed, before a Dense layer of more inputs than channels."""
+
+
 def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> tuple[str, ...]:
     """What a head rests on that nothing in a weights-only file says, in words."""
     found = []
-    if any(layer.kind == "activation" for layer in head):
+    first = list(itertools.takewhile(lambda layer: layer.kind != "dense", head))
+    if any(layer.kind == "activation" for layer in head[len(first) :]):
         found.append(
             "weights do not record activations: relu is assumed behind hidden Dense layers"
+        )
+    found += [
+        f"which function {layer.name!r} is, is not in the file: relu is assumed"
+        for layer in first
+        if layer.kind == "activation"
+    ]
+    if any(layer.name == IMPLIED_FLATTEN for layer in head):
+        found.append(
+            "the file lists no Flatten and no joined pools before a Dense layer that reads more "
+            "than one number for each channel: a Flatten is assumed"
         )
     is_implied = any(layer.name == IMPLIED_POOL for layer in head)
     if keeps_pool(checkpoint, match):

@@ -316,6 +316,14 @@ def test_resnet50_of_later_keras_gives_its_map(tmp_path):
         assert head(network) == ["flatten_hwc", "dense"]
 
 
+def test_the_pool_within_a_base_of_later_keras_is_over_the_whole_map(tmp_path):
+    """`pooling='avg'`: a window of 7x7 is another where the map is not 7x7."""
+    source = edited(fixture("keras-2.1.6-tensorflow"), tmp_path, nested("2.2.4"), alone=True)
+
+    with opened(source) as (_, network):
+        assert head(network) == ["global_avg_pool", "dense"]
+
+
 @pytest.mark.parametrize(
     ("name", "times", "kinds", "window"),
     [
@@ -344,6 +352,90 @@ def test_the_window_of_a_pool_is_what_the_dense_layer_asks_for(
         assert facts(network)["head"][1] == "default"
         reason = next(fact.reason for fact in network.facts if fact.name == "head")
         assert f"the window of {name!r} is not in the file: {window} is assumed" in reason
+
+
+def listed_behind(first: str, name: str) -> Any:
+    """List a layer without weights behind another."""
+
+    def change(file: Any) -> None:
+        file.create_group(name).attrs["weight_names"] = np.zeros(0)
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        names.insert(names.index(first) + 1, name)
+        file.attrs["layer_names"] = names
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["activation_7", "re_lu"])
+def test_an_activation_before_the_first_dense_layer_is_kept_and_said_to_be_assumed(name, tmp_path):
+    """It was left out: an average, a norm and a relu before the Dense layer were off by 2e-2."""
+    change = listed_behind("global_average_pooling2d", name)
+
+    with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+        assert head(network)[:3] == ["global_avg_pool", "activation", "dense"]
+        assert facts(network)["head"][1] == "default"
+        assert f"which function {name!r} is, is not in the file: relu is assumed" in reason
+
+
+def test_an_activation_that_ends_the_network_is_none_of_the_head(tmp_path):
+    change = listed_behind("dense_1", "activation_7")
+
+    with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
+        assert head(network)[-1] == "dense"
+
+
+def moved_into(home: str, *moved: str) -> Any:
+    """Make layers of the head those of the model in a group, behind what is there."""
+
+    def change(file: Any) -> None:
+        group = file[home] if home in file else file.create_group(home)
+        names = weight_names(group) if "weight_names" in group.attrs else []
+        for layer_ in moved:
+            for weight in weight_names(file[layer_]):
+                file.move(f"{layer_}/{weight}", f"{home}/{weight}")
+                names.append(weight)
+        group.attrs["weight_names"] = names
+        listed = [as_text(name) for name in file.attrs["layer_names"]]
+        first = listed.index(moved[0])
+        listed[first:first] = [] if home in listed else [home]
+        file.attrs["layer_names"] = [name for name in listed if name not in moved]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("home", "moved"),
+    [
+        ("resnet50", ["dense"]),
+        ("resnet50", ["dense", "batch_normalization"]),
+        ("sequential", ["dense", "batch_normalization"]),
+    ],
+)
+def test_a_head_that_is_nested_stands_where_its_model_does(home, moved, tmp_path):
+    """It was put behind the rest, and refused, or computed in the wrong order."""
+    source = edited(NESTED, tmp_path, moved_into(home, *moved), alone=True)
+    _, values = converted(NESTED)
+
+    network, tensors = converted(source)
+
+    order = [one.name for one in network.architecture.head if one.kind in ("dense", "norm")]
+    assert order == ["dense", "batch_normalization", "dense_1"]
+    assert {name: one.tobytes() for name, one in tensors.items()} == {
+        name: one.tobytes() for name, one in values.items()
+    }
+
+
+def test_a_flatten_that_is_not_listed_is_said_to_be_assumed(tmp_path):
+    def twice(file: Any) -> None:
+        listed = [as_text(name) for name in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [name for name in listed if "pool" not in name]
+        replaced(file, "dense/dense/kernel:0", np.tile(file["dense/dense/kernel:0"], (2, 1)))
+
+    with opened(edited(NESTED, tmp_path, twice, alone=True)) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+        assert head(network)[:2] == ["flatten_hwc", "dense"]
+        assert "lists no Flatten and no joined pools" in reason
 
 
 def test_a_sum_in_the_head_is_named(tmp_path):
