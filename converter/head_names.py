@@ -281,6 +281,10 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         for layer in first
         if layer.kind == "activation"
     ]
+    found += [
+        f"what is nested beside {layer!r} and has no weights is not in the file"
+        for layer in _nested(checkpoint, head)[:1]
+    ]
     if any(layer.name == IMPLIED_FLATTEN for layer in head):
         found.append(
             "the file lists no Flatten and no joined pools before a Dense layer that reads more "
@@ -304,6 +308,12 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
             window = "x".join(map(str, size)) or "the whole map"
             found.append(f"the window of {layer.name!r} is not in the file: {window} is assumed")
     return tuple(found)
+
+
+def _nested(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> list[str]:
+    """The layers of a head that are those of a model in the file's list, which hides the others."""
+    groups = {one.layer: one.group for one in checkpoint.weights if checkpoint.is_ordered}
+    return [one.name for one in head if groups.get(one.name, one.name) != one.name]
 
 
 def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:

@@ -420,7 +420,9 @@ def test_a_head_that_is_nested_stands_where_its_model_does(home, moved, tmp_path
     network, tensors = converted(source)
 
     order = [one.name for one in network.architecture.head if one.kind in ("dense", "norm")]
+    reason = next(fact.reason for fact in network.facts if fact.name == "head")
     assert order == ["dense", "batch_normalization", "dense_1"]
+    assert "what is nested beside 'dense' and has no weights is not in the file" in reason
     assert {name: one.tobytes() for name, one in tensors.items()} == {
         name: one.tobytes() for name, one in values.items()
     }
