@@ -55,8 +55,10 @@ class PackedConv2d(nn.Module):
     """A convolution, the sum of it and `other` if one is given, and a ReLU if `relu`: one call.
 
     x (N, C_in, H, W), other and result (N, C_out, H', W'). Elsewhere than on the CPU, in another
-    dtype than float32, and for an x that requires a gradient (Grad-CAM, say), the weight is
-    unpacked and torch's own convolution takes it.
+    dtype than float32, and for an x that requires a gradient (Grad-CAM, say), it is torch's own
+    convolution. The weight is packed at the first call; what is packed for several pictures serves
+    any number and size of them, what is packed for one only its size (else oneDNN packs anew at
+    every call). Both are kept.
     """
 
     weight: Tensor
@@ -72,50 +74,44 @@ class PackedConv2d(nn.Module):
         self.relu = relu
         self.bias = convolution.bias
         self.register_buffer("weight", convolution.weight.detach())
-        self._pack()
+        self.packed: tuple[tuple[int, ...], Tensor] | None = None
 
-    def _pack(self) -> None:
-        if self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, self.padding, self.stride, self.dilation, self.groups
+    def _packed(self, x: Tensor) -> Tensor:
+        edits = 0 if self.weight.is_inference() else self.weight._version
+        wanted = (edits, *(x.shape if len(x) == 1 else ()))
+        packed = self.packed  # another thread may put another one there
+        if packed is None or packed[0] != wanted:
+            weight = torch.ops.mkldnn._reorder_convolution_weight(
+                *(self.weight, self.padding, self.stride, self.dilation, self.groups), x.shape
             )
-
-    def _plain(self) -> Tensor:
-        return self.weight.to_dense() if self.weight.is_mkldnn else self.weight
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}weight"] = self._plain()
+            packed = self.packed = (wanted, weight)
+        return packed[1]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedConv2d:
         """What `to`, `cuda`, `double` and their like do to each tensor."""
-        self.weight = self._plain()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._pack()
-        return self
+        self.packed = None
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which packed tensors refuse."""
-        return {**self.__dict__, "_buffers": {"weight": self._plain()}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._pack()
+        return {**self.__dict__, "packed": None}
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if self.pads != 0:
             x = F.pad(x, pads(self.pads, x, self.kernel, self.stride, self.dilation))
-        if not self.weight.is_mkldnn or x.requires_grad:  # the calls have no gradients
+        plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not plain or x.requires_grad or not len(x):  # the calls have no gradients
             return self._unpacked(x, other)
         call: Any = torch.ops.mkldnn._convolution_pointwise
-        parts = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+        geometry = (self.padding, self.stride, self.dilation, self.groups)
+        parts = (self._packed(x), self.bias, *geometry)
         if other is None:
             return call(x, *parts, "relu" if self.relu else "none", [], "")  # type: ignore[no-any-return]
         relu = "relu" if self.relu else None
         return call.binary(x, other, *parts, "add", 1.0, relu, [], "")  # type: ignore[no-any-return]
 
     def _unpacked(self, x: Tensor, other: Tensor | None) -> Tensor:
-        parts = (self._plain(), self.bias, self.stride, self.padding, self.dilation, self.groups)
+        parts = (self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         y = F.conv2d(x, *parts)
         y = y if other is None else y + other
         return y.relu() if self.relu else y

@@ -113,11 +113,14 @@ def test_the_network_itself_is_left_as_it_was():
 
 @pytest.mark.parametrize("name", ["bias", "Scale", *FIXTURES])
 def test_every_convolution_of_a_network_of_relus_is_packed(name):
-    fast = resnet_pt.optimize(network(name))
+    model = network(name)
+    fast = resnet_pt.optimize(model)
+    with torch.inference_mode():
+        fast(pictures(model))
 
     convolutions = [one for one in fast.modules() if isinstance(one, PackedConv2d)]
     assert convolutions
-    assert all(one.weight.is_mkldnn for one in convolutions)
+    assert all(one.packed and one.packed[1].is_mkldnn for one in convolutions)
     assert not [one for one in fast.modules() if isinstance(one, nn.Conv2d)]
 
 
@@ -209,7 +212,34 @@ def test_a_packed_network_saves_plain_tensors(tmp_path):
 
     state = torch.load(tmp_path / "fast.pth", weights_only=True)
 
-    packed_weights = [one.weight for one in fast.modules() if isinstance(one, PackedConv2d)]
-    plain = [tensor for name, tensor in state.items() if name.endswith("weight")]
-    assert len(plain) == len(packed_weights) + 1  # and the last Dense layer's
-    assert torch.equal(state["layer2.1.last.weight"], fast.layer2[1].last.weight.to_dense())
+    del state["_extra_state"]
+    assert {tensor.layout for tensor in state.values()} == {torch.strided}
+    assert torch.equal(state["layer2.1.last.weight"], fast.layer2[1].last.weight)
+
+
+def test_a_weight_that_is_changed_is_packed_anew():
+    model = network("bias")
+    x = pictures(model)
+    fast = resnet_pt.optimize(model)
+
+    with torch.no_grad():
+        before = fast(x)
+        fast.layer2[1].last.weight.mul_(1.01)
+        assert furthest(fast(x), before) > 1e-5
+        fast.load_state_dict(resnet_pt.optimize(model).state_dict())
+        assert torch.equal(fast(x), before)
+
+
+def test_one_picture_has_weights_of_its_own_and_several_share_theirs():
+    model = network("keras-resnet-0.2.0-18")
+    fast = resnet_pt.optimize(model)
+    seen = []
+
+    with torch.inference_mode():
+        for shape in ((1, 3, 64, 64), (1, 3, 96, 64), (4, 3, 64, 64), (2, 3, 96, 80)):
+            x = torch.rand(shape, generator=torch.Generator().manual_seed(3)) * 250 - 120
+            assert furthest(fast(x), model(x)) < 1e-5
+            seen.append(fast.conv1[0].packed)
+
+    assert len({id(one) for one in seen}) == 3
+    assert seen[2] is seen[3]
