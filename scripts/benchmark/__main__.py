@@ -72,7 +72,7 @@ class Bench:
     def lines(self) -> Iterator[Line]:
         for row in ROWS:
             yield from self.processes(row)
-        for batch in self.options.batches:
+        for batch in sorted({*BATCHES, *self.options.batches}):
             what = f"inference on the CPU, batch {batch}"
             yield from self.networks("inference", what, CPU, batch, "cpu", "float32")
             what += ", beside compilers"
@@ -130,6 +130,8 @@ class Bench:
         self, key: str, what: str, ways: Sequence[Way], batch: int, device: str, dtype: str
     ) -> Iterator[Line]:
         reasons = [self._reason(key, way.needs) for way in ways]
+        if device == "cpu" and batch not in self.options.batches:
+            reasons = [NOT_CHOSEN] * len(ways)
         if device == "cuda" and self._chosen(key) and not has_gpu():
             reasons = [NO_GPU] * len(ways)
         present = [way for way, reason in zip(ways, reasons, strict=True) if not reason]
