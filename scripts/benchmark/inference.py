@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import statistics
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -59,17 +59,18 @@ Network = Callable[[Any], Any]
 
 
 def in_turns(ways: Sequence[Way], jobs: Sequence[Job], runs: int) -> list[Timed]:
-    """Medians of `runs` runs of each job, in turns, another one first each time: whoever comes
+    """Medians of `runs` runs of each job, in turns, in another order each time: whoever comes
     behind a library whose threads still spin pays for it."""
     with ExitStack() as keep:
         workers = [keep.enter_context(Worker(job)) for job in jobs]
         times: list[list[float]] = [[] for _ in jobs]
-        turn = deque(zip(workers, times, strict=True))
+        turn = list(zip(workers, times, strict=True))
+        order = random.Random(7)
         for _ in range(runs):
+            order.shuffle(turn)
             for worker, found in turn:
                 if not worker.reason:
                     found.append(worker.run())
-            turn.rotate(-1)
     expected = next((w.answer() for w in workers if not w.reason), None)
     return [
         Timed(
