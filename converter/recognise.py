@@ -599,35 +599,32 @@ class _Recogniser:
     def head(self, features: Node) -> tuple[HeadLayer, ...]:
         """Every layer after the features, each with the one it reads."""
         names = {features.id: ""}
+        vectors: set[str] = set()
         found: list[HeadLayer] = []
         for node in self.graph.nodes:
-            sources = self.sources(node)
-            if not names.keys() & set(sources) or node.id in self.placed | self.skipped.keys():
+            sources = [names[source] for source in self.sources(node) if source in names]
+            if not sources or node.id in self.placed or node.id in self.skipped:
                 continue
-            if len(sources) == 1:
+            if len(node.inputs) == 1:
                 built_in = node.id.endswith("/activation")
                 name = f"{node.layer}_activation" if built_in else node.layer
-                found.append(self.head_layer(node, name, names[sources[0]]))
+                layer = self.head_layer(node, name, sources[0])
             else:
-                name = node.layer
-                found.append(self.joined(node, [names.get(source) for source in sources], found))
-            names[node.id] = name
+                layer = self.joined(node, sources, vectors)
+            if layer.kind.startswith("global") or vectors.issuperset(layer.sources):
+                vectors.add(layer.name)
+            names[node.id] = layer.name
+            found.append(layer)
             self.placed.add(node.id)
         return tuple(found)
 
-    def joined(
-        self, node: Node, sources: Sequence[str | None], before: Sequence[HeadLayer]
-    ) -> HeadLayer:
+    def joined(self, node: Node, sources: Sequence[str], vectors: set[str]) -> HeadLayer:
         """Vectors side by side, as of an average and a maximum over the map."""
-        vectors: set[str | None] = set()
-        for layer in before:
-            if layer.source in vectors or layer.kind.startswith("global"):
-                vectors.add(layer.name)
-        if not isinstance(node.op, Stack) or node.op.is_new or not vectors.issuperset(sources):
+        all_in_head = len(sources) == len(node.inputs) and vectors.issuperset(sources)
+        if not isinstance(node.op, Stack) or node.op.is_new or not all_in_head:
             reason = "it joins several layers, and not the vectors of global pools alone"
             raise unplaced(replace(node, op=g.Unknown(type(node.op).__name__, reason)), "the head")
-        first, *others = (source for source in sources if source is not None)
-        return HeadLayer(node.layer, "concat", first, joined=tuple(others))
+        return HeadLayer(node.layer, "concat", sources[0], joined=tuple(sources[1:]))
 
     def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
         op = node.op

@@ -100,7 +100,7 @@ class PackedConv2d(nn.Module):
         if self.pads != 0:
             x = F.pad(x, pads(self.pads, x, self.kernel, self.stride, self.dilation))
         plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
-        if not plain or x.requires_grad or not len(x):  # the calls have no gradients
+        if not plain or x.requires_grad:  # the calls have no gradients
             return self._unpacked(x, other)
         call: Any = torch.ops.mkldnn._convolution_pointwise
         geometry = (self.padding, self.stride, self.dilation, self.groups)

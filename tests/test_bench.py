@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from benchmark import __main__ as bench
-from benchmark import page, same
+from benchmark import inference, page, same
 from benchmark.rows import BATCHES, CPU, CPU_COMPILED, GROWTH, ROWS, Beside, Row
 
 SOURCE = fixture("keras-2.0.9-tensorflow")
@@ -63,6 +63,27 @@ def test_rows_that_are_not_asked_for_keep_what_they_had(small, tmp_path):
 
     assert bench.NOT_CHOSEN not in before
     assert row() == before
+
+
+def test_batches_that_are_not_asked_for_keep_what_they_had(small, tmp_path, monkeypatch):
+    """What a network takes is made up here: 1 ms for each picture of the batch."""
+
+    def in_turns(ways, jobs, runs):
+        return [inference.Timed(milliseconds=float(job.batch)) for job in jobs]
+
+    def rows(batch):
+        lines = (tmp_path / "benchmark.md").read_text().splitlines()
+        return [one for one in lines if f"CPU, batch {batch} |" in one]
+
+    monkeypatch.setattr(inference, "in_turns", in_turns)
+    monkeypatch.setattr(bench.Bench, "_convert", lambda *names: None)
+    bench.main(small("--only", "inference", "--batches", "1", "8"))
+    before = rows(8)
+    bench.main(small("--only", "inference", "--batches", "1"))
+
+    assert "8.00 ms" in "".join(before)
+    assert rows(8) == before
+    assert all(bench.NOT_CHOSEN in one for one in rows(32))
 
 
 def test_a_package_that_is_not_there_is_named_and_no_figure_is_made_up(small, monkeypatch):

@@ -148,3 +148,28 @@ def test_a_dense_layer_that_reads_a_map_is_no_network(kinds, fits):
 
     assert (found == []) == fits, found
     assert fits or "reads a map" in found[0]
+
+
+POOLS = (HeadLayer("mean", "global_avg_pool"), HeadLayer("peak", "global_max_pool"))
+
+
+@pytest.mark.parametrize(
+    ("joining", "width", "words"),
+    [
+        (HeadLayer("both", "concat", "mean", joined=("peak",)), 2, ""),
+        (HeadLayer("both", "concat", "mean", joined=("peak", "mean")), 3, ""),
+        (HeadLayer("both", "concat", "mean", joined=("peak",)), 1, "numbers, and"),
+        (HeadLayer("both", "concat", "mean", joined=("",)), 2, "reads a map"),
+        (HeadLayer("both", "concat", "mean"), 1, "joins 1 layers"),
+        (HeadLayer("both", "dropout", "mean", joined=("peak",)), 1, "joins 2 layers"),
+        (HeadLayer("both", "concat", "mean", joined=("last",)), 2, "does not come before it"),
+    ],
+)
+def test_what_is_joined_has_to_be_vectors_that_come_before(joining, width, words):
+    made = resnet((1, 1), 3, width=4)
+    last = HeadLayer("last", "dense", "both", width * made.features, 5)
+
+    found = problems(replace(made, head=(*POOLS, joining, last), outputs=(Output("y", "last"),)))
+
+    assert bool(found) == bool(words), found
+    assert words in "".join(found)

@@ -194,4 +194,4 @@ def test_keras_resnets_four_maps_are_said_to_be_one_here(tmp_path):
     with opened(source) as (_, network):
         reason = next(fact.reason for fact in network.facts if fact.name == "head")
 
-    assert reason == "keras-resnet without a top gives the maps of all stages, and this the last"
+    assert reason == "keras-resnet without a top gives the map of every stage; this gives the last"

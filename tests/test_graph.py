@@ -232,3 +232,49 @@ def test_more_layers_than_any_network_has_are_refused_at_once(kind):
     with pytest.raises(SourceError, match="not one that Keras writes"):
         parse_graph(config)
     assert time.process_time() - began < 5
+
+
+def beside_itself(class_name, config):
+    """The op of a picture that is joined with itself."""
+    nodes = [
+        layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}),
+        layer(class_name, {"name": "joined", **config}, "in", "in"),
+    ]
+    graph = parse_graph(model("Model", nodes, [["in", 0, 0]], [["joined", 0, 0]]))
+    return graph.by_id()["joined"].op
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "expected"),
+    [
+        ("Concatenate", {"axis": -1}, g.Channels((None, None))),
+        ("Concatenate", {"axis": 3}, g.Channels((None, None))),
+        ("Concatenate", {"axis": 1}, g.Stack(is_new=False, axis=1)),  # set below itself
+        ("Concatenate", {"axis": 2}, g.Unknown("Concatenate", "axis 2")),
+        ("Merge", {"mode": "concat", "concat_axis": -1}, g.Channels((None, None))),
+        ("Merge", {"mode": "concat", "concat_axis": 1}, g.Stack(is_new=False, axis=1)),
+        ("Merge", {"mode": "concat", "concat_axis": 2}, g.Unknown("Concatenate", "axis 2")),
+        ("Merge", {"mode": "dot"}, g.Unknown("Merge", "mode 'dot'")),
+    ],
+)
+def test_what_is_joined_is_joined_along_the_axis_that_is_said(class_name, config, expected):
+    assert beside_itself(class_name, config) == expected
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "expected"),
+    [
+        ("ELU", {"alpha": 1.0}, g.Activation("elu")),
+        ("ELU", {"alpha": 0.5}, g.Unknown("ELU", "its alpha is not 1")),
+        ("PReLU", {}, g.Unknown("PReLU", "its slopes are weights, which are not carried over")),
+    ],
+)
+def test_an_activation_that_is_a_layer_is_read_or_refused_with_the_reason(
+    class_name, config, expected
+):
+    nodes = [
+        layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}),
+        layer(class_name, {"name": "act", **config}, "in"),
+    ]
+    graph = parse_graph(model("Model", nodes, [["in", 0, 0]], [["act", 0, 0]]))
+    assert graph.by_id()["act"].op == expected

@@ -204,6 +204,14 @@ def test_a_packed_network_can_be_copied():
 
     with torch.inference_mode():
         assert torch.equal(copy.deepcopy(fast)(x), fast(x))
+        assert torch.equal(copy.deepcopy(fast)(x), fast(x))  # fast is packed by now
+
+
+def test_a_packed_network_takes_no_pictures_too():
+    model = network("bias")
+
+    with torch.inference_mode():
+        assert resnet_pt.optimize(model)(pictures(model)[:0]).shape[0] == 0
 
 
 def test_a_packed_network_saves_plain_tensors(tmp_path):

@@ -70,7 +70,23 @@ def a_layer_more(config: Any) -> None:
     config["config"]["output_layers"] = [["softmax_1", 0, 0]]
 
 
-@pytest.mark.parametrize("change", [other_arguments, another_axis, a_layer_more])
+def slices_of_two_inputs(config: Any) -> None:
+    copied(config)
+    layers = config["config"]["layers"]
+    layers.insert(1, {**layers[0], "name": "another"})
+    layers[3]["inbound_nodes"] = [[["another", 0, 0, {}]]]
+
+
+def one_slice_read_twice(config: Any) -> None:
+    copied(config)
+    layers = config["config"]["layers"]
+    layers[3]["inbound_nodes"] = [[["lambda_1", 0, 0, {}]]] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_arguments, another_axis, a_layer_more, slices_of_two_inputs, one_slice_read_twice],
+)
 def test_what_is_not_to_the_letter_that_is_refused(change, tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 

@@ -20,7 +20,7 @@ DIALECT = Dialect(
         pool="same",
         padding="pad",
         preprocessing="caffe",
-        without_top="keras-resnet without a top gives the maps of all stages, and this the last",
+        without_top="keras-resnet without a top gives the map of every stage; this gives the last",
     ),
     bias=False,
 )
