@@ -250,6 +250,13 @@ def _made_flat(
     if any(one.kind.startswith(("global", "flatten")) for one in chain):
         return list(chain)
     has_window = any(one.kind in ("avg_pool", "max_pool") for one in chain)
+    if dense.in_features == 2 * features and not has_window:
+        raise MismatchError(
+            f"Dense layer {dense.name!r} reads two numbers for each of {features} channels, and the "
+            "file lists no layer that makes them: an average and a maximum that are joined, in one "
+            "order or the other, or a Flatten of a map of two pixels",
+            hints=["convert the whole model (model.save), whose configuration says it"],
+        )
     if dense.in_features != features or has_window:
         return [*chain, HeadLayer(IMPLIED_FLATTEN, flatten_kind(shapes))]
     if match.dialect.defaults.ending == "avg_pool" and not chain:

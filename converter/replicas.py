@@ -3,14 +3,42 @@
 keras 2.3.1 `utils/multi_gpu_utils.py`: a Lambda for each GPU slices the batch (its arguments are
 `i` and `parts`), the model reads each, and a Concatenate along axis 0 joins what comes out: what
 is predicted is what the model predicts. The Lambda's code is not looked at: it is taken for the
-slice by its arguments and the layers around it.
+slice by its arguments and the layers around it, or, in a weights-only file, by the names alone:
+Keras names the Concatenate after the model's last layer, before 2.1 after its class.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from converter.checkpoint import Checkpoint
+from converter.head_names import auto_name
+
 Config = dict[str, Any]
+
+
+def unsliced(checkpoint: Checkpoint) -> tuple[Checkpoint, tuple[str, ...]]:
+    """(the checkpoint without the layers around the model, the names of those that slice) for
+    weights of a `multi_gpu_model`; (the checkpoint as it is, ()) for others."""
+    groups = {weight.group for weight in checkpoint.weights}
+    if len(groups) != 1 or not groups.issubset(checkpoint.layers):
+        return checkpoint, ()
+    place = checkpoint.layers.index(*groups)
+    source, *sliced = checkpoint.layers[:place] or ("",)
+    joined = checkpoint.layers[place + 1 :]
+    inside = {weight.layer for weight in checkpoint.weights}
+    is_joined = joined and all(one in inside or auto_name(one) == "concatenate" for one in joined)
+    if not is_joined or len(sliced) < 2 or sliced != _counted(sliced):
+        return checkpoint, ()
+    return replace(checkpoint, layers=(source, *groups)), tuple(sliced)
+
+
+def _counted(names: list[str]) -> list[str]:
+    """`lambda_3`, `lambda_4`, …: as many as there are names, from the number of the first."""
+    first = names[0].removeprefix("lambda_") if names else ""
+    start = int(first) if first.isdigit() else 0
+    return [f"lambda_{start + number}" for number in range(len(names))]
 
 
 def slices(config: Any) -> tuple[str, ...]:

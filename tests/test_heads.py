@@ -428,13 +428,31 @@ def test_a_head_that_is_nested_stands_where_its_model_does(home, moved, tmp_path
     }
 
 
-def test_a_flatten_that_is_not_listed_is_said_to_be_assumed(tmp_path):
-    def twice(file: Any) -> None:
+def with_no_pool_listed(pixels: int) -> Any:
+    """The Dense layer reads so many numbers for each channel, and the file says not from where."""
+
+    def change(file: Any) -> None:
         listed = [as_text(name) for name in file.attrs["layer_names"]]
         file.attrs["layer_names"] = [name for name in listed if "pool" not in name]
-        replaced(file, "dense/dense/kernel:0", np.tile(file["dense/dense/kernel:0"], (2, 1)))
+        kernel = file["dense/dense/kernel:0"]
+        replaced(file, "dense/dense/kernel:0", np.tile(kernel, (pixels, 1)))
 
-    with opened(edited(NESTED, tmp_path, twice, alone=True)) as (_, network):
+    return change
+
+
+def test_two_numbers_for_a_channel_may_be_joined_pools_and_are_refused(tmp_path):
+    """It was read as a Flatten of two pixels, which failed at the first picture."""
+    source = edited(NESTED, tmp_path, with_no_pool_listed(2), alone=True)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "reads two numbers for each of" in result.stderr
+    assert "convert the whole model" in result.stderr
+
+
+def test_a_flatten_that_is_not_listed_is_said_to_be_assumed(tmp_path):
+    with opened(edited(NESTED, tmp_path, with_no_pool_listed(4), alone=True)) as (_, network):
         reason = next(fact.reason for fact in network.facts if fact.name == "head")
         assert head(network)[:2] == ["flatten_hwc", "dense"]
         assert "lists no Flatten and no joined pools" in reason

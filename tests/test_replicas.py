@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from edits import assert_refused, reconfigured, run
-from helpers import facts, fixture, opened
+from edits import assert_refused, edited, reconfigured, run
+from helpers import as_text, facts, fixture, opened
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -92,3 +92,66 @@ def test_what_is_not_to_the_letter_that_is_refused(change, tmp_path):
 
     assert_refused(result, 5, tmp_path / "out.pth")
     assert "the model 'resnet50' is used twice" in result.stderr
+
+
+def listed(*names: str) -> Any:
+    """All weights in one group, that of the model, and these names around it."""
+
+    def change(file: Any) -> None:
+        found = []
+        for name in [as_text(one) for one in file.attrs["layer_names"]]:
+            group = file[name]
+            found += [
+                (as_text(one), group[as_text(one)][()]) for one in group.attrs["weight_names"]
+            ]
+            del file[name]
+        for name in names:
+            file.create_group(name).attrs["weight_names"] = []
+        for name, values in found:
+            file["resnet50"][name] = values
+        file["resnet50"].attrs["weight_names"] = [name for name, _ in found]
+        file.attrs["layer_names"] = list(names)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("sliced", "joined"),
+    [
+        (("lambda_1", "lambda_2"), "fc1000"),
+        (("lambda_3", "lambda_4", "lambda_5"), "concatenate_2"),  # Keras before 2.1
+    ],
+)
+def test_weights_of_the_whole_are_those_of_the_model(sliced, joined, tmp_path):
+    """Keras 2.0.9 and 2.1.6 cannot save such a model, only its weights."""
+    change = listed("input_1", *sliced, "resnet50", joined)
+    alone = edited(PATH, tmp_path, listed("resnet50"), alone=True, name="alone.h5")
+
+    with (
+        opened(alone) as (_, whole),
+        opened(edited(PATH, tmp_path, change, alone=True)) as (_, one),
+    ):
+        assert one.architecture == whole.architecture
+        assert dict(one.structure.layers) == dict(whole.structure.layers)
+        value, evidence = facts(one)["batch"]
+        assert (value, evidence) == ("not sliced, and not joined again", "default")
+        assert "batch" not in facts(whole)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("input_1", "lambda_1", "resnet50", "fc1000"),
+        ("input_1", "lambda_1", "lambda_3", "resnet50", "fc1000"),
+        ("input_1", "lambda_1", "lambda_2", "resnet50"),
+        ("input_1", "lambda_1", "lambda_2", "resnet50", "fc1000", "multiply_1"),
+        ("input_1", "lambda_1", "lambda_2", "resnet50", "lambda_3"),
+    ],
+)
+def test_weights_around_which_other_layers_stand_are_refused(names, tmp_path):
+    source = edited(PATH, tmp_path, listed(*names), alone=True)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "'lambda_1'" in result.stderr

@@ -11,7 +11,7 @@ from converter.checkpoint import Checkpoint
 from converter.dialect import Dialect
 from converter.errors import MismatchError
 from converter.evidence.epsilon import raised_epsilon, why
-from converter.evidence.reading import Reading
+from converter.evidence.reading import Reading, batch_fact
 from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
 from converter.graph import is_model, model_layers, parse_graph
@@ -38,7 +38,7 @@ def read_config(
         facts=(
             *_facts_of_config(architecture, is_raised),
             *_assumed(written),
-            *_replicas(checkpoint.config),
+            *batch_fact(slices(checkpoint.config)),
             *_precision(checkpoint.config),
         ),
         dialect=naming.name if naming else "names of its own, read by the graph",
@@ -66,14 +66,6 @@ def _assumed(structure: Structure) -> tuple[Fact, ...]:
     reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
     value = "grouped convolutions, as keras-applications sums them"
     return (Fact("custom code", value, Evidence.DEFAULT, reason),)
-
-
-def _replicas(config: Any) -> tuple[Fact, ...]:
-    names = slices(config)
-    if not names:
-        return ()
-    reason = f"{', '.join(names)} are taken for multi_gpu_model's slices; their code is not run"
-    return (Fact("batch", "not sliced, and not joined again", Evidence.DEFAULT, reason),)
 
 
 NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")

@@ -12,7 +12,7 @@ from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
-from converter.evidence.reading import Reading
+from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
@@ -20,6 +20,7 @@ from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons
 from converter.head_names import doubts
 from converter.recognise import WHOLE_BLOCKS
+from converter.replicas import unsliced
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm
 
@@ -27,12 +28,14 @@ from resnet_pt.architecture import Architecture, Norm
 def read_names(
     checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> Reading:
+    checkpoint, sliced = unsliced(checkpoint)
     match, naming = _match(checkpoint, shapes, dialects)
     _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    return Reading(structure, (*naming, *facts), match.dialect.name, left_out=left_out)
+    facts = (*naming, *facts, *batch_fact(sliced))
+    return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 
 def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from converter.checkpoint import Weight
-from converter.facts import Fact
+from converter.facts import Evidence, Fact
 from converter.structure import Structure
 
 
@@ -18,3 +19,11 @@ class Reading:
     dialect: str
     is_raised: bool = False
     left_out: tuple[Weight, ...] = ()
+
+
+def batch_fact(names: Sequence[str]) -> tuple[Fact, ...]:
+    """That the layers of these names are taken for the slices of a `multi_gpu_model`."""
+    if not names:
+        return ()
+    reason = f"{', '.join(names)} are taken for multi_gpu_model's slices; their code is not run"
+    return (Fact("batch", "not sliced, and not joined again", Evidence.DEFAULT, reason),)
