@@ -76,6 +76,8 @@ def head_from_names(
     follow each other.
     """
     chain: list[HeadLayer] = []
+    if not checkpoint.is_ordered:
+        match = replace(match, head=_in_turn(checkpoint, match, shapes, features))
     trailing = _trailing(checkpoint, match, shapes, features)
     kinds = {layer: _kind(checkpoint, layer) for layer in trailing}
     kept = _kept_pool(checkpoint, match)
@@ -189,6 +191,40 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     return chain
 
 
+def _in_turn(
+    checkpoint: Checkpoint, match: Match, shapes: Shapes, features: int
+) -> tuple[str, ...]:
+    """The head's layers with weights, its Dense layers in the order in which they run. Those of
+    one model are listed in it; where some are nested beside others, each reads as many numbers as
+    the one before it gives."""
+    dense = [layer for layer in match.head if shapes.has(layer, "kernel")]
+    homes = {weight.layer: weight.path.split("/")[:-3] for weight in checkpoint.weights}
+    if len({tuple(homes[layer]) for layer in dense}) < 2 or len(dense) > MAX_ORDERED:
+        return match.head
+    sizes = {layer: shapes.dense(layer) for layer in dense}
+    pairs = itertools.combinations(dense, 2)
+    listed = [(one, other) for one, other in pairs if homes[one] == homes[other]]
+    fitting = [
+        order
+        for order in itertools.permutations(dense)
+        if all(order.index(one) < order.index(other) for one, other in listed)
+        if not sizes[order[0]][0] % features
+        if all(sizes[one][1] == sizes[after][0] for one, after in itertools.pairwise(order))
+    ]
+    if len(fitting) != 1:
+        raise MismatchError(
+            f"the order of the Dense layers {', '.join(map(repr, dense))} is not in the file: they "
+            "are of several models, which this container does not order, and their widths "
+            f"{'fit in several' if fitting else 'follow each other in none'}",
+            hints=["convert the whole model (.keras), whose configuration says it"],
+        )
+    return (*fitting[0], *(layer for layer in match.head if layer not in dense))
+
+
+MAX_ORDERED = 7
+"""Heads of more Dense layers than that are read in the file's order."""
+
+
 def _layer(
     layer: str, match: Match, shapes: Shapes, kinds: Kinds, features: int
 ) -> HeadLayer | None:
@@ -252,8 +288,8 @@ def _made_flat(
     has_window = any(one.kind in ("avg_pool", "max_pool") for one in chain)
     if dense.in_features == 2 * features and not has_window:
         raise MismatchError(
-            f"Dense layer {dense.name!r} reads two numbers for each of {features} channels, and the "
-            "file lists no layer that makes them: an average and a maximum that are joined, in one "
+            f"Dense layer {dense.name!r} reads two numbers for each of {features} channels, and "
+            "the file lists no layer that makes them: an average and a maximum, joined in one "
             "order or the other, or a Flatten of a map of two pixels",
             hints=["convert the whole model (model.save), whose configuration says it"],
         )

@@ -21,10 +21,10 @@ Config = dict[str, Any]
 def unsliced(checkpoint: Checkpoint) -> tuple[Checkpoint, tuple[str, ...]]:
     """(the checkpoint without the layers around the model, the names of those that slice) for
     weights of a `multi_gpu_model`; (the checkpoint as it is, ()) for others."""
-    groups = {weight.group for weight in checkpoint.weights}
-    if len(groups) != 1 or not groups.issubset(checkpoint.layers):
+    groups = list({weight.group for weight in checkpoint.weights})
+    if len(groups) != 1 or groups[0] not in checkpoint.layers:
         return checkpoint, ()
-    place = checkpoint.layers.index(*groups)
+    place = checkpoint.layers.index(groups[0])
     source, *sliced = checkpoint.layers[:place] or ("",)
     joined = checkpoint.layers[place + 1 :]
     inside = {weight.layer for weight in checkpoint.weights}

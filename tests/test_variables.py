@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import h5py
@@ -220,3 +221,67 @@ def test_the_hash_covers_every_shard(tmp_path):
         for name in ("a.json", "b.json")
     }
     assert len(hashes) == 2
+
+
+def with_nested_head(widths, nested):
+    """A chain of Dense layers behind the base, those numbered `nested` in a model of their own."""
+
+    def change(file):
+        for group in ("layers/dense", "layers/dense_1"):
+            if group in file:
+                del file[group]
+        counts = {}
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+            home = "layers/sequential/layers" if number in nested else "layers"
+            count = counts[home] = counts.get(home, -1) + 1
+            group = file.create_group(f"{home}/dense_{count}" if count else f"{home}/dense")
+            variables = group.create_group("vars")
+            variables.attrs["name"] = f"fc_{number}"
+            variables["0"] = np.full((inputs, outputs), number, "f4")
+            variables["1"] = np.arange(outputs, dtype="f4")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("widths", "nested"),
+    [
+        ((64, 16, 5), {0}),
+        ((64, 16, 5), {1}),
+        ((64, 16, 16, 5), {0, 1}),
+        ((64, 16, 5), {}),
+    ],
+)
+def test_nested_dense_layers_are_put_in_the_order_that_their_widths_say(widths, nested, tmp_path):
+    """Outer layers are listed before nested ones, wherever they stand."""
+    network, _ = converted(changed(tmp_path, with_nested_head(widths, nested)))
+
+    head = network.architecture.head
+    dense = [layer for layer in head if layer.kind == "dense"]
+    assert [layer.name for layer in dense] == [f"fc_{n}" for n in range(len(widths) - 1)]
+    assert [layer.in_features for layer in dense] == list(widths[:-1])
+    assert [one.kind for one in head if one.kind in ("dense", "activation")] == [
+        *["dense", "activation"] * (len(dense) - 1),
+        "dense",
+    ]
+
+
+def test_nested_dense_layers_whose_widths_fit_in_several_orders_are_refused(tmp_path):
+    source = changed(tmp_path, with_nested_head((64, 16, 16, 16, 5), {1}))
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "fit in several" in result.stderr
+
+
+def test_nested_dense_layers_that_do_not_follow_each_other_are_refused(tmp_path):
+    def change(file):
+        with_nested_head((64, 16, 5), {0})(file)
+        del file["layers/dense/vars/0"]
+        file["layers/dense/vars/0"] = np.ones((17, 5), "f4")
+
+    result = run(changed(tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "follow each other in none" in result.stderr
