@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from converter.checkpoint import Checkpoint
-from converter.head_names import auto_name
+from converter.head_names import ACTIVATIONS, AUTO_NAMES, auto_name
 
 Config = dict[str, Any]
 
@@ -28,10 +28,13 @@ def unsliced(checkpoint: Checkpoint) -> tuple[Checkpoint, tuple[str, ...]]:
     source, *sliced = checkpoint.layers[:place] or ("",)
     joined = checkpoint.layers[place + 1 :]
     inside = {weight.layer for weight in checkpoint.weights}
-    is_joined = joined and all(one in inside or auto_name(one) == "concatenate" for one in joined)
-    if not is_joined or len(sliced) < 2 or sliced != _counted(sliced):
+    pools = [one for one in joined if auto_name(one) in AUTO_NAMES]
+    told = inside | {one for one in joined if auto_name(one) in (*ACTIVATIONS, "concatenate")}
+    if not joined or not told.issuperset(set(joined) - set(pools)):
         return checkpoint, ()
-    return replace(checkpoint, layers=(source, *groups)), tuple(sliced)
+    if len(sliced) < 2 or sliced != _counted(sliced):
+        return checkpoint, ()
+    return replace(checkpoint, layers=(source, *groups, *pools)), tuple(sliced)
 
 
 def _counted(names: list[str]) -> list[str]:

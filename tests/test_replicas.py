@@ -120,6 +120,7 @@ def listed(*names: str) -> Any:
     [
         (("lambda_1", "lambda_2"), "fc1000"),
         (("lambda_3", "lambda_4", "lambda_5"), "concatenate_2"),  # Keras before 2.1
+        (("lambda_1", "lambda_2"), "activation_50"),  # the model ends in a layer of that name
     ],
 )
 def test_weights_of_the_whole_are_those_of_the_model(sliced, joined, tmp_path):
@@ -155,3 +156,16 @@ def test_weights_around_which_other_layers_stand_are_refused(names, tmp_path):
 
     assert_refused(result, 5, tmp_path / "out.pth")
     assert "'lambda_1'" in result.stderr
+
+
+def test_what_is_joined_is_read_as_the_layer_that_gives_it_its_name(tmp_path):
+    """A model that ends in a pool, which nothing lists but the Concatenate's name."""
+
+    def change(file: Any) -> None:
+        del file["fc1000"]
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        file.attrs["layer_names"] = [name for name in names if name != "fc1000"]
+        listed("input_1", "lambda_1", "lambda_2", "resnet50", "global_max_pooling2d_1")(file)
+
+    with opened(edited(PATH, tmp_path, change, alone=True)) as (_, network):
+        assert [one.kind for one in network.architecture.head] == ["global_max_pool"]
