@@ -8,7 +8,8 @@ place; one that does not is named in the refusal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -114,6 +115,9 @@ WHOLE_BLOCKS = (
 )
 
 
+WHOLE_STAGES = "save a model that ends in one head, or in the maps of whole stages: "
+
+
 @dataclass
 class _Recogniser:
     graph: Graph
@@ -163,7 +167,7 @@ class _Recogniser:
             blocks.append(self.block(number, split, Tokens(self.own(sums[number - 1], split))))
         stages = self.stages(blocks)
         self.name_blocks(stages, sums)
-        norm, head, outputs = self.tail(sums[-1], stages)
+        norm, head, outputs = self.tail(sums, stages)
         architecture = Architecture(
             stem=stem,
             stages=stages,
@@ -568,9 +572,10 @@ class _Recogniser:
     # ---- after the last block
 
     def tail(
-        self, last: Node, stages: Sequence[Sequence[Block]]
+        self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]
     ) -> tuple[Norm | None, tuple[HeadLayer, ...], tuple[Output, ...]]:
-        features, norm = last, None
+        last, norm = sums[-1], None
+        features = last
         if self.is_activated(last):
             features = self.readers[last.id][0]
             self.act(Tokens([features]))
@@ -582,7 +587,8 @@ class _Recogniser:
         head = self.head(features)
         if len(set(self.graph.outputs)) != len(self.graph.outputs) or not self.graph.outputs:
             raise MismatchError("the model has no output, or lists one twice")
-        outputs = tuple(self.output(id, features, head) for id in self.graph.outputs)
+        maps = self.maps(sums, stages)
+        outputs = tuple(self.output(id, features, head, maps) for id in self.graph.outputs)
         used = {output.layer for output in outputs}
         for layer in reversed(head):  # a final softmax leads to no output
             used |= set(layer.sources) if layer.name in used else set()
@@ -664,17 +670,30 @@ class _Recogniser:
             op = g.Unknown(f"activation {op.name!r}", "it is not the same in torch, or unknown")
         raise unplaced(replace(node, op=op), "the head")
 
-    def output(self, id: str, features: Node, head: Sequence[HeadLayer]) -> Output:
+    def maps(self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]) -> dict[str, int]:
+        """`{what gives the map of a stage before the last: its number}`."""
+        ends = itertools.accumulate(len(stage) for stage in stages[:-1])
+        adds = [sums[end - 1] for end in ends]
+        ids = [self.readers[add.id][0].id if self.is_activated(add) else add.id for add in adds]
+        return {id: number for number, id in enumerate(ids, start=1)}
+
+    def output(
+        self, id: str, features: Node, head: Sequence[HeadLayer], maps: Mapping[str, int]
+    ) -> Output:
         """What the model returns, less the activation that ends it."""
         node = self.nodes[self.resolve(id)]
         if node is features:
             return Output(node.layer, "")
+        if node.id in maps:
+            return Output(node.layer, "", stage=maps[node.id])
         by_name = {layer.name: layer for layer in head}
         name = f"{node.layer}_activation" if node.id.endswith("/activation") else node.layer
         if name not in by_name:
+            ends = (*(self.nodes[id] for id in maps), features)
             raise MismatchError(
-                f"the model's output {node.layer!r} is not computed from its last block",
-                hints=["save a model that ends in one head, or in the last block"],
+                f"the model's output {node.layer!r} is neither computed from its last block, nor "
+                "the map of a whole stage",
+                hints=[WHOLE_STAGES + ", ".join(repr(end.layer) for end in ends)],
             )
         layer = by_name[name]
         if layer.kind == "activation" and any(one.kind == "dense" for one in head):

@@ -199,12 +199,15 @@ class HeadLayer:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output of the Keras model: `layer` computes its logits, `activation` (softmax, sigmoid,
-    linear …) is what Keras applied to them last, and what this network leaves out."""
+    """An output of the Keras model: `layer` of the head computes its logits ('': it is the map of
+    the last block, or of the last one of `stage`, from 1, if that is not 0), `activation`
+    (softmax, sigmoid, linear …) is what Keras applied to them last, and what this network leaves
+    out."""
 
     name: str
     layer: str
     activation: str = "linear"
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,13 @@ def _head(architecture: Architecture, features: int) -> Problems:
             maps.add(layer.name)
         widths[layer.name] = _width(layer, [widths[source] for source in layer.sources])
     missing = [one.layer for one in architecture.outputs if one.layer not in widths]
+    stages = [one.stage for one in architecture.outputs]
+    if any(not 0 <= stage < len(architecture.stages) for stage in stages):
+        yield f"outputs are of the stages {stages}, and there are {len(architecture.stages)}"
+    if stages and all(stages):
+        yield "no output is of the last block"
+    if any(one.stage and one.layer for one in architecture.outputs):
+        yield "an output is of a stage and of a layer of the head"
     if missing or not architecture.outputs:
         yield f"outputs {missing} are no layers of the head" if missing else "there is no output"
     if len({one.name for one in architecture.outputs}) != len(architecture.outputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,7 +115,9 @@ class Head(nn.ModuleDict):
             module_name(one.name): tuple(module_name(source) for source in one.sources)
             for one in architecture.head
         }
-        self.results = {one.name: module_name(one.layer) for one in architecture.outputs}
+        self.results = {
+            one.name: module_name(one.layer) or one.stage for one in architecture.outputs
+        }
         flat: set[str] = set()
         for layer in architecture.head:
             is_flat = layer.source in flat or layer.kind == "dense"
@@ -122,8 +125,9 @@ class Head(nn.ModuleDict):
                 flat.add(layer.name)
             self[module_name(layer.name)] = _head_module(layer, is_flat)
 
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        values = {"": x}
+    def forward(self, x: Tensor, maps: Sequence[Tensor] = ()) -> Tensor | dict[str, Tensor]:
+        """The outputs, from the map of the last block, and those of the stages before it."""
+        values: dict[str | int, Tensor] = {"": x, 0: x, **dict(enumerate(maps, start=1))}
         for name, module in self.items():
             values[name] = module(*(values[source] for source in self.sources[name]))
         results = {name: values[layer] for name, layer in self.results.items()}
@@ -205,23 +209,31 @@ class ResNet(nn.Module):
         self.fc = _head_module(dense, flat=True)
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        return self.forward_head(self.forward_features(x))
+        *maps, features = self.forward_stages(x)
+        return self.forward_head(features, maps)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → the map of the last block, (N, features, h, w)."""
+        return self.forward_stages(x)[-1]
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(N, C_in, H, W) → the map of each stage's last block, (N, C, h, w)."""
         for name in ("channels", "rescaling", "bn_data", "conv1", "bn1"):
             module = getattr(self, name, None)
             x = x if module is None else module(x)
         x = self.relu(x) if self.stem_activation else x
         x = self.maxpool(x) if hasattr(self, "maxpool") else x
+        maps: list[Tensor] = []
         for number in range(1, len(self.architecture.stages) + 1):
             x = getattr(self, f"layer{number}")(x)
-        return self.relu(self.norm(x)) if hasattr(self, "norm") else x
+            maps.append(x)
+        return [*maps[:-1], self.relu(self.norm(x))] if hasattr(self, "norm") else maps
 
-    def forward_head(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """The map of the last block → what `forward` returns."""
+    def forward_head(self, x: Tensor, maps: Sequence[Tensor] = ()) -> Tensor | dict[str, Tensor]:
+        """The map of the last block → what `forward` returns; where that has maps of stages before
+        the last, too, from `maps`, which holds them from the first."""
         if not hasattr(self, "fc"):
-            return self.head(x)  # type: ignore[no-any-return]
+            return self.head(x, maps)  # type: ignore[no-any-return]
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
 
     def get_extra_state(self) -> dict[str, Any]:

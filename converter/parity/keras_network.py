@@ -7,7 +7,7 @@ the name of another layer of the file. Runs in the oracle's process only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -62,13 +62,15 @@ class _Network:
         x = self.norm(x, stem.norm, "bn1")
         x = self.act(x) if stem.activation else x
         x = self.pool(x, stem.pool, "maxpool") if stem.pool else x
+        maps = []
         for number, stage in enumerate(self.architecture.stages, start=1):
             for index, block in enumerate(stage):
                 make = self.preactivated if block.preactivation else self.postactivated
                 x = make(x, block, f"layer{number}.{index}")
+            maps.append(x)
         if self.architecture.norm:
             x = self.act(self.norm(x, self.architecture.norm, "norm"))
-        return keras.Model(inputs, self.head(x))
+        return keras.Model(inputs, self.head(x, maps))
 
     def postactivated(self, x: Any, block: Block, name: str) -> Any:
         y = x
@@ -141,12 +143,15 @@ class _Network:
         left, right, top, bottom = padding
         return layers.ZeroPadding2D(((top, bottom), (left, right)))(x), "valid"
 
-    def head(self, x: Any) -> Any:
+    def head(self, x: Any, maps: Sequence[Any]) -> Any:
         values = {"": x}
         for layer in self.architecture.head:
             x = [values[source] for source in layer.sources]
             values[layer.name] = self.head_layer(x if layer.joined else x[0], layer)
-        return [values[output.layer] for output in self.architecture.outputs]
+        return [
+            maps[output.stage - 1] if output.stage else values[output.layer]
+            for output in self.architecture.outputs
+        ]
 
     def head_layer(self, x: Any, layer: HeadLayer) -> Any:
         name = self.head_module(layer)
