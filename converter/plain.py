@@ -136,6 +136,8 @@ def _blocks(architecture: Architecture) -> Iterator[str]:
         return
     if len({len(block.convs) for block in blocks}) > 1:
         yield "blocks of two and of three convolutions"
+    if not all(block.activated for block in blocks):
+        yield "the network ends in a sum that nothing activates"
     channels = architecture.stem.conv.out_channels
     for number, stage in enumerate(architecture.stages, start=1):
         if len({(block.convs[0].out_channels, block.out_channels) for block in stage}) > 1:

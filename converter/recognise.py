@@ -128,6 +128,7 @@ class _Recogniser:
     placed: set[str] = field(default_factory=set)
     activations: dict[str, Node] = field(default_factory=dict)
     summed: list[str] = field(default_factory=list)
+    cut: Node | None = None
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
@@ -160,6 +161,7 @@ class _Recogniser:
                 [ONLY_RESNETS],
             )
         self.check_sums(sums)
+        self.cut = self.cut_at(sums)
         splits = [self.split(add) for add in sums]
         stem, leftover = self.stem(splits[0].before)
         blocks = [self.block(0, splits[0], leftover)]
@@ -240,6 +242,12 @@ class _Recogniser:
         """Whether a sum is activated before anything reads it: a block as of 2015."""
         readers = self.readers.get(add.id, [])
         return len(readers) == 1 and isinstance(readers[0].op, g.Activation)
+
+    def cut_at(self, sums: Sequence[Node]) -> Node | None:
+        """The last sum, if nothing activates it and something does the one before it: a model of
+        2015's blocks that was cut there."""
+        is_cut = len(sums) > 1 and self.is_activated(sums[-2]) and not self.is_activated(sums[-1])
+        return sums[-1] if is_cut else None
 
     # ---- the parts
 
@@ -331,7 +339,8 @@ class _Recogniser:
         for reader in self.readers.get(split.add.id, []):
             if isinstance(reader.op, g.Unknown):
                 raise unplaced(reader, f"the place behind {split.add.layer!r}")
-        preactivation = not self.is_activated(split.add)
+        activated = self.is_activated(split.add)
+        preactivation = not activated and split.add is not self.cut
         has_shared = bool(shared.nodes)
         if has_shared and not preactivation and not number and is_convolved(shared.nodes):
             raise MismatchError(
@@ -350,7 +359,8 @@ class _Recogniser:
                 f"the block that {split.add.layer!r} closes has {len(convs)} convolutions; "
                 "a basic block has 2, a bottleneck 3"
             )
-        return Block(tuple(convs), tuple(norms), shortcut, preactivation)
+        activated |= preactivation
+        return Block(tuple(convs), tuple(norms), shortcut, preactivation, activated)
 
     def after(self, tokens: Tokens, name: str, where: str) -> tuple[list[Conv], list[Norm | None]]:
         convs: list[Conv] = []

@@ -94,12 +94,15 @@ class Block:
     Without `preactivation`, norm i follows convolution i and an activation follows the sum
     (He et al. 2015). With it, norm i and an activation come before convolution i and the sum is
     the output (He et al. 2016); a missing first norm means that the input was activated already.
+    `activated` is False for a block of 2015 whose sum is the output: the last one of a model that
+    was cut there.
     """
 
     convs: tuple[Conv, ...]
     norms: tuple[Norm | None, ...]
     shortcut: Shortcut | None = None
     preactivation: bool = False
+    activated: bool = True
 
     @property
     def out_channels(self) -> int:

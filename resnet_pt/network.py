@@ -28,6 +28,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, block: Block, activation: str) -> None:
         super().__init__()
         self.preactivation = block.preactivation
+        self.activates = block.activated and not block.preactivation
         self.convolutions = len(block.convs)
         self.shortcut_source = block.shortcut.source if block.shortcut else "input"
         for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), start=1):
@@ -51,7 +52,7 @@ class ResidualBlock(nn.Module):
             if number < self.convolutions:
                 y = self.relu(y)
         y = y + self._short(x)
-        return self.relu(y)  # type: ignore[no-any-return]
+        return self.relu(y) if self.activates else y
 
     def _before(self, x: Tensor) -> Tensor:
         first = y = self._activated(1, x)

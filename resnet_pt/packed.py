@@ -136,7 +136,7 @@ class PackedBlock(nn.Module):
             getattr(block, f"conv{number}") for number in range(1, block.convolutions + 1)
         )
         self.convolutions = nn.Sequential(*(PackedConv2d(one, relu=True) for one in convolutions))
-        self.last = PackedConv2d(last, relu=not block.preactivation)
+        self.last = PackedConv2d(last, relu=block.activates)
         self.downsample = getattr(block, "downsample", nn.Identity())
         for name, one in list(self.downsample.named_children()):
             if isinstance(one, nn.Conv2d):

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from edits import assert_refused, edited, reconfigured, run
 from helpers import FIXTURES, as_text, facts, fixture, opened, weights_only
 
+import resnet_pt
 from converter.evidence.names import NESTED_END
+from resnet_pt.network import ResidualBlock
 
 FLAT, PREACTIVATED = fixture("keras-2.2.4-tensorflow"), fixture("keras-2.3.1-v2-50")
 NESTED = fixture("keras-2.10-nested-head")
-LAST_ACTIVATION = "activation_49"
+FIRST_ACTIVATION, LAST_ACTIVATION = "activation_4", "activation_49"
+"""Behind the first sum, and behind the last."""
 
 
 def short_circuited(config: Any, name: str) -> None:
@@ -36,12 +40,58 @@ def in_base(config: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "change"),
-    [(FLAT, lambda config: short_circuited(config, LAST_ACTIVATION)), (NESTED, in_base)],
+    ("path", "change", "original"),
+    [
+        (FLAT, lambda config: short_circuited(config, LAST_ACTIVATION), "Keras itself"),
+        (NESTED, in_base, "the bundled Keras definition"),  # Keras 3 does not load it
+    ],
 )
-def test_a_model_that_ends_before_its_last_activation_is_told_so(path, change, tmp_path):
-    """Flat, the sum was said not to belong into its own block; nested, it was a KeyError."""
-    source = reconfigured(path, tmp_path, change)
+def test_a_model_that_was_cut_at_its_last_sum_gives_the_logits_of_keras(
+    path, change, original, tmp_path
+):
+    """It was refused: whoever has the file alone cannot end the model elsewhere."""
+    target = tmp_path / "out.pth"
+
+    result = run(reconfigured(path, tmp_path, change), target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"equal to {original}" in result.stderr
+    model = resnet_pt.load(target)
+    blocks = [block for stage in model.architecture.stages for block in stage]
+    assert [block.activated for block in blocks] == [True] * (len(blocks) - 1) + [False]
+    x = torch.rand(2, 3, 64, 64) * 250 - 120
+    with torch.inference_mode():
+        plain, fast = model(x), resnet_pt.optimize(model)(x)
+    assert float((fast - plain).abs().max()) < 1e-5 * float(plain.abs().max())
+
+
+def test_a_last_sum_that_is_activated_is_another_network(tmp_path):
+    """The anti-test: such a block with an activation behind it is not equal."""
+    change = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, LAST_ACTIVATION))
+    real = ResidualBlock._after
+
+    def activated(self: ResidualBlock, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(real(self, x))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResidualBlock, "_after", activated)
+        result = run(change, tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 1
+
+
+def test_a_network_that_is_cut_at_its_last_sum_is_no_plain_one(tmp_path):
+    source = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, LAST_ACTIVATION))
+
+    result = run(source, tmp_path / "out.pth", "--no-parity", "--to", "torchvision")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "the network ends in a sum that nothing activates" in result.stderr
+
+
+def test_an_inner_sum_that_nothing_activates_is_told_so(tmp_path):
+    """The sum was said not to belong into its own block."""
+    source = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, FIRST_ACTIVATION))
 
     result = run(source, tmp_path / "out.pth", "--no-parity")
 
@@ -128,7 +178,7 @@ def test_another_family_is_not_advised_to_cut_its_head(tmp_path):
     """An EfficientNet's owner was, whose blocks pool, and a VGG's to convert the whole model."""
 
     def change(config: Any) -> None:
-        short_circuited(config, LAST_ACTIVATION)
+        short_circuited(config, FIRST_ACTIVATION)
         text = json.dumps(config["config"]).replace('"activation_1"', '"block1a_project_conv"')
         config["config"] = json.loads(text)
 

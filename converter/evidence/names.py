@@ -19,7 +19,6 @@ from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons
 from converter.head_names import doubts
-from converter.recognise import WHOLE_BLOCKS
 from converter.replicas import unsliced
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm
@@ -61,7 +60,7 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
         raise MismatchError(
             f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
             f"was cut behind {cut!r}",
-            hints=[READ_WHOLE if "norm" in match.modules else WHOLE_BLOCKS],
+            hints=[READ_WHOLE],
         )
 
 

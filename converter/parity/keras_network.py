@@ -77,7 +77,8 @@ class _Network:
         for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
             y = self.norm(self.conv(y, conv, f"{name}.conv{number}"), norm, f"{name}.bn{number}")
             y = self.act(y) if number < len(block.convs) else y
-        return self.act(self.add(y, self.shortcut(x, block.shortcut, name)), name)
+        short = self.shortcut(x, block.shortcut, name)
+        return self.act(self.add(y, short), name) if block.activated else self.add(y, short, name)
 
     def preactivated(self, x: Any, block: Block, name: str) -> Any:
         first = y = self.act(self.norm(x, block.norms[0], f"{name}.bn1")) if block.norms[0] else x
