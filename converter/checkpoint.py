@@ -26,6 +26,8 @@ PARAMETERS: dict[str, str] = {
     "b": "bias",  # Keras 1
     "gamma": "gamma",
     "beta": "beta",
+    "alpha": "alpha",  # PReLU's
+    "alphas": "alpha",  # Keras 1
     "mean": "moving_mean",  # Normalization's
     "variance": "moving_variance",
     "count": COUNT,

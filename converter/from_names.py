@@ -102,7 +102,10 @@ def _split_head(
     def is_head(layer: str) -> bool:
         kernel = weights[layer].get("kernel")
         is_dense = kernel is not None and len(kernel.shape) == 2
-        return order.index(layer) > end and (is_dense or "moving_mean" in weights[layer])
+        slopes = weights[layer].get("alpha")
+        is_prelu = slopes is not None and len(slopes.shape) == 1
+        has_place = is_dense or is_prelu or "moving_mean" in weights[layer]
+        return order.index(layer) > end and has_place
 
     return [one for one in rest if is_head(one)], [one for one in rest if not is_head(one)]
 
@@ -206,7 +209,7 @@ def structure_from_names(
     compared = dict(match.modules)  # a Dense layer may apply an activation that weights don't tell
     layers = dict(match.modules)
     for layer in head:
-        if layer.kind in ("dense", "norm"):
+        if layer.kind in ("dense", "norm", "prelu"):
             layers[head_prefix(architecture, layer)] = layer.name
     return Structure(architecture, layers, compared)
 

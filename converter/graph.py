@@ -75,6 +75,11 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
+class PReLU:
+    """A leaky relu whose slopes are weights."""
+
+
+@dataclass(frozen=True, slots=True)
 class ZeroPad:
     sides: Sides
 
@@ -142,6 +147,7 @@ Op = (
     | Scale
     | Dense
     | Activation
+    | PReLU
     | ZeroPad
     | Pooling
     | GlobalPooling
@@ -759,7 +765,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "Add": _constant(Add()),
     "Concatenate": _concatenate,
     "LeakyReLU": _leaky_relu,
-    "PReLU": _constant(Unknown("PReLU", "its slopes are weights, which are not carried over")),
+    "PReLU": _constant(PReLU()),
     "Merge": _merge,  # Keras 1
     "Rescaling": _rescaling,
     "Normalization": _normalization,

@@ -91,7 +91,7 @@ def head_from_names(
     listed = _listed_activations(trailing, match, shapes, kinds)
     for layer in trailing:
         found = _layer(layer, match, shapes, kinds, features)
-        if layer in listed.values():
+        if found is None and layer in listed.values():
             found = HeadLayer(layer, "activation", activation="relu")
         if found is None:
             continue
@@ -120,7 +120,7 @@ def _listed_activations(
         if shapes.has(layer, "kernel"):
             before = layer if layer in match.head and _is_hidden(layer, match, shapes) else ""
             begins = False
-        elif before and auto_name(layer) in ACTIVATIONS:
+        elif before and (auto_name(layer) in ACTIVATIONS or shapes.slopes(layer)):
             found.setdefault(before, layer)
         elif begins and (kinds[layer] or layer in match.head or "pool" in layer):
             before = layer
@@ -156,6 +156,13 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
     """The head's layers where the container keeps order within a class only: pools, Flatten, then
     the Dense layers, each norm behind the one layer that has its width, Dropout before the last.
     """
+    sloped = [layer for layer in match.head if shapes.slopes(layer)]
+    if sloped:
+        raise MismatchError(
+            f"where {sloped[0]!r} stands is not in the file: this container does not keep the "
+            "order of layers",
+            hints=["convert the whole model (.keras), whose configuration says it"],
+        )
     kinds = {layer: _kind(checkpoint, layer) for layer in checkpoint.layers}
     pools = [
         layer
@@ -240,6 +247,9 @@ def _layer(
     if shapes.has(layer, "kernel"):
         inputs, outputs = shapes.dense(layer)
         return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
+    slopes = shapes.slopes(layer)
+    if slopes is not None:
+        return HeadLayer(layer, "prelu", "", slopes)
     kind = kinds[layer]
     if kind in ("avg_pool", "max_pool"):
         return _window_pool(layer, kind, match, shapes, features)

@@ -80,6 +80,8 @@ class Tokens:
 
 def unplaced(node: Node, place: str) -> MismatchError:
     op = node.op
+    if isinstance(op, g.PReLU):
+        op = g.Unknown("PReLU", "its slopes are weights, and such layers are read in a head alone")
     if isinstance(op, g.Unknown):
         return MismatchError(
             f"layer {node.layer!r} ({op.class_name}) cannot be carried over: {op.reason}",
@@ -670,6 +672,8 @@ class _Recogniser:
             self.forget_inner(node)
             self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "leaky_relu", source, slope=op.slope)
+        if isinstance(op, g.PReLU):
+            return self.prelu(node, name, source)
         if isinstance(op, Rescaling):
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
         if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
@@ -686,6 +690,16 @@ class _Recogniser:
         adds = [sums[end - 1] for end in ends]
         ids = [self.readers[add.id][0].id if self.is_activated(add) else add.id for add in adds]
         return {id: number for number, id in enumerate(ids, start=1)}
+
+    def prelu(self, node: Node, name: str, source: str) -> HeadLayer:
+        slopes = self.shapes.slopes(node.layer)
+        if slopes is None:
+            reason = (
+                "its slopes are for the pixels of a map; only those of a vector are carried over"
+            )
+            raise unplaced(replace(node, op=g.Unknown("PReLU", reason)), "the head")
+        self.place(f"head:{name}", node)
+        return HeadLayer(name, "prelu", source, slopes)
 
     def output(
         self, id: str, features: Node, head: Sequence[HeadLayer], maps: Mapping[str, int]

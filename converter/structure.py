@@ -87,6 +87,11 @@ class Shapes:
             raise MismatchError(f"layer {layer!r} has no Dense kernel")
         return weight.shape[0], weight.shape[1]
 
+    def slopes(self, layer: str) -> int | None:
+        """The number of slopes of a PReLU on vectors; None for one on maps."""
+        weight = self.parameters(layer).get("alpha")
+        return weight.shape[0] if weight and len(weight.shape) == 1 else None
+
     def vector(self, layer: str) -> int:
         """Channels of a norm or Scale layer: the length of its first vector."""
         for weight in self.parameters(layer).values():

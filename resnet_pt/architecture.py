@@ -157,6 +157,9 @@ ACTIVATIONS = frozenset(
 )
 """Keras' names of the activations that torch computes exactly as Keras does."""
 
+PASS_ON = frozenset(["dropout", "activation", "leaky_relu", "prelu", "rescaling"])
+"""The kinds of head layers that give as many numbers as they get, and each from its own."""
+
 HeadKind = Literal[
     "global_avg_pool",
     "global_max_pool",
@@ -169,6 +172,7 @@ HeadKind = Literal[
     "dropout",
     "activation",
     "leaky_relu",
+    "prelu",
     "rescaling",
     "concat",
 ]
@@ -254,7 +258,7 @@ class Architecture:
         """Number of logits of an output, or None for a map or for features."""
         by_name = {layer.name: layer for layer in self.head}
         layer = by_name.get(output.layer)
-        while layer and layer.kind in ("dropout", "activation", "leaky_relu", "rescaling"):
+        while layer and layer.kind in PASS_ON:
             layer = by_name.get(layer.source)
         return layer.out_features if layer and layer.kind == "dense" else None
 

@@ -135,7 +135,7 @@ def _head(architecture: Architecture, features: int) -> Problems:
         if other != layer.name or layer.name in widths:
             yield f"head layers {other!r} and {layer.name!r} would be one module"
         yield from _head_layer(layer, widths[layer.source])
-        if maps & set(layer.sources) and layer.kind in ("dense", "concat"):
+        if maps & set(layer.sources) and layer.kind in ("dense", "prelu", "concat"):
             yield f"head layer {layer.name!r} reads a map: a pool or Flatten has to come before"
         if (layer.kind == "concat") != bool(layer.joined):
             yield f"head layer {layer.name!r} joins {len(layer.sources)} layers"
@@ -162,6 +162,8 @@ def _head_layer(layer: HeadLayer, width: int | None) -> Problems:
             yield f"head layer {layer.name!r} has a size that is not positive"
         elif width is not None and layer.in_features != width:
             yield f"head layer {layer.name!r} reads {layer.in_features} numbers, and {width} come"
+    if layer.kind == "prelu" and width not in (None, layer.in_features):
+        yield f"head layer {layer.name!r} has {layer.in_features} slopes, and {width} numbers come"
     if layer.kind == "norm":
         if layer.norm is None:
             yield f"head layer {layer.name!r} lacks its norm"

@@ -250,7 +250,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "exponential": Exponential,
 }
 """Keras' names. Keras' softmax works on the last axis and is added where it is used; its
-hard_sigmoid and PReLU differ from torch's or have weights, and are not here."""
+hard_sigmoid differs from torch's, and is not here."""
 
 
 def activation(name: str) -> nn.Module:

@@ -153,6 +153,8 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
         return layers.Rescaling(*layer.rescaling)
     if layer.kind == "leaky_relu":
         return nn.LeakyReLU(layer.slope)
+    if layer.kind == "prelu":
+        return nn.PReLU(layer.in_features)
     if layer.kind == "activation":
         return layers.activation(layer.activation)
     if layer.kind == "dropout":

@@ -30,7 +30,7 @@ class Part:
     """A module with tensors: `module` is its path in the network."""
 
     module: str
-    kind: Literal["conv", "norm", "scale", "dense"]
+    kind: Literal["conv", "norm", "scale", "dense", "prelu"]
     targets: tuple[Tensor, ...]
 
 
@@ -134,6 +134,8 @@ def _head(module: str, layer: HeadLayer) -> Iterator[Part]:
         weight = Tensor("weight", (layer.out_features, layer.in_features), "kernel")
         bias = (Tensor("bias", (layer.out_features,), "bias"),) if layer.bias else ()
         yield Part(module, "dense", (weight, *bias))
+    if layer.kind == "prelu":
+        yield Part(module, "prelu", (Tensor("weight", (layer.in_features,), "alpha"),))
     if layer.kind == "norm":
         assert layer.norm is not None
         yield from _norm(module, layer.norm)

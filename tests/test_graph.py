@@ -266,7 +266,7 @@ def test_what_is_joined_is_joined_along_the_axis_that_is_said(class_name, config
     [
         ("ELU", {"alpha": 1.0}, g.Activation("elu")),
         ("ELU", {"alpha": 0.5}, g.Unknown("ELU", "its alpha is not 1")),
-        ("PReLU", {}, g.Unknown("PReLU", "its slopes are weights, which are not carried over")),
+        ("PReLU", {}, g.PReLU()),
     ],
 )
 def test_an_activation_that_is_a_layer_is_read_or_refused_with_the_reason(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from edits import assert_refused, edited, layer, reconfigured, replaced, run
-from helpers import as_text, converted, facts, fixture, opened
+from helpers import as_text, converted, facts, fixture, opened, weights_only
 
 import resnet_pt
 from converter.testing import assert_same_logits
@@ -79,6 +79,92 @@ def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_pat
     biases = [tensors[f"head.{name}.bias"] for name in (HIDDEN, "out")]
     hidden = expected(pooled.flatten(1).numpy() @ kernels[0].T + biases[0])
     np.testing.assert_allclose(found, hidden @ kernels[1].T + biases[1], rtol=1e-4, atol=1e-4)
+
+
+def with_slopes(shape: tuple[int, ...]) -> Any:
+    """Put a PReLU behind the hidden Dense layer, made linear."""
+
+    def change(file: Any) -> None:
+        config = json.loads(file.attrs["model_config"])
+        behind_hidden("PReLU", shared_axes=None)(config)
+        file.attrs["model_config"] = json.dumps(config)
+        weights = file["model_weights"]
+        names = [as_text(name) for name in weights.attrs["layer_names"]]
+        names.insert(names.index("dropout"), "new")
+        weights.attrs["layer_names"] = names
+        group = weights.create_group("new")
+        group["new/alpha:0"] = np.linspace(-0.5, 1.5, int(np.prod(shape)), dtype="f4").reshape(
+            shape
+        )
+        group.attrs["weight_names"] = ["new/alpha:0"]
+
+    return change
+
+
+def hidden_units() -> int:
+    with opened(FUNCTIONAL) as (_, network):
+        return next(x.out_features for x in network.architecture.head if x.name == HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("alone", "original"), [(False, "Keras itself"), (True, "the bundled Keras definition")]
+)
+def test_the_slopes_of_a_prelu_in_the_head_are_carried_over(alone, original, tmp_path):
+    """It was refused: its slopes are weights."""
+    whole = edited(FUNCTIONAL, tmp_path, with_slopes((hidden_units(),)), name="whole.h5")
+    source = weights_only(whole, tmp_path) if alone else whole
+    target = tmp_path / "out.pth"
+
+    result = run(source, target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"equal to {original}" in result.stderr
+    model = resnet_pt.load(target)
+    kinds = [one.kind for one in model.architecture.head if one.kind != "dropout"]
+    assert kinds == ["global_avg_pool", "dense", "prelu", "dense"]
+    np.testing.assert_array_equal(
+        model.head["new"].weight.detach(), np.linspace(-0.5, 1.5, hidden_units(), dtype="f4")
+    )
+
+
+def test_other_slopes_are_not_equal(tmp_path, monkeypatch):
+    """The anti-test: the slopes the other way around."""
+    source = edited(FUNCTIONAL, tmp_path, with_slopes((hidden_units(),)))
+    real = torch.nn.functional.prelu
+    monkeypatch.setattr(torch.nn.functional, "prelu", lambda x, slopes: real(x, slopes.flip(0)))
+
+    assert run(source, tmp_path / "out.pth", "--require-parity").exit_code == 1
+
+
+def test_slopes_of_another_number_than_come_are_refused(tmp_path):
+    source = edited(FUNCTIONAL, tmp_path, with_slopes((hidden_units() + 1,)))
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert (
+        f"'new' has {hidden_units() + 1} slopes, and {hidden_units()} numbers come" in result.stderr
+    )
+
+
+def test_slopes_for_the_pixels_of_a_map_are_refused(tmp_path):
+    source = edited(FUNCTIONAL, tmp_path, with_slopes((1, 1, hidden_units())))
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "'new' (PReLU) cannot be carried over: its slopes are for the pixels" in result.stderr
+
+
+def test_a_prelu_between_the_blocks_is_refused(tmp_path):
+    def change(config: Any) -> None:
+        one = layer(config, "conv3_block1_1_relu")
+        one["class_name"] = "PReLU"
+
+    result = run(reconfigured(FUNCTIONAL, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "(PReLU) cannot be carried over: its slopes are weights" in result.stderr
 
 
 POOL, MAXIMUM, JOINED = "global_average_pooling2d", "maximum", "joined"

@@ -285,3 +285,16 @@ def test_nested_dense_layers_that_do_not_follow_each_other_are_refused(tmp_path)
 
     assert_refused(result, 5, tmp_path / "out.pth")
     assert "follow each other in none" in result.stderr
+
+
+def test_a_prelu_whose_place_the_container_does_not_tell_is_refused(tmp_path):
+    def change(file):
+        with_nested_head((64, 16, 5), {})(file)
+        variables = file.create_group("layers/p_re_lu/vars")
+        variables.attrs["name"] = "slopes"
+        variables["0"] = np.ones(16, "f4")
+
+    result = run(changed(tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "where 'slopes' stands is not in the file" in result.stderr

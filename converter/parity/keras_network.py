@@ -191,6 +191,7 @@ HEAD: Mapping[str, Any] = {
     "global_max_pool": lambda layer, name: layers.GlobalMaxPooling2D(name=name),
     "dropout": lambda layer, name: layers.Dropout(layer.rate, name=name),
     "concat": lambda layer, name: layers.Concatenate(name=name),
+    "prelu": lambda layer, name: layers.PReLU(name=name),
     "leaky_relu": lambda layer, name: layers.LeakyReLU(layer.slope, name=name),
     "activation": lambda layer, name: layers.Activation(layer.activation, name=name),
 }

@@ -41,6 +41,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "dense": KERNELS,
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "scale": ("gamma", "beta"),
+    "p_re_lu": ("alpha",),
     "normalization": ("moving_mean", "moving_variance", COUNT),
 }
 """The parameters of a class, in the order of its numbers."""
