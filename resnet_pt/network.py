@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -107,6 +108,9 @@ def _shortcut(shortcut: Shortcut) -> nn.Sequential:
     return nn.Sequential(OrderedDict(modules))
 
 
+NO_MAPS: Mapping[int, Tensor] = MappingProxyType({})
+
+
 class Head(nn.ModuleDict):
     """The layers after the last block, by their Keras names; each reads the one it names."""
 
@@ -117,7 +121,7 @@ class Head(nn.ModuleDict):
             for one in architecture.head
         }
         self.results = {
-            one.name: module_name(one.layer) or one.stage for one in architecture.outputs
+            one.name: (one.stage, module_name(one.layer)) for one in architecture.outputs
         }
         flat: set[str] = set()
         for layer in architecture.head:
@@ -126,12 +130,17 @@ class Head(nn.ModuleDict):
                 flat.add(layer.name)
             self[module_name(layer.name)] = _head_module(layer, is_flat)
 
-    def forward(self, x: Tensor, maps: Sequence[Tensor] = ()) -> Tensor | dict[str, Tensor]:
-        """The outputs, from the map of the last block, and those of the stages before it."""
-        values: dict[str | int, Tensor] = {"": x, 0: x, **dict(enumerate(maps, start=1))}
+    def forward(
+        self, x: Tensor, maps: Mapping[int, Tensor] = NO_MAPS
+    ) -> Tensor | dict[str, Tensor]:
+        """The outputs, from the map of the last block and those of earlier stages, by number."""
+        values = {"": x}
         for name, module in self.items():
             values[name] = module(*(values[source] for source in self.sources[name]))
-        results = {name: values[layer] for name, layer in self.results.items()}
+        results = {
+            name: maps[stage] if stage else values[layer]
+            for name, (stage, layer) in self.results.items()
+        }
         return next(iter(results.values())) if len(results) == 1 else results
 
 
@@ -212,29 +221,29 @@ class ResNet(nn.Module):
         self.fc = _head_module(dense, flat=True)
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        *maps, features = self.forward_stages(x)
-        return self.forward_head(features, maps)
+        maps: dict[int, Tensor] = {}
+        return self.forward_head(self.forward_features(x, maps), maps)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) → the map of the last block, (N, features, h, w)."""
-        return self.forward_stages(x)[-1]
-
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """(N, C_in, H, W) → the map of each stage's last block, (N, C, h, w)."""
+    def forward_features(self, x: Tensor, maps: dict[int, Tensor] | None = None) -> Tensor:
+        """(N, C_in, H, W) → the map of the last block, (N, features, h, w). Those of earlier stages
+        that the network returns too are put into `maps`, by number, from 1."""
+        wanted = {output.stage for output in self.architecture.outputs}
         for name in ("channels", "rescaling", "bn_data", "conv1", "bn1"):
             module = getattr(self, name, None)
             x = x if module is None else module(x)
         x = self.relu(x) if self.stem_activation else x
         x = self.maxpool(x) if hasattr(self, "maxpool") else x
-        maps: list[Tensor] = []
         for number in range(1, len(self.architecture.stages) + 1):
             x = getattr(self, f"layer{number}")(x)
-            maps.append(x)
-        return [*maps[:-1], self.relu(self.norm(x))] if hasattr(self, "norm") else maps
+            if maps is not None and number in wanted:
+                maps[number] = x
+        return self.relu(self.norm(x)) if hasattr(self, "norm") else x
 
-    def forward_head(self, x: Tensor, maps: Sequence[Tensor] = ()) -> Tensor | dict[str, Tensor]:
-        """The map of the last block → what `forward` returns; where that has maps of stages before
-        the last, too, from `maps`, which holds them from the first."""
+    def forward_head(
+        self, x: Tensor, maps: Mapping[int, Tensor] = NO_MAPS
+    ) -> Tensor | dict[str, Tensor]:
+        """The map of the last block, and those of earlier stages that are returned too → what
+        `forward` returns. Raises KeyError where one of those is not given."""
         if not hasattr(self, "fc"):
             return self.head(x, maps)  # type: ignore[no-any-return]
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]

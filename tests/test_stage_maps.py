@@ -16,6 +16,7 @@ import resnet_pt
 from resnet_pt import ResNet
 from resnet_pt.architecture import Output
 from resnet_pt.check import problems
+from resnet_pt.network import Head
 
 V1 = fixture("keras-2.3.1-conv_block-50")
 V2 = fixture("keras-2.3.1-v2-50")
@@ -80,21 +81,14 @@ def test_maps_beside_logits_are_those_of_keras(tmp_path):
     assert "equal to Keras itself" in result.stderr
 
 
-def test_a_map_of_another_stage_is_noticed(tmp_path, monkeypatch):
-    """The anti-test: the network returns the map of the stage before."""
+def test_another_map_than_that_of_keras_is_noticed(tmp_path, monkeypatch):
+    """The anti-test: the map of the third stage is larger by a thousandth."""
     names = ends(V1)
     source = edited(V1, tmp_path, returning(names[2], "probs"))
-    real = ResNet.forward_stages
+    real = Head.forward
+    monkeypatch.setattr(Head, "forward", lambda self, x, maps: real(self, x, {3: maps[3] * 1.001}))
 
-    def late(self: ResNet, x: torch.Tensor) -> list[torch.Tensor]:
-        first, *others = real(self, x)
-        return [first, first, *others[1:]] if len(others) == 3 else [first, *others]
-
-    monkeypatch.setattr(ResNet, "forward_stages", late)
-
-    assert run(source, tmp_path / "out.pth", "--require-parity").exit_code == 0
-    source = edited(V1, tmp_path, returning(names[1], "probs"), name="other.h5")
-    assert run(source, tmp_path / "out2.pth", "--require-parity").exit_code == 1
+    assert run(source, tmp_path / "out.pth", "--require-parity").exit_code == 1
 
 
 def test_the_map_within_a_stage_is_refused_and_those_of_whole_stages_are_named(tmp_path):
@@ -123,6 +117,15 @@ def test_a_packed_network_returns_the_same_maps(tmp_path):
     for name in plain:
         scale = float(plain[name].abs().max())
         np.testing.assert_allclose(fast[name], plain[name], rtol=0, atol=1e-5 * scale)
+
+
+def test_a_head_does_without_no_map_that_it_returns():
+    outputs = (Output("a", "", stage=1), Output("b", ""))
+    model = ResNet(replace(resnet_pt.resnet((1, 1), 3, width=4), head=(), outputs=outputs)).eval()
+    features = model.forward_features(torch.rand(1, 3, 32, 32))
+
+    with pytest.raises(KeyError):
+        model.forward_head(features)
 
 
 @pytest.mark.parametrize(
