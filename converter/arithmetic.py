@@ -98,6 +98,8 @@ def keras_3(class_name: str, config: Mapping[str, Any], call: Any) -> Operation 
     if not isinstance(call, dict):
         return None
     arguments = [*call.get("args", ()), *(call.get("kwargs") or {}).values()]
+    if class_name == "Cast":
+        return Same() if config.get("dtype") == "float32" else None
     if class_name == "GetItem":
         return _item(arguments[1:])
     if class_name in ("Stack", "Concatenate"):

@@ -94,7 +94,10 @@ class Pooling:
 
 @dataclass(frozen=True, slots=True)
 class GlobalPooling:
+    """`is_last`: over the axes 1 and 2, whether the model's channels come last or first."""
+
     mode: Literal["max", "avg"]
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,7 +499,9 @@ def _operator(layer: Config, call: Any) -> Op | None:
         refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
         return _as_op(found) if found else refused
     found = arithmetic.keras_3(class_name, config, call)
-    return _as_op(found) if found else None
+    if found:
+        return _as_op(found)
+    return OPERATORS[class_name](config) if is_operator(layer) and class_name in OPERATORS else None
 
 
 def _as_op(operation: arithmetic.Operation) -> Op:
@@ -721,6 +726,23 @@ def _side_by_side(axis: Any) -> Op:
     return Stack(is_new=False, axis=1 if axis == 1 else -1)
 
 
+def _reshape(config: Config) -> Op:
+    """A layer's target, or that of Keras 3's operator, which has the batch too. To one axis is a
+    Flatten, of the values as they lie."""
+    target = config["newshape"][1:] if "newshape" in config else config["target_shape"]
+    return Flatten() if len(target) == 1 else Reshape(tuple(int(size) for size in target))
+
+
+def _mean(config: Config) -> Op:
+    """Of a map, whose channels have to come last."""
+    axes = config.get("axis")
+    if not isinstance(axes, list) or sorted(axes) != [1, 2]:
+        return Unknown("Mean", f"it is a mean over the axes {axes}")
+    if config.get("keepdims"):
+        return Unknown("Mean", "it keeps the axes that it is a mean over")
+    return GlobalPooling("avg", is_last=True)
+
+
 def _constant(op: Op) -> Callable[[Config], Op]:
     return lambda config: op
 
@@ -767,11 +789,28 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "LeakyReLU": _leaky_relu,
     "PReLU": _constant(PReLU()),
     "Merge": _merge,  # Keras 1
+    "Resizing": _constant(
+        Unknown("Resizing", "pictures are resized before the network, not in it")
+    ),
     "Rescaling": _rescaling,
     "Normalization": _normalization,
-    "Reshape": lambda config: Reshape(tuple(int(size) for size in config["target_shape"])),
+    "Reshape": _reshape,
 }
 """Every layer class that is understood. The random layers do nothing at inference."""
+
+OPERATORS: dict[str, Callable[[Config], Op]] = {
+    "Mean": _mean,
+    "Relu": _constant(Activation("relu")),
+    "Relu6": _constant(Activation("relu6")),
+    "Sigmoid": _constant(Activation("sigmoid")),
+    "Silu": _constant(Activation("silu")),
+    "Selu": _constant(Activation("selu")),
+    "Tanh": _constant(Activation("tanh")),
+    "Softplus": _constant(Activation("softplus")),
+    "Softsign": _constant(Activation("softsign")),
+}
+"""The operators of Keras 3 that are understood beside those in `arithmetic`. A layer of one of
+these names is custom code."""
 
 ACTS_IN_TRAINING = frozenset(
     [

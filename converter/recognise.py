@@ -641,7 +641,8 @@ class _Recogniser:
         all_in_head = len(sources) == len(node.inputs) and vectors.issuperset(sources)
         if not isinstance(node.op, Stack) or node.op.is_new or not all_in_head:
             reason = "it joins several layers, and not the vectors of global pools alone"
-            raise unplaced(replace(node, op=g.Unknown(type(node.op).__name__, reason)), "the head")
+            name = node.op.class_name if isinstance(node.op, g.Unknown) else type(node.op).__name__
+            raise unplaced(replace(node, op=g.Unknown(name, reason)), "the head")
         return HeadLayer(node.layer, "concat", sources[0], joined=tuple(sources[1:]))
 
     def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
@@ -660,6 +661,8 @@ class _Recogniser:
         if isinstance(op, g.Pooling):
             kind: HeadKind = "avg_pool" if op.mode == "avg" else "max_pool"
             return HeadLayer(name, kind, source, pool=self.pool(Tokens([node]), positive=True))
+        if isinstance(op, g.GlobalPooling) and op.is_last and self.graph.channels_first:
+            op = g.Unknown("Mean", "it is a mean over channels, which come first")
         if isinstance(op, g.GlobalPooling):
             kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
             return HeadLayer(name, kind, source)

@@ -84,7 +84,10 @@ class Shapes:
         """(in, out) of a Dense layer's kernel."""
         weight = self.parameters(layer).get("kernel")
         if weight is None or len(weight.shape) != 2:
-            raise MismatchError(f"layer {layer!r} has no Dense kernel")
+            found = self.parameters(layer).values()
+            raise MismatchError(
+                f"layer {layer!r} has no Dense kernel", [f"{one} {one.shape}" for one in found]
+            )
         return weight.shape[0], weight.shape[1]
 
     def slopes(self, layer: str) -> int | None:
@@ -97,4 +100,4 @@ class Shapes:
         for weight in self.parameters(layer).values():
             if len(weight.shape) == 1:
                 return weight.shape[0]
-        raise MismatchError(f"layer {layer!r} has no vectors of a BatchNormalization")
+        raise MismatchError(f"norm {layer!r} has no number for each channel")

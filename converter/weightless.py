@@ -22,6 +22,7 @@ COMPUTES = PICTURE | frozenset(
         *("concatenate", "dot", "reshape", "permute", "repeat_vector"),
         *("leaky_re_lu", "leakyrelu", "elu", "thresholded_re_lu", "thresholdedrelu"),
         *("unit_normalization", "cropping2d", "up_sampling2d", "upsampling2d"),
+        *("random_crop", "auto_contrast"),  # they act at inference too
     ]
 )
 """Classes whose settings weights do not tell: Keras' names, as layers are named after them."""

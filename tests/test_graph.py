@@ -267,14 +267,55 @@ def test_what_is_joined_is_joined_along_the_axis_that_is_said(class_name, config
         ("ELU", {"alpha": 1.0}, g.Activation("elu")),
         ("ELU", {"alpha": 0.5}, g.Unknown("ELU", "its alpha is not 1")),
         ("PReLU", {}, g.PReLU()),
+        ("Reshape", {"target_shape": [-1]}, g.Flatten()),
+        ("Reshape", {"target_shape": [128]}, g.Flatten()),
+        ("Reshape", {"target_shape": [1, 1, 128]}, g.Reshape((1, 1, 128))),
     ],
 )
-def test_an_activation_that_is_a_layer_is_read_or_refused_with_the_reason(
-    class_name, config, expected
-):
+def test_a_layer_is_read_or_refused_with_the_reason(class_name, config, expected):
     nodes = [
         layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}),
         layer(class_name, {"name": "act", **config}, "in"),
     ]
     graph = parse_graph(model("Model", nodes, [["in", 0, 0]], [["act", 0, 0]]))
     assert graph.by_id()["act"].op == expected
+
+
+KEPT = "it keeps the axes that it is a mean over"
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "expected"),
+    [
+        ("Relu", {}, g.Activation("relu")),
+        ("Relu6", {}, g.Activation("relu6")),
+        ("Sigmoid", {}, g.Activation("sigmoid")),
+        ("Silu", {}, g.Activation("silu")),
+        ("Selu", {}, g.Activation("selu")),
+        ("Tanh", {}, g.Activation("tanh")),
+        ("Softplus", {}, g.Activation("softplus")),
+        ("Softsign", {}, g.Activation("softsign")),
+        ("Mean", {"axis": [1, 2], "keepdims": False}, g.GlobalPooling("avg", is_last=True)),
+        ("Mean", {"axis": [2, 1], "keepdims": False}, g.GlobalPooling("avg", is_last=True)),
+        ("Mean", {"axis": [1, 2], "keepdims": True}, g.Unknown("Mean", KEPT)),
+        ("Mean", {"axis": -1}, g.Unknown("Mean", "it is a mean over the axes -1")),
+        ("Mean", {"axis": [1, 3]}, g.Unknown("Mean", "it is a mean over the axes [1, 3]")),
+        ("Reshape", {"newshape": [-1, 128]}, g.Flatten()),  # with the batch
+        ("Reshape", {"newshape": [-1, 1, 1, 128]}, g.Reshape((1, 1, 128))),
+        ("Cast", {"dtype": "float32"}, g.Identity()),
+        ("Cast", {"dtype": "int32"}, g.Unknown("Cast")),
+        ("Exp", {}, g.Unknown("Exp")),
+    ],
+)
+def test_an_operator_of_keras_3_is_no_layer_of_its_name(class_name, config, expected):
+    nodes = [
+        layer("InputLayer", {"name": "in", "batch_shape": [None, 8, 8, 3]}),
+        layer(class_name, {"name": "act", **config}, "in", keras3=True),
+    ]
+    operator = {**nodes[1], "module": "keras.src.ops.nn"}
+    for one in (operator, nodes[1]):
+        written = model("Functional", [nodes[0], one], ["in", 0, 0], ["act", 0, 0])
+        if one is operator:
+            assert parse_graph(written).by_id()["act"].op == expected
+        elif class_name not in ("Reshape", "Cast"):
+            assert parse_graph(written).by_id()["act"].op == g.Unknown(class_name)

@@ -81,6 +81,26 @@ def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_pat
     np.testing.assert_allclose(found, hidden @ kernels[1].T + biases[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_hidden("gelu"),
+        with_hidden("leaky_relu"),
+        behind_hidden("LeakyReLU", negative_slope=0.3),
+        behind_hidden("ReLU", negative_slope=0.05, max_value=None, threshold=0.0),
+    ],
+    ids=["gelu", "leaky_relu", "LeakyReLU", "ReLU with a slope"],
+)
+def test_what_tensorflow_rounds_to_float32_is_no_difference_in_float64(change, tmp_path):
+    """A right conversion was said to differ, by 3e-9."""
+    source = reconfigured(FUNCTIONAL, tmp_path, change)
+
+    result = run(source, tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+
+
 def with_slopes(shape: tuple[int, ...]) -> Any:
     """Put a PReLU behind the hidden Dense layer, made linear."""
 
@@ -597,3 +617,33 @@ def test_a_model_that_computed_in_half_precision_is_said_to_have(policy, name, t
         reasons = {fact.name: fact.reason for fact in network.facts}
     assert ("precision" in reasons) == (name is not None)
     assert name is None or f"the model's policy is {name}:" in reasons["precision"]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "tanh"])
+def test_what_is_applied_to_the_logits_last_is_said(activation, tmp_path):
+    """A tanh was left out, as a softmax is, without a word."""
+
+    def change(config: Any) -> None:
+        layer(config, "out")["config"]["activation"] = activation
+
+    with opened(reconfigured(FUNCTIONAL, tmp_path, change)) as (_, network):
+        assert facts(network)["output"] == (activation, "model_config")
+
+
+def test_a_layer_that_crops_at_inference_too_is_not_passed_over(tmp_path):
+    """Weights that list a RandomCrop were converted without it."""
+
+    def change(file: Any) -> None:
+        file.create_group("random_crop").attrs["weight_names"] = []
+        file.attrs["layer_names"] = ["random_crop", *file.attrs["layer_names"]]
+
+    result = run(edited(NESTED, tmp_path, change, alone=True), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "'random_crop'" in result.stderr
+
+
+def test_what_a_nested_base_does_to_pictures_is_said_to_be_unknown(tmp_path):
+    with opened(weights_only(NESTED, tmp_path)) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "input")
+        assert "what it does to pictures is not in them" in reason

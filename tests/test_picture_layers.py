@@ -277,7 +277,7 @@ def adapted(file: Any) -> None:
     config = json.loads(file.attrs["model_config"])
     layers = renamed(NORMALIZATION_3, "", "")
     layers[0]["config"] |= {"mean": None, "variance": None}
-    in_front(layers)(config)
+    in_front(as_layers(layers))(config)
     file.attrs["model_config"] = json.dumps(config)
     add_normalization(file["model_weights"], "normalization/normalization")
 
@@ -340,6 +340,53 @@ def test_keras_itself_gives_the_same_logits(tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "equal to Keras itself" in result.stderr
     assert resnet_pt.load(tmp_path / "out.pth").architecture.stem.channels == (2, 1, 0)
+
+
+def as_layers(operators: list[Any]) -> list[Any]:
+    """As Keras writes layers, so that it loads them."""
+    return [{**one, "module": "keras.layers", "registered_name": None} for one in operators]
+
+
+RESCALING = keras_3("Rescaling", "rescaling", {"scale": 1 / 255.0, "offset": 0.1}, tensor("INPUT"))
+DIVIDED = keras_3("TrueDivide", "true_divide", {}, tensor("INPUT"), 255.0)
+del DIVIDED["module"]  # as Keras 3 writes it to HDF5
+
+
+def of_bytes(config: Any) -> None:
+    """A model that takes pictures as bytes, and rescales them."""
+    in_front(as_layers([RESCALING]))(config)
+    config["config"]["layers"][0]["config"]["dtype"] = "uint8"
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(
+    ("change", "original"),
+    [
+        (in_front(as_layers([RESCALING])), "Keras itself"),
+        (of_bytes, "Keras itself"),
+        (in_front(as_layers(NORMALIZATION_3)), "Keras itself"),
+        (in_front([DIVIDED]), "the bundled Keras definition"),  # Keras does not load it from HDF5
+    ],
+    ids=["Rescaling", "bytes", "Normalization", "an operator"],
+)
+def test_the_proof_computes_with_the_numbers_that_are_written(change, original, tmp_path):
+    """Right conversions were said to differ: Keras casts 1 / 255 by way of float32, and pictures to
+    the bytes of its input."""
+    result = run(reconfigured(KERAS_3, tmp_path, change), tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"equal to {original}" in result.stderr
+
+
+@pytest.mark.keras
+def test_the_proof_of_an_adapted_normalization_computes_with_its_weights(tmp_path):
+    """Made anew in float64, it had a mean of 0 and a variance of 1."""
+    source = edited(KERAS_3, tmp_path, adapted)
+
+    result = run(source, tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
 
 
 # ---- weights alone do not say what layers without weights compute

@@ -298,3 +298,34 @@ def test_a_prelu_whose_place_the_container_does_not_tell_is_refused(tmp_path):
 
     assert_refused(result, 5, tmp_path / "out.pth")
     assert "where 'slopes' stands is not in the file" in result.stderr
+
+
+def test_a_model_class_of_its_own_is_refused_with_the_names_of_its_parts(tmp_path):
+    """It was said to be no Keras file; its layers are held by attributes."""
+
+    def change(file):
+        file.move("layers", "base/layers")
+        file.create_group("vars")
+        file.create_group("fc/vars").attrs["name"] = "dense"
+        file["fc/vars/0"], file["fc/vars/1"] = np.ones((64, 5), "f4"), np.ones(5, "f4")
+
+    result = run(changed(tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "is of a model class of its own" in result.stderr
+    assert "a part: base" in result.stderr
+    assert "a part: fc" in result.stderr
+
+
+def test_kernels_in_half_precision_are_said_to_have_been_computed_with(tmp_path):
+    def change(file):
+        for group in file["layers"].values():
+            for number in list(group["vars"]):
+                values = group["vars"][number][()]
+                del group["vars"][number]
+                group["vars"][number] = values.astype("f2")
+
+    network, _ = converted(changed(tmp_path, change))
+
+    assert facts(network)["precision"] == ("float32", "default")
+    assert "precision" not in facts(converted(SHARDED)[0])

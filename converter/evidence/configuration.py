@@ -56,7 +56,17 @@ def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact,
         fact("pool", f.describe_pool(architecture), "the pool after the stem"),
         fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),
         fact("head", f.describe_head(architecture.head), "the layers after the last block"),
+        *_output_fact(architecture),
     )
+
+
+def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:
+    """What the model did to its logits last: this network gives the logits."""
+    values = [output.activation for output in architecture.outputs]
+    if set(values) == {"linear"}:
+        return ()
+    reason = "what the last layer applies to the logits, which are what the network gives"
+    return (Fact("output", ", ".join(values), Evidence.MODEL_CONFIG, reason),)
 
 
 def _assumed(structure: Structure) -> tuple[Fact, ...]:
@@ -73,8 +83,7 @@ NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
 def _precision(config: Any) -> tuple[Fact, ...]:
-    """That the original computed in half precision, where it did: its predictions are that far
-    from the logits of its weights."""
+    """That the original computed in half precision, where its configuration says so."""
     found = sorted(_policies(config) & set(NARROW))
     if not found:
         return ()

@@ -33,7 +33,7 @@ def read_names(
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    facts = (*naming, *facts, *batch_fact(sliced))
+    facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 
@@ -216,6 +216,17 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
     evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
     return Fact("head", value, evidence, "the layers that the file lists after the last block")
+
+
+def _precision(checkpoint: Checkpoint) -> tuple[Fact, ...]:
+    """That kernels are kept in half precision, where they are: a Keras that does computes so too,
+    and what it predicted is that far from the logits of its weights."""
+    found = {one.dtype for one in checkpoint.weights if one.parameter == "kernel"}
+    half = sorted(found & {"float16", "bfloat16"})
+    if not half:
+        return ()
+    reason = f"kernels are kept in {half[0]}: what was predicted in that is off by its rounding"
+    return (Fact("precision", "float32", Evidence.DEFAULT, reason),)
 
 
 def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:

@@ -87,8 +87,11 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     others = [layer for layer in around.before[1:] if layer not in known]
     others = others or list(weightless.before(checkpoint))
     value = "as it comes to the first convolution"
-    if not others and checkpoint.homes and beside.base(checkpoint, match):
-        reason = "operators before a nested base (x / 255, preprocess_input) leave no trace here"
+    if not others and not checkpoint.is_ordered:
+        reason = "operators before the network (x / 255, preprocess_input) leave no trace here"
+        return (Fact("input", value, Evidence.DEFAULT, reason),)
+    if not others and beside.base(checkpoint, match):
+        reason = "a nested model lists nothing but weights: what it does to pictures is not in them"
         return (Fact("input", value, Evidence.DEFAULT, reason),)
     if not others:
         return ()

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.graph import LEAKY
 from converter.isolation.limits import Limits, restrict
 from converter.parity.sampling import sample_index
 
@@ -47,7 +48,7 @@ def main(folder: Path) -> None:
     whole = load(job) if job["kind"] == "load" else None
     for dtype in job["dtypes"]:
         model = build(job, dtype) if whole is None else in_dtype(whole, dtype)
-        recorded, seen = record(model, job, pictures, dtype)
+        recorded, seen = record(exact(model, dtype), job, pictures, dtype)
         recorded.update(kept(seen, folder if dtype == job["dtypes"][0] else None))
         np.savez(folder / f"{dtype}.npz", **recorded)
 
@@ -63,13 +64,55 @@ def load(job: Mapping[str, Any]) -> Any:
 
 
 def in_dtype(model: Any, dtype: str) -> Any:
-    """The model itself in float32; in float64 its layers are made anew."""
-    if dtype == "float32":
+    """The model itself in float32; its layers are made anew in float64, and where it takes bytes,
+    to which Keras would cut the numbers of every picture."""
+    written = json.dumps(model.get_config())
+    text = written.replace('"float32"', f'"{dtype}"').replace('"uint8"', f'"{dtype}"')
+    if text == written:
         return model
-    text = json.dumps(model.get_config()).replace('"float32"', f'"{dtype}"')
     wide = type(model).from_config(json.loads(text))
     wide.set_weights(model.get_weights())
     return wide
+
+
+def exact(model: Any, dtype: str) -> Any:
+    """The model, with the constants of its layers in that dtype: Keras casts numbers of Python by
+    way of float32, and TensorFlow keeps leaky relu's slope and gelu's divisor in that. A
+    Normalization computes with copies of its weights, which are made anew."""
+    for layer in leaf_layers(model):
+        kind = type(layer).__name__
+        if kind == "Rescaling":
+            layer.scale, layer.offset = (np.asarray(x, dtype) for x in (layer.scale, layer.offset))
+        elif kind == "Normalization" and layer.input_mean is None:
+            layer.finalize_state()
+        elif kind == "Normalization":
+            shape = layer.mean.shape
+            given = (layer.input_mean, layer.input_variance)
+            layer.mean, layer.variance = (
+                np.broadcast_to(np.asarray(x, dtype), shape) for x in given
+            )
+        elif kind in ("LeakyReLU", "ReLU") and layer.negative_slope:
+            layer.call = leaky_relu(layer.negative_slope)
+        elif named(layer) in ("leaky_relu", "gelu"):
+            layer.activation = leaky_relu(LEAKY) if named(layer) == "leaky_relu" else gelu
+    return model
+
+
+def named(layer: Any) -> str:
+    """The name of the function that a layer applies last; '' where it has none."""
+    return getattr(getattr(layer, "activation", None), "__name__", "")
+
+
+def leaky_relu(slope: Any) -> Any:
+    import keras
+
+    return lambda x: keras.ops.where(x > 0, x, x * float(slope))
+
+
+def gelu(x: Any) -> Any:
+    import keras
+
+    return 0.5 * x * (1 + keras.ops.erf(x / 2**0.5))
 
 
 def build(job: Mapping[str, Any], dtype: str) -> Any:

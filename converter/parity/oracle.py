@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.arithmetic import OPERATORS
 from converter.checkpoint import COUNT, Array, Checkpoint
+from converter.graph import OPERATORS as FURTHER_OPERATORS
 from converter.graph import OPS
 from converter.identify import Network
 from converter.parity.layers import compared
@@ -42,7 +43,7 @@ MADE_WITH = frozenset(
 OPERATIONS = frozenset([*OPERATORS, "GetItem", "Stack", "__tensor__", "__numpy__", "__ellipsis__"])
 """Keras 3's operators on tensors, and how it writes their constants."""
 
-LOADED = (frozenset(OPS) - CUSTOM) | MADE_WITH | OPERATIONS
+LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIONS
 """Classes that Keras may make from a file's configuration; a file that names any other is not
 given to Keras."""
 

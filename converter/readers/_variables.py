@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,14 @@ NORMS = frozenset(
 @dataclass(slots=True)
 class Holder:
     """One Keras object: the groups that lead to it (`layers` left out), its own name where the
-    file says it, and its arrays by number. `arrays` may come from several shards."""
+    file says it, and its arrays by number. `arrays` may come from several shards. `is_attribute`
+    says that it is not in the list of its model's layers: its group has the attribute's name."""
 
     path: tuple[str, ...]
     name: str | None = None
     arrays: dict[str, Any] = field(default_factory=dict)
     is_model: bool = False
+    is_attribute: bool = False
 
     @property
     def kind(self) -> str:
@@ -69,7 +71,7 @@ class Holder:
 
 def recognised(file: Any) -> bool:
     """Whether an open HDF5 file keeps its weights like this."""
-    return any(_hdf5.has_group(file, name) for name in LAYERS)
+    return any(_hdf5.has_group(file, name) for name in (*LAYERS, "vars"))
 
 
 def counted(group: str) -> tuple[str, int]:
@@ -119,7 +121,9 @@ def _walk(group: Any, path: tuple[str, ...]) -> Iterator[Holder]:
             for layer in inner:
                 yield from _walk(_hdf5.group(inner, layer), (*path, layer))
         else:
-            yield from _walk(_hdf5.group(group, name), (*path, name))
+            first, *others = _walk(_hdf5.group(group, name), (*path, name))
+            yield replace(first, is_attribute=True)
+            yield from others
 
 
 def _check_size(group: Any) -> None:
@@ -194,6 +198,7 @@ def checkpoint(
     parts: tuple[str, ...] = (),
 ) -> Checkpoint:
     """The checkpoint of what was found; `config` gives the layers their names."""
+    _check_listed(path, found)
     scales: dict[str, bool] = {}
     if config is not None:
         try:
@@ -221,6 +226,19 @@ def checkpoint(
         homes={label(one): "/".join(one.path[:-1]) for one in weightless},
         is_named=all(one.name is not None for one in found if one.arrays),
     )
+
+
+def _check_listed(path: Path, found: Sequence[Holder]) -> None:
+    """Refuse a model that holds layers as attributes: what they are, and in which order they run,
+    is in its code alone."""
+    held = [one.path[0] for one in found if one.is_attribute and len(one.path) == 1]
+    if held:
+        raise MismatchError(
+            f"{path} is of a model class of its own: neither what its parts are nor their order is "
+            "in the file",
+            [f"a part: {name}" for name in held],
+            ["save what it holds as a functional model or keras.Sequential, or its ResNet alone"],
+        )
 
 
 # ---- names from a configuration
