@@ -196,9 +196,16 @@ class Graph:
 def parse_graph(config: Config) -> Graph:
     """The graph of a whole-model configuration (a dict with `class_name` and `config`).
 
-    Raises SourceError if it is not the configuration of a Sequential or functional model, and
-    MismatchError for a model within it that is used twice.
+    Raises SourceError if it is not a configuration that Keras writes, and MismatchError for a model
+    that is neither Sequential nor functional, and for one within it that is used twice.
     """
+    is_written = isinstance(config.get("class_name"), str) and "config" in config
+    if is_written and not is_model(config):
+        raise MismatchError(
+            f"the model is of a class of its own, {config.get('class_name')!r}: its layers are in "
+            "its code, and not in the model_config",
+            hints=["convert its weights alone: model.save_weights"],
+        )
     try:
         builder = _Builder()
         outputs = builder.model(one_replica(config), (), ())
@@ -620,13 +627,24 @@ def _dense(config: Config) -> Op:
 
 def _activation(config: Config) -> Activation | Unknown:
     name = config.get("activation")
-    if isinstance(name, dict):  # Keras 3 writes a function as {"class_name": "function", …}
-        name = name.get("config") if name.get("class_name") == "function" else None
+    if isinstance(name, dict) and name.get("class_name") == "function":  # as Keras 3 writes one
+        name = name.get("config")
+    if isinstance(name, dict):
+        return _layer_as_activation(name)
     if name is None:
         return Activation("linear")
     if not isinstance(name, str):
         return Unknown("Activation", "its activation is custom code")
     return Activation(name, LEAKY if name == "leaky_relu" else 0.0)
+
+
+def _layer_as_activation(layer: Config) -> Activation | Unknown:
+    """`Dense(8, activation=LeakyReLU(0.1))`, as tf.keras and Keras 3 write it."""
+    class_name = str(layer.get("class_name"))
+    op = _op(class_name, layer["config"]) if isinstance(layer.get("config"), dict) else None
+    if isinstance(op, Activation):
+        return op
+    return Unknown("Activation", f"its activation is an object of the class {class_name}")
 
 
 LEAKY = 0.2

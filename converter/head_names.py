@@ -338,6 +338,8 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         f"what is nested beside {layer!r} and has no weights is not in the file"
         for layer in _nested(checkpoint, head)[:1]
     ]
+    if any(layer.kind == "norm" for layer in head):
+        found.append(f"the epsilon of the head's norms is not in the file: {HEAD_EPS:g} is assumed")
     if any(layer.name == IMPLIED_FLATTEN for layer in head):
         found.append(
             "the file lists no Flatten and no joined pools before a Dense layer that reads more "

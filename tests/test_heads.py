@@ -47,6 +47,10 @@ def head(network: Any) -> list[str]:
 
 
 HIDDEN_LAYERS = {
+    "a layer as the activation": (
+        with_hidden({"class_name": "LeakyReLU", "config": {"name": "leaky", "alpha": 0.25}}),
+        lambda x: np.where(x > 0, x, 0.25 * x),
+    ),
     "exponential": (with_hidden("exponential"), np.exp),
     "leaky_relu, by name": (with_hidden("leaky_relu"), lambda x: np.where(x > 0, x, 0.2 * x)),
     "LeakyReLU of Keras 2": (
@@ -86,10 +90,18 @@ def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_pat
     [
         with_hidden("gelu"),
         with_hidden("leaky_relu"),
+        with_hidden(
+            {
+                "module": "keras.layers",
+                "class_name": "LeakyReLU",
+                "config": {"negative_slope": 0.3},
+                "registered_name": None,
+            }
+        ),
         behind_hidden("LeakyReLU", negative_slope=0.3),
         behind_hidden("ReLU", negative_slope=0.05, max_value=None, threshold=0.0),
     ],
-    ids=["gelu", "leaky_relu", "LeakyReLU", "ReLU with a slope"],
+    ids=["gelu", "leaky_relu", "a layer as activation", "LeakyReLU", "ReLU with a slope"],
 )
 def test_what_tensorflow_rounds_to_float32_is_no_difference_in_float64(change, tmp_path):
     """A right conversion was said to differ, by 3e-9."""
@@ -647,3 +659,59 @@ def test_what_a_nested_base_does_to_pictures_is_said_to_be_unknown(tmp_path):
     with opened(weights_only(NESTED, tmp_path)) as (_, network):
         reason = next(fact.reason for fact in network.facts if fact.name == "input")
         assert "what it does to pictures is not in them" in reason
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        {"class_name": "PReLU", "config": {"name": "p"}},
+        {"class_name": "__lambda__", "config": {"value": ["code", None, None]}},
+        {"class_name": "Swoosh", "config": {"beta": 2}, "registered_name": "own>Swoosh"},
+    ],
+    ids=lambda one: one["class_name"],
+)
+def test_an_activation_that_is_an_object_is_not_passed_over(activation, tmp_path):
+    """It was taken for none at all: the model was converted, and predicted something else."""
+    source = reconfigured(FUNCTIONAL, tmp_path, with_hidden(activation))
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert f"its activation is an object of the class {activation['class_name']}" in result.stderr
+
+
+def test_a_sum_that_weights_list_behind_a_pool_is_refused(tmp_path):
+    """It was passed over: what it adds is not in the file."""
+
+    def change(file: Any) -> None:
+        names = [as_text(name) for name in file.attrs["layer_names"]]
+        names.insert(names.index("dropout"), "add_7")
+        file.create_group("add_7").attrs["weight_names"] = []
+        file.attrs["layer_names"] = names
+
+    result = run(
+        edited(FUNCTIONAL, tmp_path, change, alone=True), tmp_path / "o.pth", "--no-parity"
+    )
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "'add_7'" in result.stderr
+
+
+def test_the_epsilon_of_a_heads_norm_is_said_to_be_assumed(tmp_path):
+    with opened(weights_only(NESTED, tmp_path)) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+        assert "the epsilon of the head's norms is not in the file: 0.001 is assumed" in reason
+
+
+def test_a_model_whose_configuration_lists_no_layers_is_said_to_be_of_its_own_class(tmp_path):
+    """keras-cv's backbones: it was said not to be a configuration that Keras writes."""
+
+    def change(file: Any) -> None:
+        config = {"name": "backbone", "stackwise_filters": [64, 128]}
+        file.attrs["model_config"] = json.dumps({"class_name": "ResNetBackbone", "config": config})
+
+    result = run(edited(FUNCTIONAL, tmp_path, change), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "a class of its own, 'ResNetBackbone'" in result.stderr
+    assert "convert its weights alone" in result.stderr

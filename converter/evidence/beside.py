@@ -194,9 +194,11 @@ def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[st
 
 def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], own: int) -> list[str]:
     """The layers that work on the map of the last block, before the pool or whatever comes first
-    in the head, but the sum and the activation that are that block's `own`, where it is listed."""
+    in the head, but the sum and the activation that are that block's `own`, where it is listed; and
+    the sums of the head, which no chain of layers has."""
     on_map = _without_weights(checkpoint, behind)
     pads = [layer for layer in behind if _is_pad(checkpoint, layer)]
     sums = [layer for layer in on_map if _kind(checkpoint, layer) in SUMS]
+    in_head = [layer for layer in behind[len(on_map) :] if _kind(checkpoint, layer) in SUMS]
     functions = [layer for layer in on_map if _kind(checkpoint, layer) in ACTIVATIONS]
-    return [*pads, *sums[own:], *functions[own:]]
+    return [*pads, *sums[own:], *functions[own:], *in_head]

@@ -93,6 +93,8 @@ def exact(model: Any, dtype: str) -> Any:
             )
         elif kind in ("LeakyReLU", "ReLU") and layer.negative_slope:
             layer.call = leaky_relu(layer.negative_slope)
+        elif type(getattr(layer, "activation", None)).__name__ == "LeakyReLU":
+            layer.activation = leaky_relu(layer.activation.negative_slope)
         elif named(layer) in ("leaky_relu", "gelu"):
             layer.activation = leaky_relu(LEAKY) if named(layer) == "leaky_relu" else gelu
     return model
