@@ -508,7 +508,8 @@ def _operator(layer: Config, call: Any) -> Op | None:
     found = arithmetic.keras_3(class_name, config, call)
     if found:
         return _as_op(found)
-    return OPERATORS[class_name](config) if is_operator(layer) and class_name in OPERATORS else None
+    build = FURTHER_OPERATORS.get(class_name) if is_operator(layer) else None
+    return build(config) if build else None
 
 
 def _as_op(operation: arithmetic.Operation) -> Op:
@@ -816,7 +817,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
 }
 """Every layer class that is understood. The random layers do nothing at inference."""
 
-OPERATORS: dict[str, Callable[[Config], Op]] = {
+FURTHER_OPERATORS: dict[str, Callable[[Config], Op]] = {
     "Mean": _mean,
     "Relu": _constant(Activation("relu")),
     "Relu6": _constant(Activation("relu6")),

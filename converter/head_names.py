@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from converter.checkpoint import Checkpoint
+from converter.dialect import MAX_STAGES
 from converter.errors import MismatchError
 from converter.structure import Shapes
 from resnet_pt.architecture import HeadKind, HeadLayer, Norm, Output, Pool
@@ -80,6 +81,8 @@ def head_from_names(
         match = replace(match, head=_in_turn(checkpoint, match, shapes, features))
     trailing = _trailing(checkpoint, match, shapes, features)
     kinds = {layer: _kind(checkpoint, layer) for layer in trailing}
+    if is_old(checkpoint, match) and hides_head(checkpoint, match):
+        kinds = {**kinds, IMPLIED_FLATTEN: "flatten_hwc"}
     kept = _kept_pool(checkpoint, match)
     if not match.head:
         return _headless(match, kinds, shapes, features, kept)
@@ -313,8 +316,14 @@ def _made_flat(
     return [HeadLayer(IMPLIED_POOL, "global_avg_pool"), *chain]
 
 
-IMPLIED_POOL = "avg_pool"
+POOL = "avg_pool"
+"""The name that most code gives the pool behind the last block."""
+
+IMPLIED_POOL = POOL
 """The name of a pool that no layer of the file is named after."""
+
+MODELS = frozenset(["sequential", "model", "functional"])
+"""The names that Keras makes up for models, without the number behind them."""
 
 
 IMPLIED_FLATTEN = "flattened"
@@ -340,7 +349,15 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
     ]
     if any(layer.kind == "norm" for layer in head):
         found.append(f"the epsilon of the head's norms is not in the file: {HEAD_EPS:g} is assumed")
-    if any(layer.name == IMPLIED_FLATTEN for layer in head):
+    hidden = hides_head(checkpoint, match)
+    if hidden and is_old(checkpoint, match):
+        found.append(
+            f"ResNet50 before Keras 2.2 has a 7x7 average of the name {POOL!r}, and a Flatten "
+            "behind it, within the model that follows, is assumed"
+        )
+    elif hidden:
+        found.append(f"the window of {POOL!r} is not in the file: the whole map is assumed")
+    elif any(layer.name == IMPLIED_FLATTEN for layer in head):
         found.append(
             "the file lists no Flatten and no joined pools before a Dense layer that reads more "
             "than one number for each channel: a Flatten is assumed"
@@ -393,9 +410,26 @@ def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
 
 def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
     """Whether a nested base ends in a pool that nothing lists: Keras' own ResNet50 kept its
-    AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'."""
-    is_old = (checkpoint.version() or (1,)) < (2, 2) and checkpoint.version_tells_code
-    return is_old and is_nested(checkpoint, match)
+    AveragePooling2D even without a top until Keras 2.2, which takes keras-applications'. One that
+    was cut before its last stage has none."""
+    is_cut = not any(module.startswith(f"layer{MAX_STAGES}.") for module in match.modules)
+    return is_old(checkpoint, match) and is_nested(checkpoint, match) and not is_cut
+
+
+def is_old(checkpoint: Checkpoint, match: Match) -> bool:
+    """Whether the code is Keras' own ResNet50 of a Keras before 2.2."""
+    before = (checkpoint.version() or (1,)) < (2, 2) and checkpoint.version_tells_code
+    return before and match.dialect.name == "res-branch"
+
+
+def hides_head(checkpoint: Checkpoint, match: Match) -> bool:
+    """Whether a pool is listed, and the first Dense layer behind it is in a model of its own, in
+    front of which that may flatten without a word. One of a single layer has the model's name."""
+    if POOL not in checkpoint.layers or not checkpoint.is_ordered:
+        return False
+    weights = checkpoint.of_layer()
+    dense = [weights[layer]["kernel"] for layer in match.head if "kernel" in weights[layer]]
+    return any(one.group != one.layer or auto_name(one.layer) in MODELS for one in dense[:1])
 
 
 def is_nested(checkpoint: Checkpoint, match: Match) -> bool:

@@ -307,15 +307,20 @@ KEPT = "it keeps the axes that it is a mean over"
         ("Exp", {}, g.Unknown("Exp")),
     ],
 )
-def test_an_operator_of_keras_3_is_no_layer_of_its_name(class_name, config, expected):
+def test_an_operator_of_keras_3_is_read_or_refused(class_name, config, expected):
+    assert op_of_keras_3(class_name, config, module="keras.src.ops.nn") == expected
+
+
+@pytest.mark.parametrize("class_name", ["Relu", "Sigmoid", "Tanh", "Mean"])
+def test_a_layer_of_an_operators_name_is_custom_code(class_name):
+    config = {"axis": [1, 2], "keepdims": False}
+    assert op_of_keras_3(class_name, config, module="own.layers") == g.Unknown(class_name)
+
+
+def op_of_keras_3(class_name, config, module):
     nodes = [
         layer("InputLayer", {"name": "in", "batch_shape": [None, 8, 8, 3]}),
-        layer(class_name, {"name": "act", **config}, "in", keras3=True),
+        layer(class_name, {"name": "act", **config}, "in", keras3=True) | {"module": module},
     ]
-    operator = {**nodes[1], "module": "keras.src.ops.nn"}
-    for one in (operator, nodes[1]):
-        written = model("Functional", [nodes[0], one], ["in", 0, 0], ["act", 0, 0])
-        if one is operator:
-            assert parse_graph(written).by_id()["act"].op == expected
-        elif class_name not in ("Reshape", "Cast"):
-            assert parse_graph(written).by_id()["act"].op == g.Unknown(class_name)
+    written = model("Functional", nodes, ["in", 0, 0], ["act", 0, 0])
+    return parse_graph(written).by_id()["act"].op

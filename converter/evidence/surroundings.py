@@ -86,17 +86,15 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     known = {*_pads(around.before), *match.modules.values()}
     others = [layer for layer in around.before[1:] if layer not in known]
     others = others or list(weightless.before(checkpoint))
-    value = "as it comes to the first convolution"
-    if not others and not checkpoint.is_ordered:
+    if others:
+        reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
+    elif not checkpoint.is_ordered:
         reason = "operators before the network (x / 255, preprocess_input) leave no trace here"
-        return (Fact("input", value, Evidence.DEFAULT, reason),)
-    if not others and beside.base(checkpoint, match):
+    elif beside.base(checkpoint, match):
         reason = "a nested model lists nothing but weights: what it does to pictures is not in them"
-        return (Fact("input", value, Evidence.DEFAULT, reason),)
-    if not others:
+    else:
         return ()
-    reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
-    return (Fact("input", value, Evidence.DEFAULT, reason),)
+    return (Fact("input", "as it comes to the first convolution", Evidence.DEFAULT, reason),)
 
 
 def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:

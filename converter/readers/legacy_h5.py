@@ -131,11 +131,17 @@ def _of_group(
         )
 
 
+OTHERS = frozenset(["recurrent_kernel", "renorm_mean", "renorm_stddev"])
+"""Parameters that end as others do, whose layer's name Keras 1 sets before them."""
+
+
 def _spelling(name: str) -> str:
     """`conv1/kernel:0` → `kernel`; `conv1_W_1:0` → `W`; unknown names stay as they are."""
     last = name.rpartition("/")[2].partition(":")[0]
     stem, _, number = last.rpartition("_")
     last = stem if stem and number.isdigit() else last
+    if last in OTHERS:
+        return last
     for spelling in sorted(PARAMETERS, key=len, reverse=True):
         if last == spelling or last.endswith(f"_{spelling}"):
             return spelling
