@@ -130,13 +130,16 @@ def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_p
         (("dense",), False),
         (("avg_pool", "dense"), False),
         (("activation", "dense", "flatten_hwc"), False),
+        (("prelu", "global_avg_pool"), False),
+        (("global_avg_pool", "prelu", "dense"), True),
     ],
 )
-def test_a_dense_layer_that_reads_a_map_is_no_network(kinds, fits):
-    """Keras' Dense works on the last axis of a map; torch's Linear would read its rows."""
+def test_a_layer_of_vectors_that_reads_a_map_is_no_network(kinds, fits):
+    """Keras' Dense and PReLU work on the last axis of a map; torch's read its rows, or planes."""
     made = resnet((1, 1), 3, width=4)
     width = made.features
     more = {"dense": {"in_features": width, "out_features": width}, "activation": {}}
+    more |= {"prelu": {"in_features": width}}
     more |= {"avg_pool": {"pool": Pool((2, 2), (2, 2), 0, mode="avg")}}
     names = [f"{number}_{kind}" for number, kind in enumerate(kinds)]
     head = tuple(

@@ -249,6 +249,7 @@ def with_nested_head(widths, nested):
         ((64, 16, 5), {0}),
         ((64, 16, 5), {1}),
         ((64, 16, 16, 5), {0, 1}),
+        ((64, 16, 16, 16, 5), {1, 2}),  # alike, and of one model: in its order
         ((64, 16, 5), {}),
     ],
 )
