@@ -7,6 +7,7 @@ own and not documented: where a torch has none of them, `possible` is False.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ def pack(model: ResNet) -> None:
     """
     if not isinstance(model.relu, nn.ReLU):
         return
+    model.__class__ = PackedResNet  # as torch.nn.utils.parametrize gives a module another class
     _pack_stem(model)
     for name, block in list(model.named_modules()):
         if isinstance(block, ResidualBlock):
@@ -49,6 +51,30 @@ def _pack_stem(model: ResNet) -> None:
     model.stem_activation = False
     for name in [name for name in model.original_layers if name.split(".")[0] == "conv1"]:
         del model.original_layers[name]  # it may be activated now
+
+
+PER_THREAD = 4
+"""Pictures that go through a network together for each thread of torch: the maps of more leave the
+caches before the next convolution reads them (docs/inference.md)."""
+
+
+class PackedResNet(ResNet):
+    """A packed network, which takes a large batch on the CPU in turns, as `PER_THREAD` says.
+
+    The turns are of about the same size: a single picture would have weights of its own packed. A
+    batch whose gradient is wanted, and one that a hook looks at, goes through whole.
+    """
+
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        turns = math.ceil(len(x) / (PER_THREAD * torch.get_num_threads()))
+        watched = any(module._forward_hooks for module in self.modules())
+        if turns < 2 or x.device.type != "cpu" or x.requires_grad or watched:
+            return super().forward(x)
+        forward: Any = super().forward
+        results = [forward(some) for some in x.tensor_split(turns)]
+        if isinstance(results[0], Tensor):
+            return torch.cat(results)
+        return {name: torch.cat([result[name] for result in results]) for name in results[0]}
 
 
 class PackedConv2d(nn.Module):

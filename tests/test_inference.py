@@ -207,6 +207,50 @@ def test_a_packed_network_can_be_copied():
         assert torch.equal(copy.deepcopy(fast)(x), fast(x))  # fast is packed by now
 
 
+@pytest.fixture
+def small_turns(monkeypatch):
+    """At most two pictures at once, whatever the number of threads."""
+    monkeypatch.setattr(packed, "PER_THREAD", 2 / torch.get_num_threads())
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_a_large_batch_in_turns_gives_the_same_logits(batch, small_turns, monkeypatch):
+    model = network("bias")
+    x = pictures(model, batch)
+    fast = resnet_pt.optimize(model)
+    seen = []
+    forward = PackedBlock.forward
+    monkeypatch.setattr(
+        PackedBlock, "forward", lambda self, x: seen.append(len(x)) or forward(self, x)
+    )
+
+    with torch.inference_mode():
+        found = fast(x)
+
+    assert {2: {2}, 3: {2, 1}, 7: {2, 1}}[batch] == set(seen)
+    assert furthest(found, model(x).detach()) < 1e-5
+
+
+def test_a_hook_sees_the_whole_batch(small_turns):
+    model = network("bias")
+    fast, seen = resnet_pt.optimize(model), []
+    fast.layer2.register_forward_hook(lambda module, args, result: seen.append(len(result)))
+
+    with torch.inference_mode():
+        fast(pictures(model, 5))
+
+    assert seen == [5]
+
+
+def test_a_gradient_is_that_of_the_whole_batch(small_turns):
+    model = network("bias")
+    x = pictures(model, 5).requires_grad_()
+
+    resnet_pt.optimize(model)(x)[:, 3].sum().backward()
+
+    assert bool((x.grad.flatten(1).abs().amax(1) > 0).all())
+
+
 def test_a_packed_network_takes_no_pictures_too():
     model = network("bias")
 

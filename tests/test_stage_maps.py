@@ -13,7 +13,7 @@ from edits import assert_refused, edited, run
 from helpers import as_text, converted, fixture, opened
 
 import resnet_pt
-from resnet_pt import ResNet
+from resnet_pt import ResNet, packed
 from resnet_pt.architecture import Output
 from resnet_pt.check import problems
 from resnet_pt.network import Head
@@ -104,12 +104,14 @@ def test_the_map_within_a_stage_is_refused_and_those_of_whole_stages_are_named(t
     assert ", ".join(map(repr, names)) in result.stderr
 
 
-def test_a_packed_network_returns_the_same_maps(tmp_path):
+@pytest.mark.parametrize("batch", [2, 5])
+def test_a_packed_network_returns_the_same_maps(batch, tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "PER_THREAD", 2 / torch.get_num_threads())
     names = ends(V1)
     network, tensors = converted(edited(V1, tmp_path, returning(names[1], "probs")))
     model = ResNet(network.architecture).eval()
     model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()}, False)
-    x = torch.rand(2, 3, 64, 64) * 250 - 120
+    x = torch.rand(batch, 3, 64, 64) * 250 - 120
 
     with torch.inference_mode():
         plain, fast = model(x), resnet_pt.optimize(model)(x)
