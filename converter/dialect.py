@@ -105,9 +105,9 @@ class Dialect:
         """The module of the stem's (last) convolution."""
         return "conv1.6" if any(row.module == "conv1.6" for row in self.rows) else "conv1"
 
-    def modules(self) -> Mapping[str, str]:
+    def modules(self, stages: int = MAX_STAGES) -> Mapping[str, str]:
         """`{layer name: module}` with every hole filled in every way."""
-        return _unrolled(self)
+        return _unrolled(self, stages)
 
     def first_block(self) -> frozenset[str]:
         """The names of a network's very first block: cheap to make, and in every file."""
@@ -120,10 +120,10 @@ class Dialect:
 
 
 @cache
-def _unrolled(dialect: Dialect) -> Mapping[str, str]:
+def _unrolled(dialect: Dialect, stages: int) -> Mapping[str, str]:
     table: dict[str, str] = {}
     for row in dialect.rows:
-        for values in _fillings(row, dialect.blocks, MAX_STAGES, MAX_BLOCKS):
+        for values in _fillings(row, dialect.blocks, stages, MAX_BLOCKS):
             name, module = row.name.format(**values), row.module.format(**values)
             if table.setdefault(name, module) != module:
                 raise ValueError(f"dialect {dialect.name}: {name!r} means two modules")

@@ -8,7 +8,15 @@ from enum import IntEnum
 from typing import Any
 
 from converter.structure import NORMALIZATION_EPS
-from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Norm, Pool
+from resnet_pt.architecture import (
+    NON_NEGATIVE,
+    Architecture,
+    Block,
+    Conv,
+    HeadLayer,
+    Norm,
+    Pool,
+)
 
 
 class Evidence(IntEnum):
@@ -83,10 +91,16 @@ def with_pool(architecture: Architecture, how: str) -> Architecture:
 
 def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
     padding: Any = {"valid": 0, "zero": 1, "same": "same", "inf": 1}[how]
-    can_be_negative = not architecture.stem.activation
+    stem, activation = architecture.stem, architecture.activation
+    can_be_negative = not stem.activation or activation not in NON_NEGATIVE
     return replace(
         pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf"
     )
+
+
+def describe_activation(architecture: Architecture) -> str:
+    slope = f" {architecture.slope:g}" if architecture.activation == "leaky_relu" else ""
+    return f"{architecture.activation}{slope}"
 
 
 def with_stride_on(architecture: Architecture, where: str) -> Architecture:
@@ -218,5 +232,7 @@ def describe_head(head: Sequence[HeadLayer]) -> str:
     words = []
     for layer in head:
         width = f" {layer.out_features}" if layer.kind == "dense" else ""
+        if layer.conv:
+            width = f" {'x'.join(map(str, layer.conv.kernel))} {layer.conv.out_channels}"
         words.append(f"{layer.activation if layer.kind == 'activation' else layer.kind}{width}")
     return ", ".join(words) or "none (headless)"

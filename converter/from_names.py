@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converter.checkpoint import COUNT, Checkpoint
-from converter.dialect import Defaults, Dialect
+from converter.dialect import MAX_STAGES, Defaults, Dialect
 from converter.errors import MismatchError
 from converter.families import ONLY_RESNETS, family
 from converter.head_names import head_from_names
@@ -151,6 +151,9 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
     hints = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
     if _is_cut(nearest):
         hints.append("a network that ends behind an inner block is read from the whole model")
+    further = nearest.match.dialect.modules(MAX_STAGES + 1)
+    if any(misfit.removeprefix("unknown: ") in further for misfit in nearest.misfits):
+        hints.append(f"a network of more than {MAX_STAGES} stages is read from the whole model")
     return MismatchError(
         f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
         f"{nearest.match.dialect.name!r}",

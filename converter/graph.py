@@ -242,8 +242,14 @@ def is_model(config: Config) -> bool:
 
 
 def is_operator(config: Config) -> bool:
-    """Whether a layer's configuration is that of an operator on tensors (Keras 3)."""
-    return str(config.get("module")).startswith("keras.src.ops")
+    """Whether a layer's configuration is that of an operator on tensors (Keras 3). An `.h5` has
+    no modules; operators are never trainable, and the base of all layers writes whether they are
+    (keras 3.15 `src/layers/layer.py`, get_config)."""
+    if "module" in config:
+        return str(config["module"]).startswith("keras.src.ops")
+    inner, calls = config.get("config"), config.get("inbound_nodes") or ()
+    is_keras_3 = any(isinstance(call, dict) for call in calls)
+    return is_keras_3 and isinstance(inner, dict) and "trainable" not in inner
 
 
 def model_layers(config: Config) -> Sequence[Config]:

@@ -21,6 +21,7 @@ from converter.graph import Graph, Node
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
     ACTIVATIONS,
+    NON_NEGATIVE,
     Architecture,
     Block,
     Conv,
@@ -68,9 +69,12 @@ class Tokens:
 
     def is_convolution(self) -> bool:
         """Whether a convolution comes next, with or without zeros around it."""
-        ops = [node.op for node in self.nodes[:2]]
-        ops = ops[1:] if ops and isinstance(ops[0], g.ZeroPad) else ops
-        return bool(ops) and isinstance(ops[0], g.Convolution)
+        return isinstance(self.behind_zeros(), g.Convolution)
+
+    def behind_zeros(self) -> g.Op | None:
+        """The next layer that is no padding."""
+        ops = (node.op for node in self.nodes)
+        return next((op for op in ops if not isinstance(op, g.ZeroPad)), None)
 
     def refuse(self, place: str) -> MismatchError:
         """The error for a layer that has no place here."""
@@ -103,6 +107,15 @@ def unactivated(add: str) -> MismatchError:
     )
 
 
+def gated(node: Node, pool: str) -> MismatchError:
+    """The error for a map that is joined with what a pool of it gives, within a block."""
+    return MismatchError(
+        f"{node.layer!r} joins a map with what comes out of {pool!r}, within a block: a network of "
+        "squeeze-and-excitation blocks (SE-ResNet), or of attention",
+        hints=[ONLY_RESNETS],
+    )
+
+
 CUT = "end the model before it (keras.Model(model.input, layer.output)), convert that, and do the"
 INSTEAD = {
     "the stem": "save the model that begins behind it, and do its work before the network",
@@ -110,6 +123,7 @@ INSTEAD = {
 }
 """What to do about a layer that cannot be carried over, by the place where it stands."""
 
+NOT_THE_SAME = "it is none of those that torch is known to compute as Keras does"
 SHOWN_BY = "`inspect-weights FILE` shows what is in the file"
 WHOLE_BLOCKS = (
     "end the model behind a whole block, which is its sum and the activation of that "
@@ -128,9 +142,11 @@ class _Recogniser:
     layers: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     placed: set[str] = field(default_factory=set)
-    activations: dict[str, Node] = field(default_factory=dict)
+    activations: dict[g.Activation, Node] = field(default_factory=dict)
     summed: list[str] = field(default_factory=list)
     cut: Node | None = None
+    vectors: set[str] = field(default_factory=set)
+    """The layers of the head that are global pools, or read nothing else."""
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
@@ -172,13 +188,15 @@ class _Recogniser:
         stages = self.stages(blocks)
         self.name_blocks(stages, sums)
         norm, head, outputs = self.tail(sums, stages)
+        activation = self.network_activation()
         architecture = Architecture(
             stem=stem,
             stages=stages,
             norm=norm,
             head=head,
             outputs=outputs,
-            activation=self.network_activation(),
+            activation=activation.name,
+            slope=activation.slope,
             input_size=self.input_size(),
         )
         self.check_all_placed()
@@ -189,14 +207,19 @@ class _Recogniser:
     def check_sums(self, sums: Sequence[Node]) -> None:
         """Refuse a sum behind a global pool, Flatten or Dense layer: it closes no block."""
         in_head: dict[str, str] = {}
+        gates: list[MismatchError] = []
         for node in self.graph.nodes:
             before = [in_head[source] for source in self.sources(node) if source in in_head]
+            if before and node in sums and gates:
+                raise gates[0]
             if before and node in sums:
                 raise MismatchError(
                     f"{node.layer!r} adds what comes out of {before[0]!r}: sums within a head, and "
                     "blocks that pool or have Dense layers, cannot be carried over",
                     hints=[f"in a head, {CUT} rest in PyTorch"],
                 )
+            if len(node.inputs) > len(before) > 0 and isinstance(node.op, g.Unknown):
+                gates.append(gated(node, before[0]))
             if before or isinstance(node.op, HEAD_BEGINS):
                 in_head[node.id] = before[0] if before else node.layer
 
@@ -220,7 +243,12 @@ class _Recogniser:
         while shared < min(len(one), len(other)) and one[shared] is other[shared]:
             shared += 1
         if not shared:
-            raise MismatchError(f"the two ways into {add.layer!r} start at different layers")
+            raise MismatchError(
+                f"the two ways into {add.layer!r} start at different layers, {one[0].layer!r} and "
+                f"{other[0].layer!r}: it closes no residual block (a feature pyramid, a decoder "
+                "or an ensemble has such sums)",
+                hints=[WHOLE_BLOCKS],
+            )
         before, ways = one[:shared], [one[shared:], other[shared:]]
         for node in (*ways[0], *ways[1]):
             # A Lambda may be the sum of a grouped convolution, which is read with its layers.
@@ -267,7 +295,7 @@ class _Recogniser:
             deep.append((conv, norm))
             conv, norm, activated = self.stem_conv(tokens, len(deep))
         self.rename_stem(len(deep))
-        positive = activated and set(self.activations) <= NON_NEGATIVE
+        positive = activated and {one.name for one in self.activations} <= NON_NEGATIVE
         pool = self.pool(tokens, positive, "maxpool")
         stem = Stem(conv, norm, activated, pool, data_norm, channels, rescaling, tuple(deep))
         return stem, tokens
@@ -407,7 +435,7 @@ class _Recogniser:
     # ---- single layers
 
     def conv(self, tokens: Tokens, module: str, place: str) -> Conv:
-        padded = tokens.take(g.ZeroPad)
+        zeros = self.zeros(tokens)
         found = tokens.take(g.Convolution)
         if found is None:
             raise (
@@ -429,13 +457,13 @@ class _Recogniser:
             raise MismatchError(
                 f"{node.layer}/kernel has {outputs} filters, but model_config says {op.filters}"
             )
-        self.place(module, node, padded)
+        self.place(module, node)
         return Conv(
             in_channels=inputs * op.groups,
             out_channels=outputs,
             kernel=op.kernel,
             stride=op.stride,
-            padding=padding(node, op, padded[1].sides if padded else (0, 0, 0, 0), self.theano),
+            padding=padding(node, op, zeros, self.theano),
             groups=op.groups,
             bias=op.bias,
             dilation=op.dilation,
@@ -504,7 +532,7 @@ class _Recogniser:
         if found is None:
             return False
         self.placed.add(found[0].id)
-        self.activations.setdefault(found[1].name, found[0])
+        self.activations.setdefault(found[1], found[0])
         self.forget_inner(found[0])
         return True
 
@@ -514,38 +542,52 @@ class _Recogniser:
             for module in [key for key, one in self.outputs.items() if one == activation.layer]:
                 del self.outputs[module]
 
-    def network_activation(self) -> str:
-        names = list(self.activations)
-        if len(names) > 1:
+    def network_activation(self) -> g.Activation:
+        found = list(self.activations.items())
+        if len(found) > 1:
+            names = [f"leaky_relu {one.slope:g}" if one.slope else one.name for one, _ in found]
             raise MismatchError(
                 f"the network mixes activations: {', '.join(names)}",
-                [f"{name}: first in {node.layer!r}" for name, node in self.activations.items()],
+                [
+                    f"{name}: first in {node.layer!r}"
+                    for name, (_, node) in zip(names, found, strict=True)
+                ],
             )
-        if names and names[0] not in ACTIVATIONS:
-            node = self.activations[names[0]]
-            raise MismatchError(f"activation {names[0]!r} of {node.layer!r} is not known")
-        return names[0] if names else "relu"
+        for one, node in found:
+            if one.name not in {*ACTIVATIONS, "leaky_relu"}:
+                raise MismatchError(
+                    f"activation {one.name!r} of {node.layer!r} cannot be carried over: "
+                    f"{NOT_THE_SAME}"
+                )
+        return found[0][0] if found else g.Activation("relu")
 
     def pool(self, tokens: Tokens, positive: bool, module: str = "") -> Pool | None:
-        pads = isinstance(tokens.nodes[0].op, g.ZeroPad) if tokens.nodes else False
-        if pads and not (len(tokens.nodes) > 1 and isinstance(tokens.nodes[1].op, g.Pooling)):
+        if not isinstance(tokens.behind_zeros(), g.Pooling):
             return None
-        padded = tokens.take(g.ZeroPad)
+        first, sides = tokens.nodes[0], self.zeros(tokens)
         found = tokens.take(g.Pooling)
-        if found is None:
-            return None
+        assert found is not None
         node, op = found
         if module:
             self.outputs[module] = node.layer
-        self.placed |= {node.id} | ({padded[0].id} if padded else set())
-        sides = padded[1].sides if padded else (0, 0, 0, 0)
-        if padded and op.mode == "avg":
-            raise unplaced(padded[0], "front of an average pool")
+        self.placed.add(node.id)
+        if any(sides) and op.mode == "avg":
+            raise unplaced(first, "front of an average pool")
         amount = padding(node, op, sides, self.theano)
-        fill: Any = "zero" if padded and amount != 0 and not positive else "-inf"
+        fill: Any = "zero" if any(sides) and not positive else "-inf"
         return Pool(op.kernel, op.stride, amount, fill, op.mode)
 
-    def place(self, module: str, node: Node, padded: tuple[Node, Any] | None = None) -> None:
+    def zeros(self, tokens: Tokens) -> g.Sides:
+        """Those around what comes next: of one layer, or of several in a row."""
+        left = right = top = bottom = 0
+        while found := tokens.take(g.ZeroPad):
+            node, op = found
+            self.placed.add(node.id)
+            left, right = left + op.sides[0], right + op.sides[1]
+            top, bottom = top + op.sides[2], bottom + op.sides[3]
+        return left, right, top, bottom
+
+    def place(self, module: str, node: Node) -> None:
         other = next((key for key, layer in self.layers.items() if layer == node.layer), None)
         if other is not None:
             raise MismatchError(
@@ -555,8 +597,6 @@ class _Recogniser:
         self.layers[module] = node.layer
         self.outputs[module] = node.layer
         self.placed.add(node.id)
-        if padded:
-            self.placed.add(padded[0].id)
 
     # ---- from a list of blocks to stages with names
 
@@ -617,29 +657,33 @@ class _Recogniser:
     def head(self, features: Node) -> tuple[HeadLayer, ...]:
         """Every layer after the features, each with the one it reads."""
         names = {features.id: ""}
-        vectors: set[str] = set()
         found: list[HeadLayer] = []
         for node in self.graph.nodes:
             sources = [names[source] for source in self.sources(node) if source in names]
             if not sources or node.id in self.placed or node.id in self.skipped:
                 continue
-            if len(node.inputs) == 1:
+            if isinstance(node.op, Channels) and set(node.op.picks) == {None}:
+                layer = self.joined(node, sources * len(node.op.picks))
+            elif len(node.inputs) == 1:
                 built_in = node.id.endswith("/activation")
                 name = f"{node.layer}_activation" if built_in else node.layer
                 layer = self.head_layer(node, name, sources[0])
             else:
-                layer = self.joined(node, sources, vectors)
-            if layer.kind.startswith("global") or vectors.issuperset(layer.sources):
-                vectors.add(layer.name)
+                layer = self.joined(node, sources)
+            if layer.kind.startswith("global") or self.vectors.issuperset(layer.sources):
+                self.vectors.add(layer.name)
             names[node.id] = layer.name
             found.append(layer)
             self.placed.add(node.id)
         return tuple(found)
 
-    def joined(self, node: Node, sources: Sequence[str], vectors: set[str]) -> HeadLayer:
+    def joined(self, node: Node, sources: Sequence[str]) -> HeadLayer:
         """Vectors side by side, as of an average and a maximum over the map."""
-        all_in_head = len(sources) == len(node.inputs) and vectors.issuperset(sources)
-        if not isinstance(node.op, Stack) or node.op.is_new or not all_in_head:
+        all_in_head = len(sources) >= len(node.inputs) and self.vectors.issuperset(sources)
+        is_joined = isinstance(node.op, Channels) or (
+            isinstance(node.op, Stack) and not node.op.is_new
+        )
+        if not is_joined or not all_in_head:
             reason = "it joins several layers, and not the vectors of global pools alone"
             name = node.op.class_name if isinstance(node.op, g.Unknown) else type(node.op).__name__
             raise unplaced(replace(node, op=g.Unknown(name, reason)), "the head")
@@ -655,6 +699,12 @@ class _Recogniser:
                 )
             self.place(f"head:{name}", node)
             return HeadLayer(name, "dense", source, inputs, outputs, op.bias)
+        if isinstance(op, g.Convolution) and not op.depthwise:
+            if source in self.vectors:
+                reason = "it reads a vector, which it takes for a map of one pixel"
+                raise unplaced(replace(node, op=g.Unknown("Conv2D", reason)), "the head")
+            conv = self.conv(Tokens([node]), f"head:{name}", "the head")
+            return HeadLayer(name, "conv", source, conv=conv)
         if isinstance(op, g.BatchNorm):
             norm = self.norm(Tokens([node]), f"head:{name}")
             return HeadLayer(name, "norm", source, norm=norm)
@@ -684,7 +734,7 @@ class _Recogniser:
             self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "activation", source, activation=op.name)
         if isinstance(op, g.Activation):
-            op = g.Unknown(f"activation {op.name!r}", "it is not the same in torch, or unknown")
+            op = g.Unknown(f"activation {op.name!r}", NOT_THE_SAME)
         raise unplaced(replace(node, op=op), "the head")
 
     def maps(self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]) -> dict[str, int]:
@@ -723,7 +773,9 @@ class _Recogniser:
                 hints=[WHOLE_STAGES + ", ".join(repr(end.layer) for end in ends)],
             )
         layer = by_name[name]
-        if layer.kind == "activation" and any(one.kind == "dense" for one in head):
+        kinds = {one.kind for one in head}
+        is_pooled = "conv" in kinds and layer.name in self.vectors
+        if layer.kind == "activation" and ("dense" in kinds or is_pooled):
             del self.outputs[f"head:{name}"]
             return Output(node.layer, layer.source, layer.activation)
         return Output(node.layer, name)
@@ -792,9 +844,6 @@ def _then(node: Node, scale: Value, offset: Value) -> tuple[Value, Value]:
 
 def _picked(factor: Value, picks: Sequence[int]) -> Value:
     return tuple(factor[number] for number in picks) if isinstance(factor, tuple) else factor
-
-
-NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax"})
 
 
 def padding(node: Node, op: g.Convolution | g.Pooling, sides: g.Sides, theano: bool) -> Padding:

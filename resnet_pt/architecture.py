@@ -157,6 +157,9 @@ ACTIVATIONS = frozenset(
 )
 """Keras' names of the activations that torch computes exactly as Keras does."""
 
+NON_NEGATIVE = frozenset(["relu", "relu6", "sigmoid", "softplus", "softmax", "exponential"])
+"""Those that give nothing below 0."""
+
 PASS_ON = frozenset(["dropout", "activation", "leaky_relu", "prelu", "rescaling"])
 """The kinds of head layers that give as many numbers as they get, and each from its own."""
 
@@ -168,6 +171,7 @@ HeadKind = Literal[
     "flatten_hwc",
     "flatten_chw",
     "dense",
+    "conv",
     "norm",
     "dropout",
     "activation",
@@ -190,6 +194,7 @@ class HeadLayer:
     in_features: int = 0
     out_features: int = 0
     bias: bool = False
+    conv: Conv | None = None
     norm: Norm | None = None
     pool: Pool | None = None
     rate: float = 0.0
@@ -221,7 +226,8 @@ class Output:
 class Architecture:
     """A whole residual network. `norm` is the last norm of a pre-activation network.
 
-    `activation` is the one used between the layers. `input_size` is (height, width) where the
+    `activation` is the one used between the layers, with `slope` below zero if it is leaky_relu.
+    `input_size` is (height, width) where the
     original fixed it. `preprocessing` says what the original project did to its pictures
     ('caffe', 'tf', 'torch', 'raw'), where that is known: it is not part of `forward`.
     """
@@ -232,6 +238,7 @@ class Architecture:
     head: tuple[HeadLayer, ...] = ()
     outputs: tuple[Output, ...] = ()
     activation: str = "relu"
+    slope: float = 0.0
     input_size: tuple[int, int] | None = None
     preprocessing: str | None = None
 
@@ -255,11 +262,15 @@ class Architecture:
         return self.logits(self.outputs[0]) if len(self.outputs) == 1 else None
 
     def logits(self, output: Output) -> int | None:
-        """Number of logits of an output, or None for a map or for features."""
+        """Number of logits of an output, or None for a map or for features. A convolution's map
+        is logits where a global pool follows it."""
         by_name = {layer.name: layer for layer in self.head}
-        layer = by_name.get(output.layer)
-        while layer and layer.kind in PASS_ON:
+        layer, is_pooled = by_name.get(output.layer), False
+        while layer and (layer.kind in PASS_ON or layer.kind.startswith("global")):
+            is_pooled |= layer.kind.startswith("global")
             layer = by_name.get(layer.source)
+        if layer and layer.conv and is_pooled:
+            return layer.conv.out_channels
         return layer.out_features if layer and layer.kind == "dense" else None
 
     @property

@@ -28,7 +28,7 @@ def problems(architecture: Architecture) -> list[str]:
 
 def _network(architecture: Architecture) -> Problems:
     stem = architecture.stem
-    if architecture.activation not in ACTIVATIONS:
+    if architecture.activation not in {*ACTIVATIONS, "leaky_relu"}:
         yield f"activation {architecture.activation!r} is not known"
     channels = stem.first.in_channels
     yield from _picture(stem)
@@ -137,6 +137,8 @@ def _head(architecture: Architecture, features: int) -> Problems:
         yield from _head_layer(layer, widths[layer.source])
         if maps & set(layer.sources) and layer.kind in ("dense", "prelu", "concat"):
             yield f"head layer {layer.name!r} reads a map: a pool or Flatten has to come before"
+        if layer.kind == "conv" and layer.source not in maps:
+            yield f"head layer {layer.name!r} reads a vector, and wants a map"
         if (layer.kind == "concat") != bool(layer.joined):
             yield f"head layer {layer.name!r} joins {len(layer.sources)} layers"
         if layer.source in maps and not layer.kind.startswith(("flatten", "global", "dense")):
@@ -162,6 +164,14 @@ def _head_layer(layer: HeadLayer, width: int | None) -> Problems:
             yield f"head layer {layer.name!r} has a size that is not positive"
         elif width is not None and layer.in_features != width:
             yield f"head layer {layer.name!r} reads {layer.in_features} numbers, and {width} come"
+    if layer.kind == "conv" and layer.conv is None:
+        yield f"head layer {layer.name!r} lacks its convolution"
+    elif layer.conv:
+        yield from _conv(
+            f"head layer {layer.name!r}",
+            layer.conv,
+            layer.conv.in_channels if width is None else width,
+        )
     if layer.kind == "prelu" and width not in (None, layer.in_features):
         yield f"head layer {layer.name!r} has {layer.in_features} slopes, and {width} numbers come"
     if layer.kind == "norm":
@@ -181,5 +191,7 @@ def _head_layer(layer: HeadLayer, width: int | None) -> Problems:
 def _width(layer: HeadLayer, widths: Sequence[int | None]) -> int | None:
     if layer.kind == "dense":
         return layer.out_features
+    if layer.conv:
+        return layer.conv.out_channels
     known = [width for width in widths if width is not None]
     return None if layer.kind.startswith("flatten") or len(known) < len(widths) else sum(known)

@@ -253,8 +253,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 hard_sigmoid differs from torch's, and is not here."""
 
 
-def activation(name: str) -> nn.Module:
-    """A new activation module; KeyError for one that is not exactly the same in torch."""
+def activation(name: str, slope: float = 0.0) -> nn.Module:
+    """A new activation module; KeyError for one that is not exactly the same in torch. `slope` is
+    leaky_relu's, below zero."""
+    if name == "leaky_relu":
+        return nn.LeakyReLU(slope)
     if name == "softmax":
         return nn.Softmax(dim=-1)
     return nn.ReLU(inplace=True) if name == "relu" else ACTIVATIONS[name]()

@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
 
     keras_name = ""
 
-    def __init__(self, block: Block, activation: str) -> None:
+    def __init__(self, block: Block, activation: str, slope: float = 0.0) -> None:
         super().__init__()
         self.preactivation = block.preactivation
         self.activates = block.activated and not block.preactivation
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
                 pair.insert(after, (f"bn{number}", layers.normalisation(norm)))
             for name, module in pair:
                 self.add_module(name, module)
-        self.relu = layers.activation(activation)
+        self.relu = layers.activation(activation, slope)
         if block.shortcut:
             self.downsample = _shortcut(block.shortcut)
 
@@ -87,12 +87,12 @@ class BasicBlock(ResidualBlock):
 BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
 
 
-def _stem(stem: Stem, activation: str) -> nn.Module:
+def _stem(stem: Stem, activation: str, slope: float) -> nn.Module:
     """One convolution, or a deep stem: convolution, norm and activation, up to the last."""
     modules: list[nn.Module] = []
     for conv, norm in stem.deep:
         modules += [layers.convolution(conv), layers.normalisation(norm)]
-        modules.append(layers.activation(activation))
+        modules.append(layers.activation(activation, slope))
     last = layers.convolution(stem.conv)
     return nn.Sequential(*modules, last) if modules else last
 
@@ -154,6 +154,9 @@ def _head_module(layer: HeadLayer, flat: bool) -> nn.Module:
         return layers.pooling(layer.pool)
     if layer.kind == "dense":
         return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
+    if layer.kind == "conv":
+        assert layer.conv is not None
+        return layers.convolution(layer.conv)
     if layer.kind == "norm":
         assert layer.norm is not None
         return layers.normalisation(layer.norm, flat)
@@ -188,16 +191,17 @@ class ResNet(nn.Module):
         self.architecture = architecture or resnet()
         self.original_layers: dict[str, str] = {}
         stem = self.architecture.stem
+        activation, slope = self.architecture.activation, self.architecture.slope
         if stem.channels:
             self.channels = layers.Channels(stem.channels)
         if stem.rescaling:
             self.rescaling = layers.Rescaling(*stem.rescaling)
         if stem.data_norm:
             self.bn_data = layers.normalisation(stem.data_norm)
-        self.conv1 = _stem(stem, self.architecture.activation)
+        self.conv1 = _stem(stem, activation, slope)
         if stem.norm:
             self.bn1 = layers.normalisation(stem.norm)
-        self.relu = layers.activation(self.architecture.activation)
+        self.relu = layers.activation(activation, slope)
         self.stem_activation = stem.activation
         if stem.pool:
             self.maxpool = layers.pooling(stem.pool)
@@ -208,8 +212,8 @@ class ResNet(nn.Module):
         self._add_head()
 
     def _stage(self, stage: tuple[Block, ...]) -> nn.Sequential:
-        activation = self.architecture.activation
-        return nn.Sequential(*(BLOCKS[len(block.convs)](block, activation) for block in stage))
+        activation = (self.architecture.activation, self.architecture.slope)
+        return nn.Sequential(*(BLOCKS[len(block.convs)](block, *activation) for block in stage))
 
     def _add_head(self) -> None:
         if not self.architecture.is_plain_head:

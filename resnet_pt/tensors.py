@@ -134,6 +134,8 @@ def _head(module: str, layer: HeadLayer) -> Iterator[Part]:
         weight = Tensor("weight", (layer.out_features, layer.in_features), "kernel")
         bias = (Tensor("bias", (layer.out_features,), "bias"),) if layer.bias else ()
         yield Part(module, "dense", (weight, *bias))
+    if layer.conv:
+        yield _conv(module, layer.conv)
     if layer.kind == "prelu":
         yield Part(module, "prelu", (Tensor("weight", (layer.in_features,), "alpha"),))
     if layer.kind == "norm":

@@ -100,6 +100,17 @@ def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_pa
     assert "mapped    320 of 322 weights" in result.stderr
 
 
+def test_a_stage_more_than_names_are_read_to_is_said_to_be_that(tmp_path):
+    path = fixture("keras-2.2.4-tensorflow")
+    source = edited(path, tmp_path, with_layer("res6a_branch2a"), alone=True)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert result.exit_code == 5
+    assert "unknown: res6a_branch2a" in result.stderr
+    assert "of more than 4 stages is read from the whole model" in result.stderr
+
+
 def with_layer(name):
     """Add a convolution of another name, before the last layer."""
 

@@ -317,10 +317,30 @@ def test_a_layer_of_an_operators_name_is_custom_code(class_name):
     assert op_of_keras_3(class_name, config, module="own.layers") == g.Unknown(class_name)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({}, g.Activation("relu")), ({"trainable": True}, g.Unknown("Relu"))],
+    ids=["an operator", "a layer"],
+)
+def test_an_h5_has_no_modules_and_layers_say_whether_they_are_trained(config, expected):
+    assert op_of_keras_3("Relu", config, module=None) == expected
+
+
+def test_an_operator_of_keras_3_is_none_of_keras_2():
+    nodes = [
+        layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}),
+        layer("Relu", {"name": "act"}, "in"),
+    ]
+    graph = parse_graph(model("Functional", nodes, [["in", 0, 0]], [["act", 0, 0]]))
+    assert graph.by_id()["act"].op == g.Unknown("Relu")
+
+
 def op_of_keras_3(class_name, config, module):
     nodes = [
         layer("InputLayer", {"name": "in", "batch_shape": [None, 8, 8, 3]}),
-        layer(class_name, {"name": "act", **config}, "in", keras3=True) | {"module": module},
+        layer(class_name, {"name": "act", **config}, "in", keras3=True),
     ]
+    if module:
+        nodes[-1]["module"] = module
     written = model("Functional", nodes, ["in", 0, 0], ["act", 0, 0])
     return parse_graph(written).by_id()["act"].op

@@ -270,6 +270,102 @@ def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
     ]
 
 
+def with_convolutions(last: str) -> Any:
+    """A head that convolves the map, and pools what comes out; `last` is behind that."""
+
+    def convolution(name: str, source: str, size: int, filters: int, activation: str) -> Any:
+        return {
+            "class_name": "Conv2D",
+            "name": name,
+            "inbound_nodes": [[[source, 0, 0, {}]]],
+            "config": {
+                "name": name,
+                "filters": filters,
+                "kernel_size": [size, size],
+                "strides": [1, 1],
+                "padding": "same",
+                "activation": activation,
+                "use_bias": True,
+                "data_format": "channels_last",
+                "dilation_rate": [1, 1],
+            },
+        }
+
+    def change(file: Any) -> None:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        pool = layer(config, POOL)
+        source = pool["inbound_nodes"][0][0][0]
+        place = layers.index(pool)
+        layers[place:place] = [
+            convolution("inner", source, 3, 4, "relu"),
+            convolution("score", "inner", 1, 3, "linear"),
+        ]
+        pool["inbound_nodes"][0][0][0] = "score"
+        config["config"]["layers"] = [x for x in layers if x["name"] not in (HIDDEN, "dropout")]
+        out = layer(config, "out")
+        out["inbound_nodes"][0][0][0] = POOL
+        out.update(class_name="Activation", config={"name": "out", "activation": last})
+        file.attrs["model_config"] = json.dumps(config)
+
+        weights = file["model_weights"]
+        features = weights[f"{HIDDEN}/{HIDDEN}/kernel:0"].shape[0]
+        generator = np.random.default_rng(5)
+        for name, shape in (("inner", (3, 3, features, 4)), ("score", (1, 1, 4, 3))):
+            group = weights.create_group(name)
+            group[f"{name}/kernel:0"] = generator.normal(0, 0.1, shape).astype("f4")
+            group[f"{name}/bias:0"] = generator.normal(0, 1, shape[-1]).astype("f4")
+            group.attrs["weight_names"] = [f"{name}/kernel:0", f"{name}/bias:0"]
+        gone = (HIDDEN, "dropout", "out")
+        names = [as_text(one) for one in weights.attrs["layer_names"]]
+        names = [one for one in names if one not in gone]
+        weights.attrs["layer_names"] = [*names, "inner", "score"]
+
+    return change
+
+
+@pytest.mark.parametrize("last", ["softmax", "elu"])
+def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
+    target = tmp_path / "out.pth"
+
+    result = run(edited(FUNCTIONAL, tmp_path, with_convolutions(last)), target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+    assert "conv 3x3 4, relu, conv 1x1 3, global_avg_pool" in result.stderr
+    architecture = resnet_pt.load(target).architecture
+    assert architecture.classes == 3
+    assert architecture.outputs[0].activation == last
+
+
+@pytest.mark.parametrize("between", ["Flatten", "GlobalMaxPooling2D"])
+def test_a_convolution_of_a_vector_is_refused(between, tmp_path):
+    def change(file: Any) -> None:
+        with_convolutions("softmax")(file)
+        config = json.loads(file.attrs["model_config"])
+        one = {"class_name": between, "name": "between", "config": {"name": "between"}}
+        score = layer(config, "score")
+        layers = config["config"]["layers"]
+        layers.insert(layers.index(score), {**one, "inbound_nodes": [[["inner", 0, 0, {}]]]})
+        score["inbound_nodes"][0][0][0] = "between"
+        file.attrs["model_config"] = json.dumps(config)
+
+    result = run(edited(FUNCTIONAL, tmp_path, change), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "'score'" in result.stderr
+    assert "reads a vector" in result.stderr
+
+
+def test_a_pool_may_be_joined_with_itself(tmp_path):
+    source = edited(FUNCTIONAL, tmp_path, with_both_pools((POOL, POOL), -1))
+
+    result = run(source, tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("source", "class_name"), [("map", "Stack"), ("average", "Average")], ids=["map", "average"]
 )
@@ -698,6 +794,36 @@ def test_what_a_nested_base_does_to_pictures_is_said_to_be_unknown(tmp_path):
     with opened(weights_only(NESTED, tmp_path)) as (_, network):
         reason = next(fact.reason for fact in network.facts if fact.name == "input")
         assert "what it does to pictures is not in them" in reason
+
+
+def test_a_network_that_runs_on_every_frame_is_said_to_be_that_of_one(tmp_path):
+    """The weights of a TimeDistributed base were converted without a word."""
+
+    def change(file: Any) -> None:
+        file.move("resnet50", "time_distributed_1")
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        names[names.index("resnet50")] = "time_distributed_1"
+        file.attrs["layer_names"] = names
+
+    with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
+        reason = next(fact.reason for fact in network.facts if fact.name == "input")
+        assert "this is the network of one frame" in reason
+        assert facts(network)["input"][1] == "default"
+
+
+def test_weights_of_a_model_of_several_pictures_are_said_to_be_those(tmp_path):
+    """A siamese network: to convert the whole model, as was said, does not help."""
+
+    def change(file: Any) -> None:
+        with_listed("input_8", "resnet50")(file)
+        with_listed("input_9", "resnet50")(file)
+        with_listed("lambda_1", "dense_1")(file)
+
+    result = run(edited(NESTED, tmp_path, change, alone=True), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "inputs: it is of a model that joins" in result.stderr
+    assert "get_layer(NAME).save_weights" in result.stderr
 
 
 @pytest.mark.parametrize(

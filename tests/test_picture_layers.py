@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from edits import assert_refused, edited, reconfigured, run
+from edits import assert_refused, edited, layer, reconfigured, run
 from helpers import converted, facts, fixture, opened, record, weights_only
 
 import resnet_pt
@@ -376,6 +377,74 @@ def test_the_proof_computes_with_the_numbers_that_are_written(change, original, 
 
     assert result.exit_code == 0, result.stderr
     assert f"equal to {original}" in result.stderr
+
+
+def leaky(config: Any) -> None:
+    """LeakyReLU in the place of every ReLU of the network."""
+    for one in config["config"]["layers"]:
+        if one["class_name"] == "Activation" and one["config"]["activation"] == "relu":
+            settings = {"name": one["config"]["name"], "negative_slope": 0.3}
+            one.update(class_name="LeakyReLU", config=settings, module="keras.layers")
+
+
+def leaky_behind_an_operator(config: Any) -> None:
+    leaky(config)
+    in_front([DIVIDED])(config)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(
+    ("change", "original"),
+    [(leaky, "Keras itself"), (leaky_behind_an_operator, "the bundled Keras definition")],
+    ids=["Keras", "bundled"],
+)
+def test_a_network_of_leaky_relus_has_their_slope(change, original, tmp_path):
+    """Its pool is padded with zeros, which count where the map is negative."""
+    source, target = reconfigured(KERAS_3, tmp_path, change), tmp_path / "out.pth"
+
+    result = run(source, target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"equal to {original}" in result.stderr
+    assert "activation     leaky_relu 0.3" in result.stderr
+    model = resnet_pt.load(target)
+    assert model.architecture.stem.pool.fill == "zero"
+    another = ResNet(replace(model.architecture, slope=0.29))
+    with pytest.raises(ValueError, match="another architecture"):
+        another.load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"negative_slope": 0.2}, "the network mixes activations: leaky_relu 0.3, leaky_relu 0.2"),
+        ({"negative_slope": [1.0, 2.0]}, "cannot be carried over: its slope is not a number"),
+    ],
+)
+def test_leaky_relus_of_two_slopes_are_not_taken_for_one(changed, words, tmp_path):
+    def change(config: Any) -> None:
+        leaky(config)
+        layer(config, "conv5_block2_1_relu")["config"].update(changed)
+
+    target = tmp_path / "out.pth"
+    result = run(reconfigured(KERAS_3, tmp_path, change), target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert words in result.stderr
+
+
+@pytest.mark.keras
+def test_zeros_of_two_layers_in_a_row_are_added_up(tmp_path):
+    """A border in front of a network that pads for its first convolution."""
+    border = {"padding": [[1, 2], [3, 4]], "data_format": "channels_last"}
+    layers = as_layers([keras_3("ZeroPadding2D", "border", border, tensor("INPUT"))])
+    target = tmp_path / "out.pth"
+
+    result = run(reconfigured(KERAS_3, tmp_path, in_front(layers)), target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+    assert resnet_pt.load(target).architecture.stem.conv.padding == (6, 7, 4, 5)
 
 
 @pytest.mark.keras

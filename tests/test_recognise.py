@@ -71,6 +71,49 @@ def test_a_layer_that_has_no_place_is_named_and_not_its_neighbour(tmp_path):
     assert f"layer '{AFTER_A_SUM}' (Lambda) cannot be carried over" in result.stderr
 
 
+def added(class_name, name, *sources, **config):
+    """A layer of Keras 2, for a configuration."""
+    call = [[source, 0, 0, {}] for source in sources]
+    config = {"name": name, **config}
+    return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
+
+
+def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
+    """As the lateral sums of a feature pyramid."""
+
+    def change(config):
+        layers = config["config"]["layers"]
+        place = layers.index(layer(config, "add_16"))
+        layers.insert(place, added("UpSampling2D", "up", "input_1", size=[1, 1]))
+        layer(config, "add_16")["inbound_nodes"][0][1][0] = "up"
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "it closes no residual block (a feature pyramid" in result.stderr
+    assert "end the model behind a whole block" in result.stderr
+
+
+def test_squeeze_and_excitation_is_named(tmp_path):
+    def change(config):
+        layers = config["config"]["layers"]
+        add = layer(config, "add_16")
+        place, source = layers.index(add), add["inbound_nodes"][0][0][0]
+        layers[place:place] = [
+            added("GlobalAveragePooling2D", "squeeze", source),
+            added("Reshape", "excite", "squeeze", target_shape=[1, 1, 32]),
+            added("Multiply", "scale", source, "excite"),
+        ]
+        add["inbound_nodes"][0][0][0] = "scale"
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "'scale' joins a map with what comes out of 'squeeze'" in result.stderr
+    assert "squeeze-and-excitation" in result.stderr
+    assert "in a head" not in result.stderr
+
+
 def test_a_layer_that_is_called_again_on_its_own_output_is_a_graph():
     """One `relu = Activation("relu")`, used behind several layers, is what Keras writes."""
 

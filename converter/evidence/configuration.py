@@ -50,11 +50,13 @@ def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact,
     def fact(name: str, value: str, what: str) -> Fact:
         return Fact(name, value, Evidence.MODEL_CONFIG, what)
 
+    activation = ("activation", f.describe_activation(architecture), "between all the layers")
     return (
         fact("epsilon", f.describe_eps(architecture), why(is_raised)),
         fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
         fact("pool", f.describe_pool(architecture), "the pool after the stem"),
         fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),
+        *([fact(*activation)] if architecture.activation != "relu" else []),
         fact("head", f.describe_head(architecture.head), "the layers after the last block"),
         *_output_fact(architecture),
     )

@@ -18,7 +18,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons
-from converter.head_names import doubts
+from converter.head_names import auto_name, doubts
 from converter.replicas import unsliced
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm
@@ -48,6 +48,14 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
         *weightless.unreadable(checkpoint, around.before),
         *beside.unreadable(checkpoint, match),
     )
+    inputs = [x for x in checkpoint.layers if checkpoint.is_ordered and auto_name(x) in INPUTS]
+    if unreadable and len(inputs) > 1:
+        raise MismatchError(
+            f"{checkpoint.path} lists {len(inputs)} inputs: it is of a model that joins what "
+            "networks make of several pictures",
+            [f"{one!r}" for one in (*inputs, *unreadable)],
+            ["save the network alone: model.get_layer(NAME).save_weights, NAME being its layer's"],
+        )
     if unreadable:
         raise MismatchError(
             f"{checkpoint.path} lists layers without weights, and not where they stand or what "
@@ -63,6 +71,9 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             hints=[READ_WHOLE],
         )
 
+
+INPUTS = frozenset(["input", "input_layer"])
+"""Keras' own names of inputs, without the number behind them."""
 
 READ_WHOLE = "convert the whole model (model.save), whose configuration says where it ends"
 

@@ -77,6 +77,9 @@ def _pads(layers: Sequence[str]) -> list[str]:
     return [layer for layer in layers if "pad" in layer.lower()]
 
 
+TIME_DISTRIBUTED = "time_distributed"
+"""Keras' name for a wrapper of that class, without the number behind it."""
+
 Decision = tuple[str, Evidence, str]
 
 
@@ -86,7 +89,10 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     known = {*_pads(around.before), *match.modules.values()}
     others = [layer for layer in around.before[1:] if layer not in known]
     others = others or list(weightless.before(checkpoint))
-    if others:
+    wrappers = map(auto_name, beside.base(checkpoint, match).split("/"))
+    if TIME_DISTRIBUTED in wrappers:
+        reason = "TimeDistributed runs it on every frame: this is the network of one frame"
+    elif others:
         reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
     elif not checkpoint.is_ordered:
         reason = "operators before the network (x / 255, preprocess_input) leave no trace here"

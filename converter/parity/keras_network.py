@@ -120,6 +120,8 @@ class _Network:
 
     def act(self, x: Any, module: str = "") -> Any:
         name = module or self.nameless()
+        if self.architecture.activation == "leaky_relu":
+            return layers.LeakyReLU(self.architecture.slope, name=name)(x)
         return layers.Activation(self.architecture.activation, name=name)(x)
 
     def add(self, x: Any, y: Any, module: str = "") -> Any:
@@ -158,6 +160,8 @@ class _Network:
         name = self.head_module(layer)
         if layer.kind == "dense":
             return layers.Dense(layer.out_features, use_bias=layer.bias, name=name)(x)
+        if layer.conv:
+            return self.conv(x, layer.conv, name)
         if layer.kind == "norm":
             return self.norm(x, layer.norm, name)
         if layer.kind in ("avg_pool", "max_pool"):

@@ -59,7 +59,7 @@ def rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
 def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
     for name in others(architecture.activation):
         words = f"activation {name} in the place of {architecture.activation}"
-        yield words, replace(architecture, activation=name)
+        yield words, replace(architecture, activation=name, slope=0.0)
     stem = architecture.stem
     words = "no activation behind the stem" if stem.activation else "an activation behind the stem"
     yield words, replace(architecture, stem=replace(stem, activation=not stem.activation))
