@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 Template = tuple[str, ...]
 
-CONVERT = ("-c", "from converter.cli import convert_weights as run; run()")
-INSPECT = ("-c", "from converter.cli import inspect_weights as run; run()")
+CONVERT = ("-c", "from converter.cli.programs import convert_weights as run; run()")
+INSPECT = ("-c", "from converter.cli.programs import inspect_weights as run; run()")
 OTHERS = ("-m", "benchmark.others")
 IMPORT_TORCH = ("-c", "import torch")
 
