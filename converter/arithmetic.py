@@ -166,6 +166,8 @@ def tf_keras(function: Any, arguments: Mapping[str, Any], first: Any = None) -> 
     if function == "cast":
         return Same() if given == {"dtype": "float32"} else None
     if function in ("concat", "stack"):
+        if function == "concat" and given.get("axis") == 1:
+            return Stack(is_new=False, axis=1)
         return Stack(is_new=function == "stack") if given.get("axis") == -1 else None
     if function == "__operators__.getitem":
         spec = given.get("slice_spec")

@@ -81,7 +81,10 @@ class PReLU:
 
 @dataclass(frozen=True, slots=True)
 class ZeroPad:
+    """`is_last`: of the axes 1 and 2, whether the model's channels come last or first."""
+
     sides: Sides
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,14 +511,26 @@ def _operator(layer: Config, call: Any) -> Op | None:
     """The op of an operator on tensors; None for a layer, and for an operator not understood."""
     class_name, config = layer["class_name"].rpartition(">")[2], layer["config"]
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
-        found = arithmetic.tf_keras(config.get("function"), _arguments(call), _first_argument(call))
         refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
-        return _as_op(found) if found else refused
+        return _tf_function(str(config.get("function")), call) or refused
     found = arithmetic.keras_3(class_name, config, call)
     if found:
         return _as_op(found)
     build = FURTHER_OPERATORS.get(class_name) if is_operator(layer) else None
-    return build(config) if build else None
+    given = call.get("kwargs") if isinstance(call, dict) else None
+    return build({**config, **(given or {})}) if build else None
+
+
+def _tf_function(function: str, call: Any) -> Op | None:
+    """What a function of TensorFlow computes, by the name that tf.keras gives it."""
+    found = arithmetic.tf_keras(function, _arguments(call), _first_argument(call))
+    if found:
+        return _as_op(found)
+    given = {key: value for key, value in _arguments(call).items() if key != "name"}
+    if function in TF_ACTIVATIONS:
+        return None if given else Activation(TF_ACTIVATIONS[function])
+    build = TF_FUNCTIONS.get(function)
+    return build(given) if build else None
 
 
 def _as_op(operation: arithmetic.Operation) -> Op:
@@ -758,14 +773,47 @@ def _reshape(config: Config) -> Op:
     return Flatten() if len(target) == 1 else Reshape(tuple(int(size) for size in target))
 
 
-def _mean(config: Config) -> Op:
-    """Of a map, whose channels have to come last."""
-    axes = config.get("axis")
-    if not isinstance(axes, list) or sorted(axes) != [1, 2]:
-        return Unknown("Mean", f"it is a mean over the axes {axes}")
-    if config.get("keepdims"):
-        return Unknown("Mean", "it keeps the axes that it is a mean over")
-    return GlobalPooling("avg", is_last=True)
+def _over_map(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
+    """A mean or maximum over a map, whose channels have to come last."""
+    name = {"avg": "mean", "max": "maximum"}[mode]
+
+    def build(config: Config) -> Op:
+        axes = config.get("axis")
+        if (
+            not isinstance(axes, list)
+            or sorted(axes) != [1, 2]
+            or config.get("initial") is not None
+        ):
+            return Unknown(name.title(), f"it is a {name} over the axes {axes}")
+        if config.get("keepdims"):
+            return Unknown(name.title(), f"it keeps the axes that it is a {name} over")
+        return GlobalPooling(mode, is_last=True)
+
+    return build
+
+
+def _pad(config: Config) -> Op:
+    """Zeros around a map, whose channels have to come last."""
+    widths = config.get("paddings", config.get("pad_width"))
+    is_zero = config.get("mode", "constant").lower() == "constant" and not config.get(
+        "constant_values"
+    )
+    if not is_zero or not isinstance(widths, list) or len(widths) != 4:
+        return Unknown("Pad", "it pads with something else than zeros, or not a map")
+    batch, (top, bottom), (left, right), channels = map(_pair, widths)
+    if any((*batch, *channels)):
+        return Unknown("Pad", "it pads other axes than height and width")
+    return ZeroPad((left, right, top, bottom), is_last=True)
+
+
+def _gelu(config: Config) -> Op:
+    approximate = config.get("approximate", False)  # tf.nn's default; Keras 3 writes it
+    return Unknown("Gelu", "it is the approximate one") if approximate else Activation("gelu")
+
+
+def _flip(config: Config) -> Op:
+    axis = config.get("axis")
+    return Reverse() if axis in (-1, [-1], 3, [3]) else Unknown("Flip", f"it turns the axis {axis}")
 
 
 def _constant(op: Op) -> Callable[[Config], Op]:
@@ -824,7 +872,16 @@ OPS: dict[str, Callable[[Config], Op]] = {
 """Every layer class that is understood. The random layers do nothing at inference."""
 
 FURTHER_OPERATORS: dict[str, Callable[[Config], Op]] = {
-    "Mean": _mean,
+    "Mean": _over_map("avg"),
+    "Max": _over_map("max"),
+    "Amax": _over_map("max"),
+    "Pad": _pad,
+    "Flip": _flip,
+    "StopGradient": _constant(Identity()),
+    "LeakyRelu": _leaky_relu,
+    "Elu": _elu,
+    "Gelu": _gelu,
+    "Exp": _constant(Activation("exponential")),
     "Relu": _constant(Activation("relu")),
     "Relu6": _constant(Activation("relu6")),
     "Sigmoid": _constant(Activation("sigmoid")),
@@ -836,6 +893,34 @@ FURTHER_OPERATORS: dict[str, Callable[[Config], Op]] = {
 }
 """The operators of Keras 3 that are understood beside those in `arithmetic`. A layer of one of
 these names is custom code."""
+
+TF_ACTIVATIONS: Mapping[str, str] = {
+    "nn.relu": "relu",
+    "nn.relu6": "relu6",
+    "nn.elu": "elu",
+    "nn.selu": "selu",
+    "nn.silu": "silu",
+    "nn.softsign": "softsign",
+    "math.sigmoid": "sigmoid",
+    "math.softplus": "softplus",
+    "math.tanh": "tanh",
+    "math.exp": "exponential",
+}
+"""TensorFlow's functions of one tensor and no other argument, as Keras calls them."""
+
+TF_FUNCTIONS: dict[str, Callable[[Config], Op]] = {
+    "compat.v1.pad": _pad,  # what tf.pad is called
+    "identity": _constant(Identity()),
+    "math.reduce_max": _over_map("max"),
+    "math.reduce_mean": _over_map("avg"),
+    "nn.gelu": _gelu,
+    "nn.leaky_relu": lambda config: _leaky_relu({"alpha": LEAKY, **config}),
+    "nn.softmax": _softmax,
+    "reshape": lambda config: _reshape({"newshape": config["shape"]}),
+    "reverse": _flip,
+    "stop_gradient": _constant(Identity()),
+}
+"""The others that are understood, by their names in tf.keras 2.10 and 2.15 (the same in both)."""
 
 ACTS_IN_TRAINING = frozenset(
     [

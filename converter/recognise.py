@@ -123,6 +123,7 @@ INSTEAD = {
 }
 """What to do about a layer that cannot be carried over, by the place where it stands."""
 
+CHANNELS_FIRST = "it works on axes 1 and 2, and channels come first"
 NOT_THE_SAME = "it is none of those that torch is known to compute as Keras does"
 SHOWN_BY = "`inspect-weights FILE` shows what is in the file"
 WHOLE_BLOCKS = (
@@ -582,6 +583,8 @@ class _Recogniser:
         left = right = top = bottom = 0
         while found := tokens.take(g.ZeroPad):
             node, op = found
+            if op.is_last and self.graph.channels_first:
+                raise unplaced(replace(node, op=g.Unknown("Pad", CHANNELS_FIRST)), "the network")
             self.placed.add(node.id)
             left, right = left + op.sides[0], right + op.sides[1]
             top, bottom = top + op.sides[2], bottom + op.sides[3]
@@ -712,7 +715,7 @@ class _Recogniser:
             kind: HeadKind = "avg_pool" if op.mode == "avg" else "max_pool"
             return HeadLayer(name, kind, source, pool=self.pool(Tokens([node]), positive=True))
         if isinstance(op, g.GlobalPooling) and op.is_last and self.graph.channels_first:
-            op = g.Unknown("Mean", "it is a mean over channels, which come first")
+            op = g.Unknown({"avg": "Mean", "max": "Maximum"}[op.mode], CHANNELS_FIRST)
         if isinstance(op, g.GlobalPooling):
             kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
             return HeadLayer(name, kind, source)

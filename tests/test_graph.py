@@ -281,6 +281,10 @@ def test_a_layer_is_read_or_refused_with_the_reason(class_name, config, expected
     assert graph.by_id()["act"].op == expected
 
 
+MAXIMUM = "it is a maximum over the axes [1, 2]"
+PADS = [[0, 0], [1, 2], [3, 4], [0, 0]]
+NO_ZEROS = "it pads with something else than zeros, or not a map"
+OTHER_AXES = "it pads other axes than height and width"
 KEPT = "it keeps the axes that it is a mean over"
 
 
@@ -300,11 +304,25 @@ KEPT = "it keeps the axes that it is a mean over"
         ("Mean", {"axis": [1, 2], "keepdims": True}, g.Unknown("Mean", KEPT)),
         ("Mean", {"axis": -1}, g.Unknown("Mean", "it is a mean over the axes -1")),
         ("Mean", {"axis": [1, 3]}, g.Unknown("Mean", "it is a mean over the axes [1, 3]")),
+        ("Max", {"axis": [1, 2], "initial": None}, g.GlobalPooling("max", is_last=True)),
+        ("Max", {"axis": [1, 2], "initial": 3}, g.Unknown("Maximum", MAXIMUM)),
+        ("Amax", {"axis": [1, 2]}, g.GlobalPooling("max", is_last=True)),
+        ("Pad", {"pad_width": PADS, "mode": "constant"}, g.ZeroPad((3, 4, 1, 2), is_last=True)),
+        ("Pad", {"pad_width": PADS, "mode": "reflect"}, g.Unknown("Pad", NO_ZEROS)),
+        ("Pad", {"pad_width": PADS[::-1], "mode": "constant"}, g.ZeroPad((1, 2, 3, 4), True)),
+        ("Pad", {"pad_width": [*PADS[:3], [0, 1]]}, g.Unknown("Pad", OTHER_AXES)),
+        ("Flip", {"axis": -1}, g.Reverse()),
+        ("Flip", {"axis": 2}, g.Unknown("Flip", "it turns the axis 2")),
+        ("LeakyRelu", {"negative_slope": 0.1}, g.Activation("leaky_relu", 0.1)),
+        ("Elu", {"alpha": 0.5}, g.Unknown("ELU", "its alpha is not 1")),
+        ("Gelu", {"approximate": False}, g.Activation("gelu")),
+        ("Gelu", {"approximate": True}, g.Unknown("Gelu", "it is the approximate one")),
         ("Reshape", {"newshape": [-1, 128]}, g.Flatten()),  # with the batch
         ("Reshape", {"newshape": [-1, 1, 1, 128]}, g.Reshape((1, 1, 128))),
         ("Cast", {"dtype": "float32"}, g.Identity()),
         ("Cast", {"dtype": "int32"}, g.Unknown("Cast")),
-        ("Exp", {}, g.Unknown("Exp")),
+        ("Exp", {}, g.Activation("exponential")),
+        ("Log", {}, g.Unknown("Log")),
     ],
 )
 def test_an_operator_of_keras_3_is_read_or_refused(class_name, config, expected):
@@ -333,6 +351,52 @@ def test_an_operator_of_keras_3_is_none_of_keras_2():
     ]
     graph = parse_graph(model("Functional", nodes, [["in", 0, 0]], [["act", 0, 0]]))
     assert graph.by_id()["act"].op == g.Unknown("Relu")
+
+
+def test_a_constant_that_is_given_in_the_call_is_heeded():
+    node = layer("Pad", {"name": "act", "pad_width": PADS, "mode": "constant"}, "in", keras3=True)
+    node["inbound_nodes"][0]["kwargs"] = {"constant_values": 1}
+    nodes = [layer("InputLayer", {"name": "in", "batch_shape": [None, 8, 8, 3]}), node]
+    graph = parse_graph(model("Functional", nodes, ["in", 0, 0], ["act", 0, 0]))
+    assert graph.by_id()["act"].op == g.Unknown("Pad", NO_ZEROS)
+
+
+ZEROS = {"paddings": PADS, "mode": "CONSTANT", "name": None, "constant_values": 0}
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"),
+    [
+        ("nn.relu", {"name": None}, g.Activation("relu")),
+        ("math.sigmoid", {}, g.Activation("sigmoid")),
+        ("nn.leaky_relu", {}, g.Activation("leaky_relu", 0.2)),
+        ("nn.leaky_relu", {"alpha": 0.1}, g.Activation("leaky_relu", 0.1)),
+        ("nn.gelu", {"approximate": False}, g.Activation("gelu")),
+        ("nn.gelu", {"approximate": True}, g.Unknown("Gelu", "it is the approximate one")),
+        ("nn.softmax", {"axis": -1}, g.Activation("softmax")),
+        ("nn.softmax", {"axis": 1}, g.Unknown("Softmax", "axis 1")),
+        ("math.reduce_mean", {"axis": [1, 2]}, g.GlobalPooling("avg", is_last=True)),
+        ("math.reduce_mean", {"axis": [1, 2], "keepdims": True}, g.Unknown("Mean", KEPT)),
+        ("math.reduce_max", {"axis": [1, 2]}, g.GlobalPooling("max", is_last=True)),
+        ("reshape", {"shape": [-1, 128]}, g.Flatten()),
+        ("compat.v1.pad", ZEROS, g.ZeroPad((3, 4, 1, 2), is_last=True)),
+        ("compat.v1.pad", {**ZEROS, "constant_values": 2}, g.Unknown("Pad", NO_ZEROS)),
+        ("compat.v1.pad", {**ZEROS, "mode": "REFLECT"}, g.Unknown("Pad", NO_ZEROS)),
+        ("reverse", {"axis": [-1], "name": None}, g.Reverse()),
+        ("identity", {}, g.Identity()),
+        ("nn.relu", {"other": 1}, "nn.relu"),
+        ("nn.dropout", {"rate": 0.1}, "nn.dropout"),  # it drops at inference too
+        ("math.l2_normalize", {"axis": 1}, "math.l2_normalize"),
+    ],
+)
+def test_a_function_of_tensorflow_is_read_or_refused(function, arguments, expected):
+    """Written by tf.keras 2.10 and 2.15."""
+    node = layer("TFOpLambda", {"name": "act", "function": function}, "in")
+    node["inbound_nodes"] = [["in", 0, 0, arguments]]
+    nodes = [layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]}), node]
+    graph = parse_graph(model("Functional", nodes, [["in", 0, 0]], [["act", 0, 0]]))
+    refused = g.Unknown("TFOpLambda", f"the function {expected!r} is not understood")
+    assert graph.by_id()["act"].op == (refused if isinstance(expected, str) else expected)
 
 
 def op_of_keras_3(class_name, config, module):

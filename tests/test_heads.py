@@ -941,7 +941,7 @@ def test_a_mean_over_channels_that_come_first_is_no_pool(tmp_path):
     result = run(reconfigured(FUNCTIONAL, tmp_path, change), tmp_path / "o.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "o.pth")
-    assert "(Mean) cannot be carried over: it is a mean over channels" in result.stderr
+    assert "(Mean) cannot be carried over: it works on axes 1 and 2" in result.stderr
 
 
 def test_a_dense_layer_without_a_kernel_is_shown_with_what_it_has(tmp_path):

@@ -379,6 +379,35 @@ def test_the_proof_computes_with_the_numbers_that_are_written(change, original, 
     assert f"equal to {original}" in result.stderr
 
 
+def as_functions(config: Any) -> None:
+    """TensorFlow's own functions in the place of layers, as tf.keras writes them."""
+    for one in config["config"]["layers"]:
+        settings = one["config"]
+        if one["class_name"] == "Activation" and settings["activation"] == "relu":
+            function, arguments = "nn.relu", {"name": None}
+        elif one["class_name"] == "ZeroPadding2D":
+            widths = [[0, 0], *settings["padding"], [0, 0]]
+            function, arguments = "compat.v1.pad", {"paddings": widths, "mode": "CONSTANT"}
+        elif one["class_name"] == "GlobalAveragePooling2D":
+            function, arguments = "math.reduce_mean", {"axis": [1, 2]}
+        else:
+            continue
+        source = one["inbound_nodes"][0][0][0]
+        one.update(class_name="TFOpLambda", config={"name": one["name"], "function": function})
+        one["inbound_nodes"] = [[source, 0, 0, arguments]]
+
+
+@pytest.mark.keras
+def test_functions_of_tensorflow_are_the_layers_that_they_stand_for(tmp_path):
+    source, target = reconfigured(KERAS_2, tmp_path, as_functions), tmp_path / "out.pth"
+
+    result = run(source, target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to the bundled Keras definition" in result.stderr
+    assert resnet_pt.load(target).architecture == converted(KERAS_2)[0].architecture
+
+
 def leaky(config: Any) -> None:
     """LeakyReLU in the place of every ReLU of the network."""
     for one in config["config"]["layers"]:
