@@ -1311,6 +1311,28 @@ def four_channels():
 
 
 @fixture(
+    "keras-2.10-picture-layers",
+    "keras-2.10",
+    "augmentation, Rescaling and Normalization in front of a nested base of two stages",
+    options=SMALL,
+)
+def picture_layers():
+    keras = the_keras()
+    layers, size = keras.layers, (48, 56, 3)
+    bottom = conv_block_resnet((1, 1), 64, include_top=False, input_shape=size)
+    picture = keras.Input(size)
+    x = layers.RandomFlip("horizontal")(picture)
+    x = layers.RandomRotation(0.1)(x)
+    x = layers.RandomZoom(0.2)(x)
+    x = layers.RandomContrast(0.1)(x)
+    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    x = layers.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.0524, 0.0502, 0.0506])(x)
+    x = layers.GlobalAveragePooling2D()(bottom(x, training=False))
+    x = layers.Dense(5, activation="softmax")(layers.Dropout(0.2)(x))
+    return keras.models.Model(picture, x)
+
+
+@fixture(
     "keras-2.2.4-transfer-head",
     "keras-2.2.4",
     "ResNet50 without top, global maximum, Dense (ReLU), BatchNormalization, Dropout, sigmoid",
@@ -1388,8 +1410,8 @@ def readme(outdir):
     )
     lines += ["", "## sha256", "", "| file | bytes | sha256 |", "| --- | --- | --- |"]
     for file in sorted(os.listdir(outdir)):
-        if file != "README.md":
-            path = os.path.join(outdir, file)
+        path = os.path.join(outdir, file)
+        if file != "README.md" and os.path.isfile(path):
             lines.append("| {} | {} | `{}` |".format(file, os.path.getsize(path), sha256(path)))
     with open(os.path.join(outdir, "README.md"), "w") as file:
         file.write("\n".join(lines) + "\n")

@@ -31,6 +31,8 @@ BY_ORDER = {
 }
 """Files without names of their own: whose order of layers theirs is."""
 
+PICTURES = "keras-2.10-picture-layers"
+
 each = pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 
 
@@ -54,7 +56,7 @@ def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in LEGACY if is_whole_model(path) and path.stem != BEFORE_1_0_8],
+    [path for path in LEGACY if is_whole_model(path) and path.stem not in (BEFORE_1_0_8, PICTURES)],
     ids=lambda path: path.stem,
 )
 def test_weights_alone_give_the_same(path, tmp_path):
@@ -76,6 +78,19 @@ def test_weights_alone_of_a_keras_before_1_0_8_are_refused_by_the_proof(tmp_path
     with pytest.raises(ParityError, match=r"not give the logits of record of Keras 1\.0\.7"):
         convert(alone, tmp_path / "out.pth", against=record(path), device="cpu")
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_weights_alone_do_not_say_what_is_done_to_pictures(tmp_path):
+    """They are converted, as what comes behind that; the record is of the whole."""
+    path = fixture(PICTURES)
+    alone = weights_only(path, tmp_path)
+
+    with opened(alone) as (_, network):
+        fact = next(fact for fact in network.facts if fact.name == "input")
+    assert str(fact.evidence) == "default"
+    assert "the file lists rescaling, normalization before it" in fact.reason
+    with pytest.raises(ParityError, match=r"not give the logits of record of Keras 2\.10\.0"):
+        convert(alone, tmp_path / "out.pth", against=record(path), device="cpu")
 
 
 def test_there_are_fixtures():

@@ -771,23 +771,34 @@ def with_listed(name: str, before: str) -> Any:
     return change
 
 
-@pytest.mark.parametrize(
-    ("path", "name", "before"),
-    [
-        (NESTED, "random_crop", "resnet50"),  # these two act at inference too
-        (NESTED, "auto_contrast", "resnet50"),
-        (FUNCTIONAL, "add_7", "dropout"),  # behind the pool: what it adds is not in the file
-    ],
-)
-def test_a_layer_that_computes_what_weights_do_not_tell_is_not_passed_over(
-    path, name, before, tmp_path
-):
-    source = edited(path, tmp_path, with_listed(name, before), alone=True)
+def test_a_layer_that_computes_what_weights_do_not_tell_is_not_passed_over(tmp_path):
+    """A sum behind the pool: what it adds is not in the file."""
+    source = edited(FUNCTIONAL, tmp_path, with_listed("add_7", "dropout"), alone=True)
 
     result = run(source, tmp_path / "o.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "o.pth")
-    assert repr(name) in result.stderr
+    assert "'add_7'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("random_crop", "lists random_crop before it"),  # it acts at inference too
+        ("auto_contrast", "lists auto_contrast before it"),
+        ("rescaling", "lists rescaling before it"),
+        ("my_own_layer", "lists my_own_layer before it"),
+        ("random_flip", "a nested model lists nothing but weights"),
+    ],
+)
+def test_what_stands_in_front_of_a_nested_network_is_told(name, words, tmp_path):
+    """Also where it is the first of all: a Sequential lists no input."""
+    source = edited(NESTED, tmp_path, with_listed(name, "resnet50"), alone=True)
+
+    with opened(source) as (checkpoint, network):
+        assert checkpoint.layers[0] == name
+        assert facts(network)["input"][1] == "default"
+        assert words in next(fact.reason for fact in network.facts if fact.name == "input")
 
 
 def test_what_a_nested_base_does_to_pictures_is_said_to_be_unknown(tmp_path):

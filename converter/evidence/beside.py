@@ -183,6 +183,11 @@ def _around(checkpoint: Checkpoint, match: Match) -> tuple[Sequence[str], Sequen
     return checkpoint.layers[: places[0]], checkpoint.layers[places[-1] + 1 :]
 
 
+def in_front(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
+    """The layers listed before the network, nested or not; () where a file keeps no order."""
+    return tuple(_around(checkpoint, match)[0]) if checkpoint.is_ordered else ()
+
+
 def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[str]:
     """The layers before the network that work on its picture, but the last padding, which is that
     of the network's `own` first convolution where it is listed."""

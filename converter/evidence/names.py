@@ -43,9 +43,8 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
     grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
     if match.left_out or grouped:
         return
-    around = Surroundings.of(checkpoint, match)
     unreadable = (
-        *weightless.unreadable(checkpoint, around.before),
+        *weightless.unreadable(checkpoint, beside.in_front(checkpoint, match)),
         *beside.unreadable(checkpoint, match),
     )
     inputs = [x for x in checkpoint.layers if checkpoint.is_ordered and auto_name(x) in INPUTS]

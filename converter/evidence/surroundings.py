@@ -86,8 +86,10 @@ Decision = tuple[str, Evidence, str]
 def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tuple[Fact, ...]:
     """Layers between the input and the first convolution that are no padding (Rescaling, say):
     what they do to the picture is not in the weights."""
-    known = {*_pads(around.before), *match.modules.values()}
-    others = [layer for layer in around.before[1:] if layer not in known]
+    front = beside.in_front(checkpoint, match)
+    known = {*_pads(front), *match.modules.values()}
+    front = front[1:] if around.before else front  # the first one is the input; Sequential has none
+    others = [x for x in front if x not in known and auto_name(x) not in weightless.HARMLESS]
     others = others or list(weightless.before(checkpoint))
     wrappers = map(auto_name, beside.base(checkpoint, match).split("/"))
     if TIME_DISTRIBUTED in wrappers:
