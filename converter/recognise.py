@@ -148,19 +148,35 @@ class _Recogniser:
     cut: Node | None = None
     vectors: set[str] = field(default_factory=set)
     """The layers of the head that are global pools, or read nothing else."""
+    maps: set[str] = field(default_factory=lambda: {""})
+    """Those that give a map."""
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
+        in_body = self.in_body()
         self.skipped = {
             node.id: node.inputs[0]
             for node in self.graph.nodes
-            if isinstance(node.op, g.Identity) or node.op == g.Activation("linear")
+            if isinstance(node.op, g.Identity)
+            or node.op == g.Activation("linear")
+            or (isinstance(node.op, g.Dropout) and node.id in in_body)
         }
         self.readers: dict[str, list[Node]] = {}
         for node in self.graph.nodes:
             if node.id not in self.skipped:
                 for source in self.sources(node):
                     self.readers.setdefault(source, []).append(node)
+
+    def in_body(self) -> set[str]:
+        """Every tensor that leads to the last sum. A Dropout there does nothing at inference."""
+        waiting = [node.id for node in self.graph.nodes if isinstance(node.op, g.Add)][-1:]
+        found: set[str] = set()
+        while waiting:
+            id = waiting.pop()
+            if id not in found:
+                found.add(id)
+                waiting += self.nodes[id].inputs
+        return found
 
     def sources(self, node: Node) -> tuple[str, ...]:
         return tuple(self.resolve(source) for source in node.inputs)
@@ -174,6 +190,7 @@ class _Recogniser:
     def run(self) -> Structure:
         sums = [node for node in self.graph.nodes if isinstance(node.op, g.Add)]
         if not sums:
+            self.check_known()
             raise MismatchError(
                 "the model has no residual sums: it is not a ResNet",
                 [f"it looks like {describe(self.graph)}"],
@@ -202,6 +219,19 @@ class _Recogniser:
         )
         self.check_all_placed()
         return Structure(architecture, self.named(architecture), self.outputs, tuple(self.summed))
+
+    def check_known(self) -> None:
+        """Refuse a model whose network may be in a layer that is not known."""
+        for node in self.graph.nodes:
+            if isinstance(node.op, g.Unknown) and node.op.class_name not in (
+                "Lambda",
+                "TFOpLambda",
+            ):
+                raise MismatchError(
+                    f"layer {node.layer!r} is of a class of its own, {node.op.class_name!r}: what "
+                    "it computes is in its code, and not in the model_config",
+                    hints=["if it is the ResNet, convert the weights alone: model.save_weights"],
+                )
 
     # ---- splitting the graph at its sums
 
@@ -642,7 +672,7 @@ class _Recogniser:
         head = self.head(features)
         if len(set(self.graph.outputs)) != len(self.graph.outputs) or not self.graph.outputs:
             raise MismatchError("the model has no output, or lists one twice")
-        maps = self.maps(sums, stages)
+        maps = self.stage_maps(sums, stages)
         outputs = tuple(self.output(id, features, head, maps) for id in self.graph.outputs)
         used = {output.layer for output in outputs}
         for layer in reversed(head):  # a final softmax leads to no output
@@ -673,6 +703,10 @@ class _Recogniser:
                 layer = self.head_layer(node, name, sources[0])
             else:
                 layer = self.joined(node, sources)
+            if layer.source in self.maps and not layer.kind.startswith(
+                ("flatten", "global", "dense")
+            ):
+                self.maps.add(layer.name)
             if layer.kind.startswith("global") or self.vectors.issuperset(layer.sources):
                 self.vectors.add(layer.name)
             names[node.id] = layer.name
@@ -733,6 +767,9 @@ class _Recogniser:
         if isinstance(op, Rescaling):
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
         if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
+            if op.name == "softmax" and source in self.maps and self.graph.channels_first:
+                reason = "it works on the last axis of a map, whose channels come first"
+                raise unplaced(replace(node, op=g.Unknown("Softmax", reason)), "the head")
             self.forget_inner(node)
             self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "activation", source, activation=op.name)
@@ -740,7 +777,7 @@ class _Recogniser:
             op = g.Unknown(f"activation {op.name!r}", NOT_THE_SAME)
         raise unplaced(replace(node, op=op), "the head")
 
-    def maps(self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]) -> dict[str, int]:
+    def stage_maps(self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]) -> dict[str, int]:
         """`{what gives the map of a stage before the last: its number}`."""
         ends = itertools.accumulate(len(stage) for stage in stages[:-1])
         adds = [sums[end - 1] for end in ends]

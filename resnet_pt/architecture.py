@@ -227,9 +227,9 @@ class Architecture:
     """A whole residual network. `norm` is the last norm of a pre-activation network.
 
     `activation` is the one used between the layers, with `slope` below zero if it is leaky_relu.
-    `input_size` is (height, width) where the
-    original fixed it. `preprocessing` says what the original project did to its pictures
-    ('caffe', 'tf', 'torch', 'raw'), where that is known: it is not part of `forward`.
+    `input_size` is (height, width) where the original fixed it. `preprocessing` says what the
+    original project did to its pictures ('caffe', 'tf', 'torch', 'raw'), where that is known: it
+    is not part of `forward`.
     """
 
     stem: Stem
@@ -272,6 +272,15 @@ class Architecture:
         if layer and layer.conv and is_pooled:
             return layer.conv.out_channels
         return layer.out_features if layer and layer.kind == "dense" else None
+
+    @property
+    def maps(self) -> frozenset[str]:
+        """The head's layers that give a map, and '' for the features."""
+        found = {""}
+        for layer in self.head:
+            if layer.source in found and not layer.kind.startswith(("flatten", "global", "dense")):
+                found.add(layer.name)
+        return frozenset(found)
 
     @property
     def is_plain_head(self) -> bool:

@@ -30,6 +30,8 @@ def _network(architecture: Architecture) -> Problems:
     stem = architecture.stem
     if architecture.activation not in {*ACTIVATIONS, "leaky_relu"}:
         yield f"activation {architecture.activation!r} is not known"
+    if not math.isfinite(architecture.slope):
+        yield f"leaky_relu has a slope of {architecture.slope}"
     channels = stem.first.in_channels
     yield from _picture(stem)
     yield from _norm("bn_data", stem.data_norm, channels)
@@ -124,7 +126,7 @@ def _pool(name: str, pool: Pool | None) -> Problems:
 def _head(architecture: Architecture, features: int) -> Problems:
     """Widths are known as long as a map is not flattened: its pixels are not."""
     widths: dict[str, int | None] = {"": features}
-    maps = {""}
+    maps = architecture.maps
     modules: dict[str, str] = {}
     for layer in architecture.head:
         unknown = [source for source in layer.sources if source not in widths]
@@ -141,8 +143,6 @@ def _head(architecture: Architecture, features: int) -> Problems:
             yield f"head layer {layer.name!r} reads a vector, and wants a map"
         if (layer.kind == "concat") != bool(layer.joined):
             yield f"head layer {layer.name!r} joins {len(layer.sources)} layers"
-        if layer.source in maps and not layer.kind.startswith(("flatten", "global", "dense")):
-            maps.add(layer.name)
         widths[layer.name] = _width(layer, [widths[source] for source in layer.sources])
     missing = [one.layer for one in architecture.outputs if one.layer not in widths]
     stages = [one.stage for one in architecture.outputs]

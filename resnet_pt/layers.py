@@ -249,8 +249,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softsign": nn.Softsign,
     "exponential": Exponential,
 }
-"""Keras' names. Keras' softmax works on the last axis and is added where it is used; its
-hard_sigmoid differs from torch's, and is not here."""
+"""Keras' names. Keras' softmax works on the last axis, which are the channels: torch's first behind
+the batch, of a vector and of a map. Keras' hard_sigmoid differs from torch's, and is not here."""
 
 
 def activation(name: str, slope: float = 0.0) -> nn.Module:
@@ -259,5 +259,5 @@ def activation(name: str, slope: float = 0.0) -> nn.Module:
     if name == "leaky_relu":
         return nn.LeakyReLU(slope)
     if name == "softmax":
-        return nn.Softmax(dim=-1)
+        return nn.Softmax(dim=1)
     return nn.ReLU(inplace=True) if name == "relu" else ACTIVATIONS[name]()

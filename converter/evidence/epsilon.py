@@ -22,7 +22,15 @@ FUSED_MINIMUM = 1.001e-5
 
 
 def raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
-    return f.map_norms(architecture, lambda norm: raised(checkpoint, norm))
+    """Every norm of a map as it was really computed, those of the head too."""
+    head = tuple(
+        replace(layer, norm=raised(checkpoint, layer.norm))
+        if layer.norm and layer.source in architecture.maps
+        else layer
+        for layer in architecture.head
+    )
+    body = f.map_norms(architecture, lambda norm: raised(checkpoint, norm))
+    return replace(body, head=head)
 
 
 def raised(checkpoint: Checkpoint, norm: Norm) -> Norm:

@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from resnet_pt.architecture import (
+    NON_NEGATIVE,
     Architecture,
     Block,
     Conv,
@@ -40,6 +41,17 @@ class _Take(layers.Layer):  # type: ignore[misc]
 
     def call(self, x: Any) -> Any:
         return keras.ops.take(x, self.channels, axis=-1)
+
+
+class _Pad(layers.Layer):  # type: ignore[misc]
+    """Another value than zero around a map."""
+
+    def __init__(self, sides: Any, value: float) -> None:
+        super().__init__()
+        self.sides, self.value = sides, value
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.pad(x, ((0, 0), *self.sides, (0, 0)), constant_values=self.value)
 
 
 class _Network:
@@ -132,19 +144,22 @@ class _Network:
         return f"between.{next(self.numbers)}"
 
     def pool(self, x: Any, pool: Pool, module: str) -> Any:
-        """Zeros stand for -inf where the map is not negative: the architecture says -inf only
-        for such maps, or where nothing is padded."""
-        x, padding = self.padded(x, pool.padding)
+        """Zeros stand for -inf where the map is not negative."""
+        stem, activation = self.architecture.stem, self.architecture.activation
+        is_positive = stem.activation and activation in NON_NEGATIVE
+        is_nothing = pool.mode == "max" and pool.fill == "-inf" and not is_positive
+        x, padding = self.padded(x, pool.padding, float("-inf") if is_nothing else 0.0)
         make = layers.MaxPooling2D if pool.mode == "max" else layers.AveragePooling2D
         return make(pool.kernel, pool.stride, padding=padding, name=module)(x)
 
-    def padded(self, x: Any, padding: Padding) -> tuple[Any, str]:
+    def padded(self, x: Any, padding: Padding, value: float = 0.0) -> tuple[Any, str]:
         if padding == "same":
             return x, "same"
-        if isinstance(padding, int):
-            return (layers.ZeroPadding2D(padding)(x) if padding else x), "valid"
-        left, right, top, bottom = padding
-        return layers.ZeroPadding2D(((top, bottom), (left, right)))(x), "valid"
+        left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
+        sides = ((top, bottom), (left, right))
+        if not any((left, right, top, bottom)):
+            return x, "valid"
+        return (_Pad(sides, value) if value else layers.ZeroPadding2D(sides))(x), "valid"
 
     def head(self, x: Any, maps: Sequence[Any]) -> Any:
         values = {"": x}
