@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -211,15 +213,20 @@ def describe_padding(padding: Any) -> str:
 
 
 def describe_stride(architecture: Architecture) -> str:
-    places = set()
-    for stage in architecture.stages:
-        for block in stage:
-            for number, conv in enumerate(block.convs, start=1):
-                if conv.stride != (1, 1):
-                    places.add(
-                        f"on convolution {number} ({conv.kernel[0]}x{conv.kernel[1]}) of a block"
-                    )
-    return ", ".join(sorted(places)) or "none"
+    """`stem 2, pool 2, stages 1 2 2 2: convolution 1 (1x1)`: by how much each part shrinks the
+    map, and which convolution of a block does."""
+    stem = architecture.stem
+    total = math.prod(conv.stride[0] for conv in (*(one for one, _ in stem.deep), stem.conv))
+    stages = [math.prod(block.stride for block in stage) for stage in architecture.stages]
+    places = {
+        f"convolution {number} ({conv.kernel[0]}x{conv.kernel[1]})"
+        for block in itertools.chain(*architecture.stages)
+        for number, conv in enumerate(block.convs, start=1)
+        if conv.stride != (1, 1)
+    }
+    pool = f"pool {stem.pool.stride[0]}, " if stem.pool else ""
+    where = f": {', '.join(sorted(places))}" if places else ""
+    return f"stem {total}, {pool}stages {' '.join(map(str, stages))}{where}"
 
 
 def describe_bias(architecture: Architecture) -> str:

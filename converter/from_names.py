@@ -149,6 +149,8 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
             (ONLY_RESNETS, f"if it is one: {OF_NO_NAMING[0]}") if is_another else OF_NO_NAMING,
         )
     hints = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
+    if any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
+        hints.append("a layer of the project's own is read from the whole model (model.save)")
     if _is_cut(nearest):
         hints.append("a network that ends behind an inner block is read from the whole model")
     further = nearest.match.dialect.modules(MAX_STAGES + 1)

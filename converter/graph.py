@@ -26,6 +26,8 @@ Sides = tuple[int, int, int, int]
 """Zeros to the (left, right, top, bottom)."""
 
 MAX_NODES = 20_000
+MAX_OUTPUTS = 64
+"""Tensors that a layer of an unknown class may give (`tf.split`)."""
 MAX_DEPTH = 8
 
 
@@ -370,6 +372,8 @@ class _Builder:
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
             op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
         current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
+        if isinstance(op, Unknown):
+            return (current,) * MAX_OUTPUTS
         built_in = _built_in_activation(op, config)
         if built_in:
             current = self.node(f"{current}/activation", name, outer, built_in, (current,))

@@ -256,13 +256,8 @@ def _layer(
     kind = kinds[layer]
     if kind in ("avg_pool", "max_pool"):
         return _window_pool(layer, kind, match, shapes, features)
-    if kind is None and layer == "avg_pool":
-        flat = "flatten_hwc" in kinds.values()
-        kind = (
-            "avg_pool"
-            if flat or (match.dialect.defaults.ending == "avg_pool" and not match.head)
-            else "global_avg_pool"
-        )
+    if kind is None and layer == POOL:
+        kind = "avg_pool" if _has_window(match, shapes, kinds, features) else "global_avg_pool"
     if kind is None and layer == "max_pool":
         kind = "global_max_pool"
     if kind is None:
@@ -271,6 +266,33 @@ def _layer(
         kind = flatten_kind(shapes)
     pool = _window(match.dialect.defaults.ending_window) if kind == "avg_pool" else None
     return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else 0.0)
+
+
+def _has_window(match: Match, shapes: Shapes, kinds: Kinds, features: int) -> bool:
+    """Whether a pool of the name `avg_pool` has a window, and does not average the whole map: in
+    front of a Flatten or a global pool, or where nothing follows it in Keras' own old code. The
+    tutorials' pool, in front of their own top, is as large as the map of their own pictures."""
+    following = [kind for kind in kinds.values() if kind]
+    if any(kind.startswith("global") for kind in following):
+        return True
+    if IMPLIED_FLATTEN in kinds:
+        return True
+    if "flatten_hwc" in following:
+        return not _is_tutorials(match, shapes, features)
+    return match.dialect.defaults.ending == "avg_pool" and not match.head
+
+
+def _is_tutorials(match: Match, shapes: Shapes, features: int) -> bool:
+    """Whether the head is `fc6` for 6 classes, as deeplearning.ai's course names it, and reads one
+    number for each channel; Keras' own code says `fc1000` for any number of classes."""
+    tops = {layer: shapes.dense(layer) for layer in match.head if shapes.has(layer, "kernel")}
+    return any(
+        layer == f"fc{classes}" != OWN_TOP and inputs == features
+        for layer, (inputs, classes) in tops.items()
+    )
+
+
+OWN_TOP = "fc1000"
 
 
 def _window_pool(
@@ -357,6 +379,10 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         )
     elif hidden:
         found.append(f"the window of {POOL!r} is not in the file: the whole map is assumed")
+    elif _is_of_other_code(checkpoint, head):
+        size = {layer.name: layer.pool.kernel if layer.pool else () for layer in head}[POOL]
+        window = "x".join(map(str, size)) or "the whole map"
+        found.append(f"the window of {POOL!r} is not in the file: {window} is assumed")
     elif any(layer.name == IMPLIED_FLATTEN for layer in head):
         found.append(
             "the file lists no Flatten and no joined pools before a Dense layer that reads more "
@@ -380,6 +406,13 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
             window = "x".join(map(str, size)) or "the whole map"
             found.append(f"the window of {layer.name!r} is not in the file: {window} is assumed")
     return tuple(found)
+
+
+def _is_of_other_code(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> bool:
+    """Whether a pool of that name is listed in front of a Flatten, and not of Keras' own top."""
+    names = {layer.name for layer in head}
+    is_flat = any(layer.kind.startswith("flatten") for layer in head)
+    return POOL in names and POOL in checkpoint.layers and is_flat and OWN_TOP not in names
 
 
 def _nested(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> list[str]:

@@ -267,6 +267,12 @@ class _Recogniser:
             id = self.resolve(node.inputs[0])
 
     def split(self, add: Node) -> Split:
+        if not add.inputs:
+            raise MismatchError(
+                f"the model_config does not say what {add.layer!r} adds: Keras loses the graph of "
+                "a model whose layers were given other names",
+                hints=["convert the weights alone: model.save_weights"],
+            )
         if len(add.inputs) != 2:
             raise MismatchError(f"{add.layer!r} adds {len(add.inputs)} tensors; a block adds two")
         one, other = (self.chain(source) for source in self.sources(add))

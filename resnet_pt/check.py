@@ -18,6 +18,8 @@ from resnet_pt.architecture import (
 )
 from resnet_pt.tensors import module_name
 
+POOLS = ("global_avg_pool", "global_max_pool", "avg_pool", "max_pool")
+
 Problems = Iterator[str]
 
 
@@ -141,6 +143,8 @@ def _head(architecture: Architecture, features: int) -> Problems:
             yield f"head layer {layer.name!r} reads a map: a pool or Flatten has to come before"
         if layer.kind == "conv" and layer.source not in maps:
             yield f"head layer {layer.name!r} reads a vector, and wants a map"
+        if layer.kind in POOLS and layer.source not in maps:
+            yield f"head layer {layer.name!r} pools a vector"
         if (layer.kind == "concat") != bool(layer.joined):
             yield f"head layer {layer.name!r} joins {len(layer.sources)} layers"
         widths[layer.name] = _width(layer, [widths[source] for source in layer.sources])

@@ -9,7 +9,7 @@ import pytest
 from edits import assert_refused, edited, layer, reconfigured, replaced, run
 from helpers import fixture
 
-from resnet_pt.architecture import HeadLayer, Output, Pool
+from resnet_pt.architecture import Conv, HeadLayer, Output, Pool
 from resnet_pt.check import problems
 from resnet_pt.factory import resnet
 
@@ -151,6 +151,45 @@ def test_a_layer_of_vectors_that_reads_a_map_is_no_network(kinds, fits):
 
     assert (found == []) == fits, found
     assert fits or "reads a map" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "words"),
+    [
+        ("global_max_pool", {}, "'last' pools a vector"),
+        ("avg_pool", {"pool": Pool((2, 2), (2, 2), 0, mode="avg")}, "'last' pools a vector"),
+        ("conv", {"conv": Conv(4, 2, (1, 1))}, "'last' reads a vector, and wants a map"),
+    ],
+)
+def test_what_works_on_maps_does_not_read_a_vector(kind, more, words):
+    """Two pools behind each other were written, and the network could not run."""
+    made = resnet((1, 1), 3, width=4)
+    head = (HeadLayer("mean", "global_avg_pool"), HeadLayer("last", kind, "mean", **more))
+
+    found = problems(replace(made, head=head, outputs=(Output("y", "last"),)))
+
+    assert words in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("conv", "words"),
+    [
+        (None, "lacks its convolution"),
+        (Conv(5, 2, (1, 1)), "reads 5 channels, and"),
+        (Conv(0, 2, (1, 1)), "a size that is not positive"),
+    ],
+)
+def test_a_convolution_in_the_head_fits_the_map(conv, words):
+    made = resnet((1, 1), 3, width=4)
+    head = (HeadLayer("score", "conv", conv=conv), HeadLayer("mean", "global_avg_pool", "score"))
+
+    assert words in "".join(problems(replace(made, head=head, outputs=(Output("y", "mean"),))))
+
+
+def test_a_slope_that_is_no_number_is_refused():
+    made = replace(resnet((1, 1), 3, width=4), activation="leaky_relu", slope=float("inf"))
+
+    assert problems(made) == ["leaky_relu has a slope of inf"]
 
 
 POOLS = (HeadLayer("mean", "global_avg_pool"), HeadLayer("peak", "global_max_pool"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from edits import assert_refused, edited, layer, reconfigured, replaced, run
 from helpers import as_text, converted, facts, fixture, opened, weights_only
 
 import resnet_pt
+from converter.evidence.epsilon import raised_epsilon
 from converter.testing import assert_same_logits
-from resnet_pt import ResNet
+from resnet_pt import ResNet, layers
+from resnet_pt.architecture import HeadLayer, Norm
 
 NESTED = fixture("keras-2.10-nested-head")
 FUNCTIONAL = fixture("keras-2.10-functional-head")
@@ -270,7 +273,7 @@ def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
     ]
 
 
-def with_convolutions(last: str) -> Any:
+def with_convolutions(last: str, behind_score: str = "linear") -> Any:
     """A head that convolves the map, and pools what comes out; `last` is behind that."""
 
     def convolution(name: str, source: str, size: int, filters: int, activation: str) -> Any:
@@ -299,7 +302,7 @@ def with_convolutions(last: str) -> Any:
         place = layers.index(pool)
         layers[place:place] = [
             convolution("inner", source, 3, 4, "relu"),
-            convolution("score", "inner", 1, 3, "linear"),
+            convolution("score", "inner", 1, 3, behind_score),
         ]
         pool["inbound_nodes"][0][0][0] = "score"
         config["config"]["layers"] = [x for x in layers if x["name"] not in (HIDDEN, "dropout")]
@@ -336,6 +339,49 @@ def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
     architecture = resnet_pt.load(target).architecture
     assert architecture.classes == 3
     assert architecture.outputs[0].activation == last
+
+
+def test_a_softmax_of_a_map_is_over_its_channels(tmp_path):
+    """It was over the width, which the proof alone noticed."""
+    source = edited(FUNCTIONAL, tmp_path, with_convolutions("linear", "softmax"))
+
+    result = run(source, tmp_path / "out.pth", "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "equal to Keras itself" in result.stderr
+    x = torch.rand(2, 3, 4, 5)
+    torch.testing.assert_close(layers.activation("softmax")(x).sum(1), torch.ones(2, 4, 5))
+
+
+def test_a_softmax_of_a_map_of_channels_first_is_refused(tmp_path):
+    def change(file: Any) -> None:
+        with_convolutions("linear", "softmax")(file)
+        config = json.loads(file.attrs["model_config"])
+        for one in config["config"]["layers"]:
+            if one["class_name"] == "BatchNormalization":
+                one["config"]["axis"] = 1
+            elif "data_format" in one["config"]:
+                one["config"]["data_format"] = "channels_first"
+        file.attrs["model_config"] = json.dumps(config)
+
+    result = run(edited(FUNCTIONAL, tmp_path, change), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "it works on the last axis of a map, whose channels come first" in result.stderr
+
+
+def test_a_norm_of_a_map_in_the_head_has_the_least_epsilon_of_tensorflow():
+    """Its fused kernel is for maps alone: norms of vectors keep what is written."""
+    norm = Norm(8, eps=1e-5)
+    head = (
+        HeadLayer("on_map", "norm", norm=norm),
+        HeadLayer("pool", "global_avg_pool", "on_map"),
+        HeadLayer("on_vector", "norm", "pool", norm=norm),
+    )
+    with opened(FUNCTIONAL) as (checkpoint, network):
+        raised = raised_epsilon(checkpoint, replace(network.architecture, head=head))
+
+    assert [layer.norm and layer.norm.eps for layer in raised.head] == [1.001e-5, None, 1e-5]
 
 
 @pytest.mark.parametrize("between", ["Flatten", "GlobalMaxPooling2D"])
@@ -634,7 +680,8 @@ def moved_into(home: str, *moved: str) -> Any:
         listed = [as_text(name) for name in file.attrs["layer_names"]]
         first = listed.index(moved[0])
         listed[first:first] = [] if home in listed else [home]
-        file.attrs["layer_names"] = [name for name in listed if name not in moved]
+        inner = ("global_average_pooling2d",) if home == "resnet50" else ()  # it is within, too
+        file.attrs["layer_names"] = [name for name in listed if name not in (*moved, *inner)]
 
     return change
 
@@ -771,21 +818,30 @@ def with_listed(name: str, before: str) -> Any:
     return change
 
 
-def test_a_layer_that_computes_what_weights_do_not_tell_is_not_passed_over(tmp_path):
-    """A sum behind the pool: what it adds is not in the file."""
-    source = edited(FUNCTIONAL, tmp_path, with_listed("add_7", "dropout"), alone=True)
+@pytest.mark.parametrize(
+    ("path", "name", "before"),
+    [
+        (NESTED, "random_crop", "resnet50"),  # these two act at inference too
+        (NESTED, "auto_contrast", "resnet50"),
+        (NESTED, "lambda_1", "resnet50"),
+        (FUNCTIONAL, "add_7", "dropout"),  # behind the pool: what it adds is not in the file
+    ],
+)
+def test_a_layer_that_computes_what_weights_do_not_tell_is_not_passed_over(
+    path, name, before, tmp_path
+):
+    source = edited(path, tmp_path, with_listed(name, before), alone=True)
 
     result = run(source, tmp_path / "o.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "o.pth")
-    assert "'add_7'" in result.stderr
+    assert repr(name) in result.stderr
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("random_crop", "lists random_crop before it"),  # it acts at inference too
-        ("auto_contrast", "lists auto_contrast before it"),
+        ("normalization", "lists normalization before it"),
         ("rescaling", "lists rescaling before it"),
         ("my_own_layer", "lists my_own_layer before it"),
         ("random_flip", "a nested model lists nothing but weights"),

@@ -210,3 +210,14 @@ def test_a_keras_whose_caller_has_ended_does_nothing():
 
         assert keras.process.returncode in (0, 3)  # 3: not installed
         assert {one.name for one in folder.iterdir()} <= {"error.txt"}
+
+
+@keras
+def test_a_pool_padded_with_nothing_is_no_false_alarm(tmp_path):
+    """keras-hub's V2, whose map can be negative: the bundled definition padded with zeros."""
+    source = fixture("keras-hub-0.32-v2-26.weights")
+
+    report = convert(source, tmp_path / "out.pth", device="cpu", require_parity=True)
+
+    assert report.verdict == "equal"
+    assert report.network.architecture.stem.pool.fill == "-inf"

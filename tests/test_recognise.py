@@ -78,6 +78,73 @@ def added(class_name, name, *sources, **config):
     return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
 
 
+def test_a_dropout_within_a_block_does_nothing_when_it_predicts(tmp_path):
+    """As wide ResNets have it."""
+
+    def change(config):
+        layers = config["config"]["layers"]
+        layers.insert(
+            layers.index(layer(config, AFTER_A_NORM)), added("Dropout", "drop", "x", rate=0.3)
+        )
+        drop = layer(config, "drop")
+        reader = layer(config, AFTER_A_NORM)
+        drop["inbound_nodes"], reader["inbound_nodes"] = (
+            reader["inbound_nodes"],
+            [[["drop", 0, 0, {}]]],
+        )
+
+    source = reconfigured(PATH, tmp_path, change)
+
+    assert converted(source)[0].architecture == converted(PATH)[0].architecture
+
+
+def test_a_network_in_a_class_of_its_own_is_named(tmp_path):
+    """keras-hub's and keras-cv's backbones within a model: it was said to have no sums."""
+
+    def change(config):
+        config["config"]["layers"] = [
+            layer(config, "input_1"),
+            added("package>ResNetBackbone", "backbone", "input_1"),
+            added("GlobalAveragePooling2D", "pool", "backbone"),
+        ]
+        config["config"]["output_layers"] = [["pool", 0, 0]]
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "layer 'backbone' is of a class of its own, 'package>ResNetBackbone'" in result.stderr
+    assert "model.save_weights" in result.stderr
+
+
+def test_a_graph_that_keras_lost_is_said_to_be_lost(tmp_path):
+    """Layers that were given other names, saved by Keras before 2.4."""
+
+    def change(config):
+        layer(config, "add_1")["inbound_nodes"] = []
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "does not say what 'add_1' adds" in result.stderr
+
+
+def test_what_is_not_known_may_give_several_tensors(tmp_path):
+    """`tf.split`: the configuration was said to be none that Keras writes."""
+
+    def change(config):
+        layer(config, AFTER_A_NORM)["class_name"] = "Split"
+        source = f"{AFTER_A_NORM}"
+        for one in config["config"]["layers"]:
+            for call in one["inbound_nodes"]:
+                for tensor in call:
+                    tensor[2] = 1 if tensor[0] == source else tensor[2]
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert f"layer '{AFTER_A_NORM}' (Split) cannot be carried over" in result.stderr
+
+
 def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
     """As the lateral sums of a feature pyramid."""
 

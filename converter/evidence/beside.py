@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from converter.checkpoint import Checkpoint
 from converter.from_names import Match
 from converter.head_names import ACTIVATIONS, AUTO_NAMES, auto_name
+from resnet_pt.architecture import Architecture
 
 PADS = frozenset(["zero_padding2d", "zeropadding2d"])
 MAX_POOLS = frozenset(["max_pooling2d", "maxpooling2d"])
@@ -37,6 +38,43 @@ def unreadable(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
         *_beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
         *_beyond(checkpoint, SUMS, len(_blocks(match))),
     )
+
+
+def pools(
+    checkpoint: Checkpoint, match: Match, architecture: Architecture
+) -> tuple[tuple[str, ...], Sequence[int]]:
+    """(the pools that a file lists among the network's own layers, how many there may be), with
+    those of the shortcuts as the naming's code has them. A container that keeps no order is asked
+    for averages, of which one more may be the head's."""
+    blocks = [block for stage in architecture.stages for block in stage]
+    shortcuts = [b.shortcut.pool for b in blocks if b.shortcut and b.shortcut.pool]
+    if not checkpoint.is_ordered:
+        count = sum(pool.mode == "avg" for pool in shortcuts)
+        listed = [x for x, kind in checkpoint.kinds.items() if kind == "average_pooling2d"]
+        return tuple(listed), (count, count + 1)
+    weightless = inside(checkpoint, match)
+    listed = [x for x in weightless if _kind(checkpoint, x) in POOLS or is_pool(x)]
+    count = len(shortcuts)
+    own = (count + 1, count) if match.dialect.defaults.pool != "none" else (count,)
+    return tuple(listed), own if weightless and not match.left_out else (len(listed),)
+
+
+def inside(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
+    """The layers without weights that are listed between the network's own; a nested one's are
+    not. Where the file keeps no order, those of its group."""
+    if not checkpoint.is_ordered:
+        outside = set(_outside(checkpoint, base(checkpoint, match)))
+        return tuple(layer for layer in checkpoint.kinds if layer not in outside)
+    body = set(match.modules.values())
+    places = [place for place, layer in enumerate(checkpoint.layers) if layer in body]
+    listed = checkpoint.layers[places[0] : places[-1]] if places else ()
+    weighted = {weight.group for weight in checkpoint.weights}
+    return tuple(layer for layer in listed if layer not in weighted)
+
+
+def is_pool(layer: str) -> bool:
+    """By name; kecam calls an average in a shortcut `stack2_block1_shortcut_down`."""
+    return ("pool" in layer or layer.endswith("_down")) and "pad" not in layer
 
 
 def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
+from converter.evidence.activation import activation_fact
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
@@ -32,6 +33,7 @@ def read_names(
     _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
+    _check_pools(checkpoint, match, structure.architecture)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
@@ -44,7 +46,7 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
     if match.left_out or grouped:
         return
     unreadable = (
-        *weightless.unreadable(checkpoint, beside.in_front(checkpoint, match)),
+        *weightless.unreadable(checkpoint, _told(checkpoint, match)),
         *beside.unreadable(checkpoint, match),
     )
     inputs = [x for x in checkpoint.layers if checkpoint.is_ordered and auto_name(x) in INPUTS]
@@ -71,8 +73,30 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
         )
 
 
+def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> None:
+    """Refuse a file that lists other pools among the network's layers than the naming's code."""
+    listed, expected = beside.pools(checkpoint, match, architecture)
+    if len(listed) not in expected:
+        raise MismatchError(
+            f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
+            f"the code of {match.dialect.name} has {expected[0]}: where they stand is not in it",
+            [f"{one!r}" for one in listed],
+            [READ_WHOLE],
+        )
+
+
 INPUTS = frozenset(["input", "input_layer"])
 """Keras' own names of inputs, without the number behind them."""
+
+
+def _told(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
+    """The layers in front of the network that are told, and not refused: all of them, or, in front
+    of a nested one, those that people set there; a Lambda may hand out parts of a batch."""
+    front = beside.in_front(checkpoint, match)
+    if not beside.base(checkpoint, match):
+        return front
+    return [layer for layer in front if auto_name(layer) in weightless.PICTURE]
+
 
 READ_WHOLE = "convert the whole model (model.save), whose configuration says where it ends"
 
@@ -171,6 +195,7 @@ def _decide(
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
         Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
         *_output_fact(architecture),
     )
@@ -199,7 +224,10 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
     if eps == 1e-3 and version is not None:
         eps = next(value for since, value in DEFAULT_EPSILON if version >= since)
         reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
-        return eps, Fact("epsilon", f.eps_text(eps), Evidence.ATTRIBUTES, reason)
+        if match.dialect.rows:
+            return eps, Fact("epsilon", f.eps_text(eps), Evidence.ATTRIBUTES, reason)
+        reason = f"{reason}; the project's own code may have given another"
+        return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
     reason = f"what {match.dialect.name} ran ({match.dialect.source})"
     if eps == 1e-3:
         reason = "BatchNormalization's default in every Keras since 1.2"

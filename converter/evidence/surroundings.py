@@ -10,7 +10,7 @@ from converter.checkpoint import Checkpoint
 from converter.evidence import beside
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
-from converter.head_names import auto_name
+from converter.head_names import ACTIVATIONS, auto_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,11 @@ class Surroundings:
         if not checkpoint.is_ordered:
             return cls._unordered(checkpoint, match)
         start = layers.index(stem)
-        end = layers.index(match.modules["bn1"]) if "bn1" in match.modules else start
+        norms = [match.modules[one] for one in ("bn1", "bn1.scale") if one in match.modules]
+        end = max(map(layers.index, norms), default=start)
         later = [i for i, layer in enumerate(layers) if i > end and layer in weighted]
         stop = later[0] if later else len(layers)
-        pools = [i for i in range(end + 1, stop) if _is_pool(layers[i])]
+        pools = [i for i in range(end + 1, stop) if beside.is_pool(layers[i])]
         stop = pools[0] + 1 if pools else stop  # behind it, padding is the first block's
         listed = any(layer not in weighted for layer in layers)
         return cls(listed, layers[:start], layers[end + 1 : stop])
@@ -68,10 +69,6 @@ POOLS = ("max_pooling2d", "maxpooling2d", "pool1_pool", "pool1", "pooling0", "st
 """Names of the pool behind the stem, the same way."""
 
 
-def _is_pool(layer: str) -> bool:
-    return "pool" in layer and "pad" not in layer
-
-
 def _pads(layers: Sequence[str]) -> list[str]:
     """ZeroPadding2D layers: whoever names one calls it padding."""
     return [layer for layer in layers if "pad" in layer.lower()]
@@ -79,6 +76,17 @@ def _pads(layers: Sequence[str]) -> list[str]:
 
 TIME_DISTRIBUTED = "time_distributed"
 """Keras' name for a wrapper of that class, without the number behind it."""
+
+
+def _has_no_pool(checkpoint: Checkpoint, around: Surroundings) -> bool:
+    """Whether nothing but activations is listed between the stem and the first block."""
+    functions = [layer for layer in around.between if not beside.is_pool(layer)]
+    return (
+        checkpoint.is_ordered
+        and len(functions) == len(around.between)
+        and all(auto_name(layer) in ACTIVATIONS or "relu" in layer for layer in functions)
+    )
+
 
 Decision = tuple[str, Evidence, str]
 
@@ -125,13 +133,16 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
 def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
     default = match.dialect.defaults.pool
     pads = _pads(around.between)
+    if around.listed and default != "none" and _has_no_pool(checkpoint, around):
+        return "none", Evidence.LAYER_NAMES, "the file lists no pool behind the stem"
     if pads:
         return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
-    if around.listed and default == "zero":
-        return "valid", Evidence.LAYER_NAMES, "the file lists no padding layer before the pool"
     if around.listed:
+        default = "valid" if default == "zero" else default
         reason = "the file lists no padding layer before the pool; 'same' would look alike"
-        return default, Evidence.LAYER_NAMES if default == "valid" else Evidence.DEFAULT, reason
+        by_version = _by_version(checkpoint, match)
+        is_known = default == "valid" and by_version is not None and by_version[1] == default
+        return default, Evidence.LAYER_NAMES if is_known else Evidence.DEFAULT, reason
     by_version = _by_version(checkpoint, match)
     if by_version:
         return by_version[1], Evidence.ATTRIBUTES, by_version[2]

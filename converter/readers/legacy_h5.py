@@ -197,7 +197,7 @@ def _scope(name: str) -> str:
     if slash:
         return scope
     spelling = _spelling(name)
-    last = last.partition(":")[0].removesuffix("_1")
+    last = NUMBER.sub("", last.partition(":")[0])  # a model that was loaded in the same session
     return "" if last == spelling else last.removesuffix(f"_{spelling}")
 
 

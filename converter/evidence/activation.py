@@ -1,0 +1,37 @@
+"""Weights only: what the names of listed layers say of the function between the blocks."""
+
+from __future__ import annotations
+
+from converter.checkpoint import Checkpoint
+from converter.errors import MismatchError
+from converter.evidence import beside
+from converter.facts import Evidence, Fact
+from converter.from_names import Match
+
+OTHERS = frozenset(
+    [
+        *("gelu", "swish", "silu", "elu", "selu", "celu", "mish", "tanh", "sigmoid", "softplus"),
+        *("leaky", "prelu", "relu6", "hard", "hardswish"),
+    ]
+)
+"""Words of a layer's name that say another function than relu."""
+
+
+def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
+    """`conv1_relu` says which function it is, `activation_4` does not.
+
+    Raises MismatchError for a file whose names say another one.
+    """
+    inside = beside.inside(checkpoint, match)
+    others = [layer for layer in inside if OTHERS & set(layer.lower().split("_"))]
+    if others:
+        raise MismatchError(
+            f"{checkpoint.path} lists layers of another function than relu between its blocks",
+            [f"{layer!r}" for layer in others],
+            ["convert the whole model (model.save), whose configuration says what it computes"],
+        )
+    named = [layer for layer in inside if "relu" in layer.lower().replace("re_lu", "relu")]
+    if named:
+        return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
+    reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
+    return Fact("activation", "relu", Evidence.DEFAULT, reason)

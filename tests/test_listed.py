@@ -1,0 +1,216 @@
+"""Weights alone: what the listed layers without weights say, and what is a default beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from edits import assert_refused, edited, names_removed, run
+from helpers import FIXTURES, as_text, converted, facts, fixture, opened
+from test_beside import FLAT_VARIABLES, listed, with_variables
+
+from resnet_pt import ResNet
+
+FLAT = fixture("keras-2.10-functional-head")
+AUTO = fixture("keras-2.2.4-tensorflow")
+OLD = fixture("keras-2.1.6-tensorflow")
+
+
+def renamed(names: dict[str, str]) -> Any:
+    """Give layers other names, and leave out those whose new name is ''."""
+
+    def change(file: Any) -> None:
+        found = []
+        for name in (as_text(one) for one in file.attrs["layer_names"]):
+            new = names.get(name, name)
+            if new and new != name:
+                file.move(name, new)
+            found += [new] if new else []
+        file.attrs["layer_names"] = found
+
+    return change
+
+
+def of_weights(source: Path, folder: Path, names: dict[str, str]) -> Path:
+    return edited(source, folder, renamed(names), alone=True)
+
+
+def reason(network: Any, name: str) -> str:
+    return next(fact.reason for fact in network.facts if fact.name == name)
+
+
+def runs(network: Any, size: int) -> None:
+    with torch.no_grad():
+        ResNet(network.architecture).eval()(
+            torch.rand(2, network.architecture.in_channels, size, size)
+        )
+
+
+# ---- the function between the blocks
+
+
+def test_names_say_the_function_or_it_is_a_default(tmp_path):
+    with opened(of_weights(FLAT, tmp_path, {})) as (_, network):
+        assert facts(network)["activation"] == ("relu", "layer names")
+    with opened(of_weights(AUTO, tmp_path, {})) as (_, network):
+        assert facts(network)["activation"] == ("relu", "default")
+        assert "weights do not record it" in reason(network, "activation")
+
+
+@pytest.mark.parametrize("name", ["conv1_gelu", "stem_leaky_relu", "swish_3", "Block_ELU"])
+def test_names_that_say_another_function_are_not_taken_for_relu(name, tmp_path):
+    source = of_weights(FLAT, tmp_path, {"conv1_relu": name})
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert f"'{name}'" in result.stderr
+    assert "another function than relu" in result.stderr
+
+
+# ---- pools
+
+
+def test_a_stem_without_a_pool_has_none(tmp_path):
+    source = of_weights(FLAT, tmp_path, {"pool1_pad": "", "pool1_pool": ""})
+
+    with opened(source) as (_, network):
+        assert network.architecture.stem.pool is None
+        assert facts(network)["pool"] == ("none", "layer names")
+
+
+def test_what_is_listed_in_the_place_of_a_pool_may_be_one(tmp_path):
+    source = of_weights(FLAT, tmp_path, {"pool1_pad": "", "pool1_pool": "shrink"})
+
+    with opened(source) as (_, network):
+        assert network.architecture.stem.pool is not None
+        assert facts(network)["pool"][1] == "default"
+
+
+def test_a_pool_without_padding_may_be_a_same_one(tmp_path):
+    """Of Keras 2.1.6's own code it is known; later code of the same names padded."""
+    with opened(of_weights(OLD, tmp_path, {})) as (_, network):
+        assert facts(network)["pool"][1] == "layer names"
+    with opened(of_weights(AUTO, tmp_path, {"pool1_pad": ""})) as (_, network):
+        assert facts(network)["pool"][1] == "default"
+        assert "'same' would look alike" in reason(network, "pool")
+
+
+@pytest.mark.parametrize("name", ["average_pooling2d_7", "stack2_block1_shortcut_down"])
+def test_pools_that_the_code_of_a_naming_has_not_are_refused(name, tmp_path):
+    """kecam's option of shortcuts that pool: they were left out without a word."""
+    source = listed(FLAT, tmp_path, name, "conv3_block1_0_conv")
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert (
+        "lists 2 pools among the layers of its network, and the code of conv-block" in result.stderr
+    )
+
+
+def test_averages_are_counted_where_no_order_is_kept(tmp_path):
+    one = with_variables(FLAT_VARIABLES, tmp_path, "average_pooling2d")
+    with opened(one):
+        pass  # it may be the head's
+    two = with_variables(FLAT_VARIABLES, tmp_path, "average_pooling2d", "average_pooling2d")
+
+    result = run(two, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists 2 pools" in result.stderr
+
+
+def test_shortcuts_that_pool_have_to_be_listed(tmp_path):
+    """keras-hub's vd blocks: a deep stem alone is no sign of them."""
+    source = FIXTURES / "keras-hub-0.32-vd-26.weights.h5"
+
+    def change(file: Any) -> None:
+        layers = file["layers/res_net_backbone/layers"]
+        for name in [name for name in layers if name.startswith("average_pooling2d")]:
+            del layers[name]
+
+    changed = edited(source, tmp_path, change, name="edited.weights.h5")
+    result = run(changed, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists 0 pools among the layers of its network" in result.stderr
+
+
+# ---- the pool of the name `avg_pool`
+
+
+def classes(path: Path) -> int:
+    return converted(path)[0].architecture.classes or 0
+
+
+def test_the_pool_of_the_tutorials_top_is_as_large_as_its_map(tmp_path):
+    """deeplearning.ai's course has pictures of 64x64 and a window of 2x2."""
+    source = of_weights(OLD, tmp_path, {"fc1000": f"fc{classes(OLD)}"})
+
+    with opened(source) as (_, network):
+        kinds = [one.kind for one in network.architecture.head]
+        assert kinds == ["global_avg_pool", "flatten_hwc", "dense"]
+        assert facts(network)["head"][1] == "default"
+        assert "the window of 'avg_pool' is not in the file: the whole map is assumed" in reason(
+            network, "head"
+        )
+        runs(network, 64)
+
+
+def test_a_window_that_nothing_tells_is_said_to_be_assumed(tmp_path):
+    with opened(of_weights(OLD, tmp_path, {"fc1000": "dense_1"})) as (_, network):
+        assert network.architecture.head[0].pool.kernel == (7, 7)
+        assert "the window of 'avg_pool' is not in the file: 7x7 is assumed" in reason(
+            network, "head"
+        )
+    with opened(of_weights(OLD, tmp_path, {})) as (_, network):
+        assert facts(network)["head"][1] == "layer names"  # Keras' own top
+
+
+def test_a_global_pool_behind_the_one_that_old_keras_left_in(tmp_path):
+    """The commonest head of its day: it was converted to a network that could not run."""
+    source = of_weights(OLD, tmp_path, {"flatten_1": "global_average_pooling2d_1"})
+
+    with opened(source) as (_, network):
+        kinds = [one.kind for one in network.architecture.head]
+        assert kinds == ["avg_pool", "global_avg_pool", "dense"]
+        runs(network, 224)
+
+
+# ---- epsilon, and names of Keras 1
+
+
+def test_code_without_names_of_its_own_may_have_set_its_epsilon(tmp_path):
+    with opened(of_weights(fixture("keras-2.3.1-auto-named"), tmp_path, {})) as (_, network):
+        assert facts(network)["epsilon"] == ("0.001", "default")
+        assert "the project's own code may have given another" in reason(network, "epsilon")
+
+
+def test_a_model_of_keras_1_that_was_loaded_and_saved_again(tmp_path):
+    """`conv1_W_2:0`: the layer was said to have no kernel."""
+    source = fixture("keras-1.2.2-tensorflow")
+
+    def change(file: Any) -> None:
+        for layer in (as_text(one) for one in file.attrs["layer_names"]):
+            names = [as_text(one) for one in file[layer].attrs["weight_names"]]
+            new = [name.replace(":0", "_2:0") for name in names]
+            for old, one in zip(names, new, strict=True):
+                file[layer].move(old, one)
+            file[layer].attrs["weight_names"] = [one.encode() for one in new]
+
+    with opened(edited(source, tmp_path, change, alone=True)) as (_, network):
+        assert network.architecture.depths == converted(source)[0].architecture.depths
+        assert network.structure.layers["conv1"] == "conv1"
+
+
+def test_names_removed_leave_the_counts(tmp_path):
+    """Of a `.weights.h5` that says no names the classes are counted all the same."""
+    source = with_variables(FLAT_VARIABLES, tmp_path, "average_pooling2d", "average_pooling2d")
+    nameless = edited(source, tmp_path, names_removed, name="nameless.weights.h5")
+
+    result = run(nameless, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
