@@ -26,8 +26,6 @@ Sides = tuple[int, int, int, int]
 """Zeros to the (left, right, top, bottom)."""
 
 MAX_NODES = 20_000
-MAX_OUTPUTS = 64
-"""Tensors that a layer of an unknown class may give (`tf.split`)."""
 MAX_DEPTH = 8
 
 
@@ -250,6 +248,8 @@ def is_operator(config: Config) -> bool:
     """Whether a layer's configuration is that of an operator on tensors (Keras 3). An `.h5` has
     no modules; operators are never trainable, and the base of all layers writes whether they are
     (keras 3.15 `src/layers/layer.py`, get_config)."""
+    if ">" in str(config.get("class_name")):  # `package>Name`: a registered class
+        return False
     if "module" in config:
         return str(config["module"]).startswith("keras.src.ops")
     inner, calls = config.get("config"), config.get("inbound_nodes") or ()
@@ -331,12 +331,20 @@ class _Builder:
             if before:
                 blocked.setdefault(before, []).append(call)
                 continue
-            inputs = tuple(_pick(made, calls, one) for one in call.sources)
+            inputs = tuple(self.pick(made, calls, one) for one in call.sources)
             made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
             ready.extendleft(reversed(blocked.pop((call.name, call.number), [])))
         if blocked:
             raise ValueError("layers that wait for each other")
-        return tuple(_pick(made, calls, one) for one in _reference_list(inner["output_layers"]))
+        return tuple(self.pick(made, calls, one) for one in _reference_list(inner["output_layers"]))
+
+    def pick(self, made: Made, calls: Mapping[str, int], reference: Reference) -> str:
+        """The id of the tensor that a reference means; one of several that a layer of an unknown
+        class gives (`tf.split`) is that layer's only one here."""
+        name, _, tensor = reference
+        outputs = made[name][_which(calls, reference)]
+        is_unknown = isinstance(self.nodes[outputs[0]].op, Unknown)
+        return outputs[0] if is_unknown and len(outputs) == 1 else outputs[tensor]
 
     def call(
         self,
@@ -372,8 +380,6 @@ class _Builder:
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
             op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
         current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
-        if isinstance(op, Unknown):
-            return (current,) * MAX_OUTPUTS
         built_in = _built_in_activation(op, config)
         if built_in:
             current = self.node(f"{current}/activation", name, outer, built_in, (current,))
@@ -445,12 +451,6 @@ def _which(calls: Mapping[str, int], reference: Reference) -> int:
     """
     name, call, _ = reference
     return 0 if calls[name] == 1 else call
-
-
-def _pick(made: Made, calls: Mapping[str, int], reference: Reference) -> str:
-    """The id of the tensor that a reference means."""
-    name, _, tensor = reference
-    return made[name][_which(calls, reference)][tensor]
 
 
 def _references(value: Any) -> list[str]:
@@ -773,8 +773,17 @@ def _side_by_side(axis: Any) -> Op:
 def _reshape(config: Config) -> Op:
     """A layer's target, or that of Keras 3's operator, which has the batch too. To one axis is a
     Flatten, of the values as they lie."""
-    target = config["newshape"][1:] if "newshape" in config else config["target_shape"]
+    if "newshape" in config:
+        return _reshape_with_batch(config["newshape"])
+    target = config["target_shape"]
     return Flatten() if len(target) == 1 else Reshape(tuple(int(size) for size in target))
+
+
+def _reshape_with_batch(shape: Any) -> Op:
+    """A given width may take pixels for pictures (`tf.reshape(map, [-1, C])`): it is no Flatten."""
+    if not isinstance(shape, list) or len(shape) < 2 or shape[0] not in (-1, None):
+        return Unknown("Reshape", f"it makes the shape {shape}, of another batch")
+    return Reshape(tuple(int(size) for size in shape[1:]))
 
 
 def _over_map(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
@@ -783,12 +792,10 @@ def _over_map(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
 
     def build(config: Config) -> Op:
         axes = config.get("axis")
-        if (
-            not isinstance(axes, list)
-            or sorted(axes) != [1, 2]
-            or config.get("initial") is not None
-        ):
+        if not isinstance(axes, list) or sorted(axes) not in ([1, 2], [-3, -2]):
             return Unknown(name.title(), f"it is a {name} over the axes {axes}")
+        if config.get("initial") is not None:
+            return Unknown(name.title(), "it begins with a number of its own")
         if config.get("keepdims"):
             return Unknown(name.title(), f"it keeps the axes that it is a {name} over")
         return GlobalPooling(mode, is_last=True)

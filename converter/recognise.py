@@ -150,6 +150,8 @@ class _Recogniser:
     """The layers of the head that are global pools, or read nothing else."""
     maps: set[str] = field(default_factory=lambda: {""})
     """Those that give a map."""
+    features: int = 0
+    """Channels of the last block's map."""
 
     def __post_init__(self) -> None:
         self.nodes = self.graph.by_id()
@@ -332,8 +334,7 @@ class _Recogniser:
             deep.append((conv, norm))
             conv, norm, activated = self.stem_conv(tokens, len(deep))
         self.rename_stem(len(deep))
-        positive = activated and {one.name for one in self.activations} <= NON_NEGATIVE
-        pool = self.pool(tokens, positive, "maxpool")
+        pool = self.pool(tokens, activated and self.is_positive(), "maxpool")
         stem = Stem(conv, norm, activated, pool, data_norm, channels, rescaling, tuple(deep))
         return stem, tokens
 
@@ -420,7 +421,8 @@ class _Recogniser:
         long = Tokens([*shared.nodes, *split.long])
         parse = self.before if preactivation else self.after
         convs, norms = parse(long, name, split.add.layer)
-        shortcut = self.shortcut(Tokens(list(split.short)), name, split, has_shared)
+        is_raw = preactivation and not has_shared
+        shortcut = self.shortcut(Tokens(list(split.short)), name, split, has_shared, is_raw)
         if len(convs) not in (2, 3):
             raise MismatchError(
                 f"the block that {split.add.layer!r} closes has {len(convs)} convolutions; "
@@ -455,11 +457,12 @@ class _Recogniser:
         return convs, norms
 
     def shortcut(
-        self, tokens: Tokens, name: str, split: Split, has_shared: bool
+        self, tokens: Tokens, name: str, split: Split, has_shared: bool, is_raw: bool
     ) -> Shortcut | None:
+        """What `is_raw` was not activated: it can be negative."""
         if not tokens.nodes:
             return None if not has_shared else Shortcut(source="preactivation")
-        pool = self.pool(tokens, True, f"{name}.downsample.pool")
+        pool = self.pool(tokens, not is_raw and self.is_positive(), f"{name}.downsample.pool")
         place = f"the shortcut into {split.add.layer!r}"
         conv = None
         if tokens.nodes:
@@ -573,6 +576,10 @@ class _Recogniser:
         self.forget_inner(found[0])
         return True
 
+    def is_positive(self) -> bool:
+        """Whether what is activated is never below zero."""
+        return {one.name for one in self.activations} <= NON_NEGATIVE
+
     def forget_inner(self, activation: Node) -> None:
         """A layer with an activation of its own shows only what comes out of that."""
         if activation.id.endswith("/activation"):
@@ -611,7 +618,8 @@ class _Recogniser:
         if any(sides) and op.mode == "avg":
             raise unplaced(first, "front of an average pool")
         amount = padding(node, op, sides, self.theano)
-        fill: Any = "zero" if any(sides) and not positive else "-inf"
+        within = max(sides) < min(op.kernel)  # every window reaches the map
+        fill: Any = "zero" if any(sides) and not (positive and within) else "-inf"
         return Pool(op.kernel, op.stride, amount, fill, op.mode)
 
     def zeros(self, tokens: Tokens) -> g.Sides:
@@ -675,6 +683,7 @@ class _Recogniser:
             norm = self.norm(tokens, "norm")
             features = tokens.nodes[0]
             self.act(tokens)
+        self.features = stages[-1][-1].out_channels
         head = self.head(features)
         if len(set(self.graph.outputs)) != len(self.graph.outputs) or not self.graph.outputs:
             raise MismatchError("the model has no output, or lists one twice")
@@ -762,6 +771,10 @@ class _Recogniser:
         if isinstance(op, g.Flatten):
             as_stored = self.graph.channels_first and not op.channels_last
             return HeadLayer(name, "flatten_chw" if as_stored else "flatten_hwc", source)
+        if isinstance(op, g.Reshape) and op.target == (self.features,) and source in self.vectors:
+            return HeadLayer(name, "flatten_hwc", source)  # `tf.reshape(x, [-1, C])` of a vector
+        if isinstance(op, g.Reshape) and len(op.target) == 1:
+            op = g.Unknown("Reshape", "of a map, a given width may set pixels beside pictures")
         if isinstance(op, g.Dropout):
             return HeadLayer(name, "dropout", source, rate=op.rate)
         if isinstance(op, g.Activation) and op.name == "leaky_relu":

@@ -62,12 +62,12 @@ class PackedResNet(ResNet):
     """A packed network, which takes a large batch on the CPU in turns, as `PER_THREAD` says.
 
     The turns are of about the same size: a single picture would have weights of its own packed. A
-    batch whose gradient is wanted, and one that a hook looks at, goes through whole.
+    batch whose gradient is wanted, and one that a hook of a module looks at, goes through whole.
     """
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         turns = math.ceil(len(x) / (PER_THREAD * torch.get_num_threads()))
-        watched = any(module._forward_hooks for module in self.modules())
+        watched = any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
         if turns < 2 or x.device.type != "cpu" or x.requires_grad or watched:
             return super().forward(x)
         forward: Any = super().forward

@@ -281,7 +281,8 @@ def test_a_layer_is_read_or_refused_with_the_reason(class_name, config, expected
     assert graph.by_id()["act"].op == expected
 
 
-MAXIMUM = "it is a maximum over the axes [1, 2]"
+MAXIMUM = "it begins with a number of its own"
+BATCH = "it makes the shape [1, -1], of another batch"
 PADS = [[0, 0], [1, 2], [3, 4], [0, 0]]
 NO_ZEROS = "it pads with something else than zeros, or not a map"
 OTHER_AXES = "it pads other axes than height and width"
@@ -317,7 +318,9 @@ KEPT = "it keeps the axes that it is a mean over"
         ("Elu", {"alpha": 0.5}, g.Unknown("ELU", "its alpha is not 1")),
         ("Gelu", {"approximate": False}, g.Activation("gelu")),
         ("Gelu", {"approximate": True}, g.Unknown("Gelu", "it is the approximate one")),
-        ("Reshape", {"newshape": [-1, 128]}, g.Flatten()),  # with the batch
+        ("Reshape", {"newshape": [-1, 128]}, g.Reshape((128,))),  # with the batch
+        ("Reshape", {"newshape": [1, -1]}, g.Unknown("Reshape", BATCH)),
+        ("Mean", {"axis": [-3, -2]}, g.GlobalPooling("avg", is_last=True)),
         ("Reshape", {"newshape": [-1, 1, 1, 128]}, g.Reshape((1, 1, 128))),
         ("Cast", {"dtype": "float32"}, g.Identity()),
         ("Cast", {"dtype": "int32"}, g.Unknown("Cast")),
@@ -333,6 +336,10 @@ def test_an_operator_of_keras_3_is_read_or_refused(class_name, config, expected)
 def test_a_layer_of_an_operators_name_is_custom_code(class_name):
     config = {"axis": [1, 2], "keepdims": False}
     assert op_of_keras_3(class_name, config, module="own.layers") == g.Unknown(class_name)
+
+
+def test_a_registered_class_of_an_operators_name_is_custom_code():
+    assert op_of_keras_3("own>Relu", {}, module=None) == g.Unknown("own>Relu")
 
 
 @pytest.mark.parametrize(
@@ -378,7 +385,8 @@ ZEROS = {"paddings": PADS, "mode": "CONSTANT", "name": None, "constant_values": 
         ("math.reduce_mean", {"axis": [1, 2]}, g.GlobalPooling("avg", is_last=True)),
         ("math.reduce_mean", {"axis": [1, 2], "keepdims": True}, g.Unknown("Mean", KEPT)),
         ("math.reduce_max", {"axis": [1, 2]}, g.GlobalPooling("max", is_last=True)),
-        ("reshape", {"shape": [-1, 128]}, g.Flatten()),
+        ("reshape", {"shape": [-1, 128]}, g.Reshape((128,))),
+        ("reshape", {"shape": -1}, g.Unknown("Reshape", "it makes the shape -1, of another batch")),
         ("compat.v1.pad", ZEROS, g.ZeroPad((3, 4, 1, 2), is_last=True)),
         ("compat.v1.pad", {**ZEROS, "constant_values": 2}, g.Unknown("Pad", NO_ZEROS)),
         ("compat.v1.pad", {**ZEROS, "mode": "REFLECT"}, g.Unknown("Pad", NO_ZEROS)),

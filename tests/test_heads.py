@@ -341,6 +341,30 @@ def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
     assert architecture.outputs[0].activation == last
 
 
+@pytest.mark.parametrize(("behind", "is_read"), [(POOL, True), ("conv5_block3_out", False)])
+def test_a_reshape_of_given_width_is_that_of_a_vector_or_refused(behind, is_read, tmp_path):
+    """`tf.reshape(map, [-1, C])` sets pixels beside pictures: it was read as a Flatten."""
+
+    def change(config: Any) -> None:
+        features = converted(FUNCTIONAL)[0].architecture.features
+        settings = {"name": "reshape", "function": "reshape"}
+        one = {"class_name": "TFOpLambda", "name": "reshape", "config": settings}
+        one["inbound_nodes"] = [[behind, 0, 0, {"shape": [-1, features]}]]
+        layers = config["config"]["layers"]
+        layers.insert(layers.index(layer(config, HIDDEN)), one)
+        layer(config, HIDDEN)["inbound_nodes"][0][0][0] = "reshape"
+
+    source = reconfigured(FUNCTIONAL, tmp_path, change)
+    if is_read:
+        with opened(source) as (_, network):
+            assert head(network)[:3] == ["global_avg_pool", "flatten_hwc", "dense"]
+        return
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "may set pixels beside pictures" in result.stderr
+
+
 def test_a_softmax_of_a_map_is_over_its_channels(tmp_path):
     """It was over the width, which the proof alone noticed."""
     source = edited(FUNCTIONAL, tmp_path, with_convolutions("linear", "softmax"))

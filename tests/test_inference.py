@@ -231,10 +231,14 @@ def test_a_large_batch_in_turns_gives_the_same_logits(batch, small_turns, monkey
     assert furthest(found, model(x).detach()) < 1e-5
 
 
-def test_a_hook_sees_the_whole_batch(small_turns):
+@pytest.mark.parametrize("before", [False, True], ids=["behind", "before"])
+def test_a_hook_sees_the_whole_batch(before, small_turns):
     model = network("bias")
     fast, seen = resnet_pt.optimize(model), []
-    fast.layer2.register_forward_hook(lambda module, args, result: seen.append(len(result)))
+    if before:
+        fast.layer2.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    else:
+        fast.layer2.register_forward_hook(lambda module, args, result: seen.append(len(result)))
 
     with torch.inference_mode():
         fast(pictures(model, 5))

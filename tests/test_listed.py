@@ -59,7 +59,22 @@ def test_names_say_the_function_or_it_is_a_default(tmp_path):
         assert "weights do not record it" in reason(network, "activation")
 
 
-@pytest.mark.parametrize("name", ["conv1_gelu", "stem_leaky_relu", "swish_3", "Block_ELU"])
+@pytest.mark.parametrize("name", ["re_lu_3", "activation_3", "conv1_relu6"])
+def test_one_layer_that_does_not_say_its_function_leaves_it_a_default(name, tmp_path):
+    """`re_lu` is a class, which may have a bound or a slope."""
+    with opened(of_weights(FLAT, tmp_path, {"conv3_block1_1_relu": name})) as (_, network):
+        assert facts(network)["activation"] == ("relu", "default")
+
+
+@pytest.mark.parametrize("name", ["conv1_relu_1", "stem_ReLU2", "gate_1_relu"])
+def test_a_relu_may_be_numbered(name, tmp_path):
+    with opened(of_weights(FLAT, tmp_path, {"conv1_relu": name})) as (_, network):
+        assert facts(network)["activation"] == ("relu", "layer names")
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1_gelu", "stem_leaky_relu", "swish_3", "Block_ELU", "conv1_lrelu", "prelu1"]
+)
 def test_names_that_say_another_function_are_not_taken_for_relu(name, tmp_path):
     source = of_weights(FLAT, tmp_path, {"conv1_relu": name})
 

@@ -145,6 +145,45 @@ def test_what_is_not_known_may_give_several_tensors(tmp_path):
     assert f"layer '{AFTER_A_NORM}' (Split) cannot be carried over" in result.stderr
 
 
+def test_a_sequential_with_custom_code_in_front_names_it(tmp_path):
+    def change(config):
+        first = {"class_name": "Resizing", "config": {"name": "resizing", "height": 8, "width": 8}}
+        second = {"class_name": "Rescaling", "config": {"name": "rescaling", "scale": 0.5}}
+        inner = {**config, "name": "base"}
+        layers = [{"class_name": "InputLayer", "config": {"batch_input_shape": [None, 8, 8, 3]}}]
+        config_of_all = {"name": "all", "layers": [*layers, first, second, dict(inner)]}
+        config.clear()
+        config.update(class_name="Sequential", config=config_of_all)
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "layer 'resizing' (Resizing) cannot be carried over" in result.stderr
+
+
+def test_a_shortcut_whose_map_can_be_negative_is_padded_with_zeros(tmp_path):
+    """Of a network of leaky relus: zeros win over what is negative."""
+
+    def change(config):
+        for one in config["config"]["layers"]:
+            if one["class_name"] == "Activation" and one["config"]["activation"] == "relu":
+                one.update(class_name="LeakyReLU", config={"name": one["name"], "alpha": 0.3})
+        layers = config["config"]["layers"]
+        short = layer(config, "res3a_branch1")
+        place, call = layers.index(short), short["inbound_nodes"]
+        pool = {"pool_size": [3, 3], "strides": [1, 1], "padding": "valid"}
+        layers[place:place] = [
+            added("ZeroPadding2D", "zeros", "x", padding=[[1, 1], [1, 1]]),
+            added("MaxPooling2D", "pool", "zeros", **pool),
+        ]
+        layer(config, "zeros")["inbound_nodes"] = call
+        short["inbound_nodes"] = [[["pool", 0, 0, {}]]]
+
+    network, _ = converted(reconfigured(PATH, tmp_path, change))
+
+    assert network.architecture.stages[1][0].shortcut.pool.fill == "zero"
+
+
 def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
     """As the lateral sums of a feature pyramid."""
 

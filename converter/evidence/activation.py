@@ -7,14 +7,27 @@ from converter.errors import MismatchError
 from converter.evidence import beside
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
+from converter.head_names import ACTIVATIONS, auto_name
 
 OTHERS = frozenset(
     [
         *("gelu", "swish", "silu", "elu", "selu", "celu", "mish", "tanh", "sigmoid", "softplus"),
-        *("leaky", "prelu", "relu6", "hard", "hardswish"),
+        *("leaky", "leakyrelu", "lrelu", "prelu", "hard", "hardswish"),
     ]
 )
 """Words of a layer's name that say another function than relu."""
+
+
+UNTOLD = "?"
+
+
+def words(layer: str) -> set[str]:
+    """`Conv1_ReLU2` → conv1, relu; `re_lu_3` names a class, whose bound and slope are not told, and
+    `relu6` may be the sixth relu or one that is bounded."""
+    if auto_name(layer) in ACTIVATIONS:
+        return {UNTOLD}
+    parts = layer.lower().split("_")
+    return {UNTOLD if one == "relu6" else one.rstrip("0123456789") for one in parts}
 
 
 def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
@@ -23,15 +36,15 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
     Raises MismatchError for a file whose names say another one.
     """
     inside = beside.inside(checkpoint, match)
-    others = [layer for layer in inside if OTHERS & set(layer.lower().split("_"))]
+    others = [layer for layer in inside if OTHERS & words(layer)]
     if others:
         raise MismatchError(
             f"{checkpoint.path} lists layers of another function than relu between its blocks",
             [f"{layer!r}" for layer in others],
             ["convert the whole model (model.save), whose configuration says what it computes"],
         )
-    named = [layer for layer in inside if "relu" in layer.lower().replace("re_lu", "relu")]
-    if named:
+    named = [layer for layer in inside if "relu" in words(layer)]
+    if named and not any(UNTOLD in words(layer) for layer in inside):
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
     reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
     return Fact("activation", "relu", Evidence.DEFAULT, reason)
