@@ -96,6 +96,20 @@ def test_a_stem_without_a_pool_has_none(tmp_path):
         assert facts(network)["pool"] == ("none", "layer names")
 
 
+def test_a_pool_in_front_of_the_stems_norm_is_one(tmp_path):
+    """The stem was said to have none."""
+
+    def change(file: Any) -> None:
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        names.remove("pool1_pool")
+        names.insert(names.index("conv1_bn"), "pool1_pool")
+        file.attrs["layer_names"] = [name for name in names if name != "pool1_pad"]
+
+    with opened(edited(FLAT, tmp_path, change, alone=True)) as (_, network):
+        assert network.architecture.stem.pool is not None
+        assert facts(network)["pool"][1] == "default"
+
+
 def test_what_is_listed_in_the_place_of_a_pool_may_be_one(tmp_path):
     source = of_weights(FLAT, tmp_path, {"pool1_pad": "", "pool1_pool": "shrink"})
 

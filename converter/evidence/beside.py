@@ -52,11 +52,16 @@ def pools(
         count = sum(pool.mode == "avg" for pool in shortcuts)
         listed = [x for x, kind in checkpoint.kinds.items() if kind == "average_pooling2d"]
         return tuple(listed), (count, count + 1)
-    weightless = inside(checkpoint, match)
-    listed = [x for x in weightless if _kind(checkpoint, x) in POOLS or is_pool(x)]
+    weightless, listed = inside(checkpoint, match), pools_inside(checkpoint, match)
     count = len(shortcuts)
     own = (count + 1, count) if match.dialect.defaults.pool != "none" else (count,)
     return tuple(listed), own if weightless and not match.left_out else (len(listed),)
+
+
+def pools_inside(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """The pools that are listed between the network's own layers."""
+    listed = inside(checkpoint, match)
+    return [x for x in listed if _kind(checkpoint, x) in POOLS or is_pool(x)]
 
 
 def inside(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:

@@ -133,7 +133,8 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
 def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
     default = match.dialect.defaults.pool
     pads = _pads(around.between)
-    if around.listed and default != "none" and _has_no_pool(checkpoint, around):
+    is_left_out = _has_no_pool(checkpoint, around) and not beside.pools_inside(checkpoint, match)
+    if around.listed and default != "none" and is_left_out:
         return "none", Evidence.LAYER_NAMES, "the file lists no pool behind the stem"
     if pads:
         return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
