@@ -64,9 +64,9 @@ def test_weights_that_say_nothing_rest_on_the_default(tmp_path):
     ("name", "eps", "evidence"),
     [
         ("keras-1.2.2-tensorflow", "0.001", "default"),
-        ("keras-2.0.9-tensorflow", "0.001", "file attributes"),
+        ("keras-2.0.9-tensorflow", "0.001", "default"),
         ("keras-2.3.1-conv_block-50", "1.001e-5", "default"),
-        ("keras-2.10-tutorial", "0.001", "file attributes"),
+        ("keras-2.10-tutorial", "0.001", "default"),
     ],
 )
 def test_epsilon_of_weights_alone(name, eps, evidence, tmp_path):

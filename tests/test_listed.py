@@ -212,7 +212,7 @@ def test_a_global_pool_behind_the_one_that_old_keras_left_in(tmp_path):
 # ---- epsilon, and names of Keras 1
 
 
-def test_code_without_names_of_its_own_may_have_set_its_epsilon(tmp_path):
+def test_code_may_have_set_its_epsilon(tmp_path):
     with opened(of_weights(fixture("keras-2.3.1-auto-named"), tmp_path, {})) as (_, network):
         assert facts(network)["epsilon"] == ("0.001", "default")
         assert "the project's own code may have given another" in reason(network, "epsilon")

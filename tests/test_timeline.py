@@ -70,9 +70,12 @@ def test_a_version_alone_tells_stem_and_pool(version, stem, pool, tmp_path):
         ("2.0.0", "0.001"),
     ],
 )
-def test_a_version_alone_tells_epsilon(version, eps, tmp_path):
+def test_a_version_alone_tells_epsilons_default(version, eps, tmp_path):
+    """A copy of Keras' code with an epsilon of its own has the same names."""
     with opened(weights_of(version, tmp_path, listed=True)) as (_, network):
-        assert facts(network)["epsilon"] == (eps, "file attributes")
+        assert facts(network)["epsilon"] == (eps, "default")
+        reason = next(fact.reason for fact in network.facts if fact.name == "epsilon")
+        assert f"default in Keras {version}" in reason
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["layers listed", "only weights listed"])

@@ -224,8 +224,6 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
     if eps == 1e-3 and version is not None:
         eps = next(value for since, value in DEFAULT_EPSILON if version >= since)
         reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
-        if match.dialect.rows:
-            return eps, Fact("epsilon", f.eps_text(eps), Evidence.ATTRIBUTES, reason)
         reason = f"{reason}; the project's own code may have given another"
         return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
     reason = f"what {match.dialect.name} ran ({match.dialect.source})"
