@@ -150,12 +150,12 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
         )
     hints = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
     if any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
-        hints.append("a layer of the project's own is read from the whole model (model.save)")
+        hints.append("a layer of the project's own may be read from the whole model (model.save)")
     if _is_cut(nearest):
-        hints.append("a network that ends behind an inner block is read from the whole model")
+        hints.append("a network that ends behind an inner block may be read from the whole model")
     further = nearest.match.dialect.modules(MAX_STAGES + 1)
     if any(misfit.removeprefix("unknown: ") in further for misfit in nearest.misfits):
-        hints.append(f"a network of more than {MAX_STAGES} stages is read from the whole model")
+        hints.append(f"a network of more than {MAX_STAGES} stages may be read from the whole model")
     return MismatchError(
         f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
         f"{nearest.match.dialect.name!r}",

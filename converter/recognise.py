@@ -21,6 +21,7 @@ from converter.graph import Graph, Node
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
     ACTIVATIONS,
+    BETWEEN_LAYERS,
     NON_NEGATIVE,
     Architecture,
     Block,
@@ -598,7 +599,7 @@ class _Recogniser:
                 ],
             )
         for one, node in found:
-            if one.name not in {*ACTIVATIONS, "leaky_relu"}:
+            if one.name not in BETWEEN_LAYERS:
                 raise MismatchError(
                     f"activation {one.name!r} of {node.layer!r} cannot be carried over: "
                     f"{NOT_THE_SAME}"
@@ -718,9 +719,7 @@ class _Recogniser:
                 layer = self.head_layer(node, name, sources[0])
             else:
                 layer = self.joined(node, sources)
-            if layer.source in self.maps and not layer.kind.startswith(
-                ("flatten", "global", "dense")
-            ):
+            if layer.source in self.maps and not layer.ends_maps:
                 self.maps.add(layer.name)
             if layer.kind.startswith("global") or self.vectors.issuperset(layer.sources):
                 self.vectors.add(layer.name)

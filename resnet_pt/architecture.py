@@ -157,6 +157,9 @@ ACTIVATIONS = frozenset(
 )
 """Keras' names of the activations that torch computes exactly as Keras does."""
 
+BETWEEN_LAYERS = ACTIVATIONS | {"leaky_relu"}
+"""Those that can stand between the layers: leaky_relu has a slope beside its name."""
+
 NON_NEGATIVE = frozenset(["relu", "relu6", "sigmoid", "softplus", "softmax", "exponential"])
 """Those that give nothing below 0."""
 
@@ -207,6 +210,11 @@ class HeadLayer:
     def sources(self) -> tuple[str, ...]:
         """Every layer that it reads."""
         return (self.source, *self.joined)
+
+    @property
+    def ends_maps(self) -> bool:
+        """Whether it gives a vector, whatever it reads."""
+        return self.kind.startswith(("flatten", "global", "dense"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +286,7 @@ class Architecture:
         """The head's layers that give a map, and '' for the features."""
         found = {""}
         for layer in self.head:
-            if layer.source in found and not layer.kind.startswith(("flatten", "global", "dense")):
+            if layer.source in found and not layer.ends_maps:
                 found.add(layer.name)
         return frozenset(found)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from resnet_pt.architecture import (
     ACTIVATIONS,
+    BETWEEN_LAYERS,
     Architecture,
     Block,
     Conv,
@@ -30,7 +31,7 @@ def problems(architecture: Architecture) -> list[str]:
 
 def _network(architecture: Architecture) -> Problems:
     stem = architecture.stem
-    if architecture.activation not in {*ACTIVATIONS, "leaky_relu"}:
+    if architecture.activation not in BETWEEN_LAYERS:
         yield f"activation {architecture.activation!r} is not known"
     if not math.isfinite(architecture.slope):
         yield f"leaky_relu has a slope of {architecture.slope}"

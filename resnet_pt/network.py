@@ -123,12 +123,9 @@ class Head(nn.ModuleDict):
         self.results = {
             one.name: (one.stage, module_name(one.layer)) for one in architecture.outputs
         }
-        flat: set[str] = set()
+        maps = architecture.maps
         for layer in architecture.head:
-            is_flat = layer.source in flat or layer.kind == "dense"
-            if is_flat or layer.kind.startswith(("flatten", "global")):
-                flat.add(layer.name)
-            self[module_name(layer.name)] = _head_module(layer, is_flat)
+            self[module_name(layer.name)] = _head_module(layer, layer.source not in maps)
 
     def forward(
         self, x: Tensor, maps: Mapping[int, Tensor] = NO_MAPS

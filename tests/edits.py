@@ -49,6 +49,14 @@ def layer(config: Any, name: str) -> Any:
     return next(one for one in config["config"]["layers"] if one["name"] == name)
 
 
+def with_leaky_relus(config: Any, slope: float = 0.3) -> None:
+    """LeakyReLU in the place of every ReLU of the network."""
+    for one in config["config"]["layers"]:
+        if one["class_name"] == "Activation" and one["config"]["activation"] == "relu":
+            settings = {"name": one["config"]["name"], "negative_slope": slope}
+            one.update(class_name="LeakyReLU", config=settings, module="keras.layers")
+
+
 def replaced(file: Any, path: str, values: object) -> None:
     """Put other values, of any shape, in an array's place."""
     del file[path]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from edits import assert_refused, edited, names_removed, run
+from edits import assert_refused, edited, names_removed, replaced, run
 from helpers import FIXTURES, as_text, converted, facts, fixture, opened
 from test_beside import FLAT_VARIABLES, listed, with_variables
 
@@ -83,6 +84,18 @@ def test_names_that_say_another_function_are_not_taken_for_relu(name, tmp_path):
     assert_refused(result, 5, tmp_path / "o.pth")
     assert f"'{name}'" in result.stderr
     assert "another function than relu" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sigmoid_out", "head_tanh"])
+def test_where_no_order_is_kept_another_function_may_be_the_heads(name, tmp_path):
+    source = with_variables(FLAT_VARIABLES, tmp_path, "activation")
+
+    def change(file: Any) -> None:
+        file["layers/activation_90/vars"].attrs["name"] = name
+
+    changed = edited(source, tmp_path, change, name="named.weights.h5")
+    with opened(changed) as (_, network):
+        assert facts(network)["activation"] == ("relu", "default")
 
 
 # ---- pools
@@ -199,6 +212,20 @@ def test_a_window_that_nothing_tells_is_said_to_be_assumed(tmp_path):
         assert facts(network)["head"][1] == "layer names"  # Keras' own top
 
 
+def test_the_published_top_keeps_its_window(tmp_path):
+    """`fc1000` of 1000 classes is Keras' own, not the tutorial's."""
+
+    def of_1000_classes(file: Any) -> None:
+        group = file["fc1000"]
+        for name in (as_text(one) for one in group.attrs["weight_names"]):
+            values = np.asarray(group[name])
+            replaced(group, name, np.zeros((*values.shape[:-1], 1000), values.dtype))
+
+    with opened(edited(OLD, tmp_path, of_1000_classes, alone=True)) as (_, network):
+        assert network.architecture.classes == 1000
+        assert network.architecture.head[0].pool.kernel == (7, 7)
+
+
 def test_a_global_pool_behind_the_one_that_old_keras_left_in(tmp_path):
     """The commonest head of its day: it was converted to a network that could not run."""
     source = of_weights(OLD, tmp_path, {"flatten_1": "global_average_pooling2d_1"})
@@ -243,3 +270,4 @@ def test_names_removed_leave_the_counts(tmp_path):
     result = run(nameless, tmp_path / "o.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists 2 pools" in result.stderr

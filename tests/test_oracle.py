@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from edits import assert_refused, run
 from helpers import copy, fixture, opened, weights_only
@@ -34,6 +36,10 @@ model = resnet50(width=4, classes=7); fill(model); model.save({str(path)!r})
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
     return path
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
 def worst(report, dtype):
@@ -210,6 +216,36 @@ def test_a_keras_whose_caller_has_ended_does_nothing():
 
         assert keras.process.returncode in (0, 3)  # 3: not installed
         assert {one.name for one in folder.iterdir()} <= {"error.txt"}
+
+
+@keras
+@pytest.mark.parametrize(
+    ("operator", "function"),
+    [
+        ("keras.ops.leaky_relu(x, 0.3)", lambda x: np.where(x > 0, x, 0.3 * x)),
+        ("keras.ops.gelu(x, approximate=False)", gelu),
+    ],
+    ids=["leaky_relu", "gelu"],
+)
+def test_operators_compute_with_the_numbers_that_are_written(operator, function, tmp_path):
+    """TensorFlow keeps a slope in float32; in a nested model too."""
+    code = f"""
+import keras, numpy as np, sys
+from converter.parity.keras_child import exact
+keras.config.set_floatx("float64")
+inner = keras.Input((5,)); x = inner; inner = keras.Model(inner, {operator})
+outer = keras.Input((5,)); x = inner(outer); model = keras.Model(outer, {operator})
+x = np.load({str(tmp_path / "x.npy")!r})
+np.save({str(tmp_path / "y.npy")!r}, np.asarray(exact(model, "float64")(x)))
+"""
+    x = np.random.default_rng(3).normal(size=(4, 5))
+    np.save(tmp_path / "x.npy", x)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
+
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
+
+    found = np.load(tmp_path / "y.npy")
+    np.testing.assert_allclose(found, function(function(x)), rtol=1e-12, atol=0)
 
 
 @keras

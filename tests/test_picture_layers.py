@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from edits import assert_refused, edited, layer, reconfigured, run
+from edits import assert_refused, edited, layer, reconfigured, run, with_leaky_relus
 from helpers import converted, facts, fixture, opened, record, weights_only
 
 import resnet_pt
@@ -408,23 +408,18 @@ def test_functions_of_tensorflow_are_the_layers_that_they_stand_for(tmp_path):
     assert resnet_pt.load(target).architecture == converted(KERAS_2)[0].architecture
 
 
-def leaky(config: Any) -> None:
-    """LeakyReLU in the place of every ReLU of the network."""
-    for one in config["config"]["layers"]:
-        if one["class_name"] == "Activation" and one["config"]["activation"] == "relu":
-            settings = {"name": one["config"]["name"], "negative_slope": 0.3}
-            one.update(class_name="LeakyReLU", config=settings, module="keras.layers")
-
-
 def leaky_behind_an_operator(config: Any) -> None:
-    leaky(config)
+    with_leaky_relus(config)
     in_front([DIVIDED])(config)
 
 
 @pytest.mark.keras
 @pytest.mark.parametrize(
     ("change", "original"),
-    [(leaky, "Keras itself"), (leaky_behind_an_operator, "the bundled Keras definition")],
+    [
+        (with_leaky_relus, "Keras itself"),
+        (leaky_behind_an_operator, "the bundled Keras definition"),
+    ],
     ids=["Keras", "bundled"],
 )
 def test_a_network_of_leaky_relus_has_their_slope(change, original, tmp_path):
@@ -452,7 +447,7 @@ def test_a_network_of_leaky_relus_has_their_slope(change, original, tmp_path):
 )
 def test_leaky_relus_of_two_slopes_are_not_taken_for_one(changed, words, tmp_path):
     def change(config: Any) -> None:
-        leaky(config)
+        with_leaky_relus(config)
         layer(config, "conv5_block2_1_relu")["config"].update(changed)
 
     target = tmp_path / "out.pth"

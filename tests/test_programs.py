@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_a_conversion_is_whole(tmp_path):
     assert "freed all" not in done.stderr
     assert "out.pth is written" in done.stderr
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_waits_in_the_streams_is_said():
+    """Without a newline behind it, and into a pipe."""
+    code = (
+        "import sys; from converter.cli import programs\n"
+        "programs.run(lambda: sys.exit(0 * sys.stdout.write('x' * 5000)))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.stdout == "x" * 5000
 
 
 def test_nobody_to_read_is_no_success():

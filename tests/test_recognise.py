@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from edits import assert_refused, edited, layer, reconfigured, run
+from edits import assert_refused, edited, layer, reconfigured, run, with_leaky_relus
 from helpers import as_text, converted, fixture, opened
 
 import resnet_pt
@@ -165,9 +165,7 @@ def test_a_shortcut_whose_map_can_be_negative_is_padded_with_zeros(tmp_path):
     """Of a network of leaky relus: zeros win over what is negative."""
 
     def change(config):
-        for one in config["config"]["layers"]:
-            if one["class_name"] == "Activation" and one["config"]["activation"] == "relu":
-                one.update(class_name="LeakyReLU", config={"name": one["name"], "alpha": 0.3})
+        with_leaky_relus(config)
         layers = config["config"]["layers"]
         short = layer(config, "res3a_branch1")
         place, call = layers.index(short), short["inbound_nodes"]

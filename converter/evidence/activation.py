@@ -31,20 +31,23 @@ def words(layer: str) -> set[str]:
 
 
 def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
-    """`conv1_relu` says which function it is, `activation_4` does not.
+    """`conv1_relu` says which function it is, `activation_4` does not. Where the file keeps no
+    order, another function beside those may be the head's.
 
     Raises MismatchError for a file whose names say another one.
     """
     inside = beside.inside(checkpoint, match)
     others = [layer for layer in inside if OTHERS & words(layer)]
-    if others:
+    named = [layer for layer in inside if "relu" in words(layer)]
+    untold = [layer for layer in inside if UNTOLD in words(layer)]
+    may_be_of_head = not checkpoint.is_ordered and bool(named or untold)
+    if others and not may_be_of_head:
         raise MismatchError(
             f"{checkpoint.path} lists layers of another function than relu between its blocks",
             [f"{layer!r}" for layer in others],
             ["convert the whole model (model.save), whose configuration says what it computes"],
         )
-    named = [layer for layer in inside if "relu" in words(layer)]
-    if named and not any(UNTOLD in words(layer) for layer in inside):
+    if named and not others and not untold:
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
     reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
     return Fact("activation", "relu", Evidence.DEFAULT, reason)

@@ -81,7 +81,7 @@ def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architectur
             f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
             f"the code of {match.dialect.name} has {expected[0]}: where they stand is not in it",
             [f"{one!r}" for one in listed],
-            [READ_WHOLE],
+            ["convert the whole model (model.save), whose configuration says it"],
         )
 
 

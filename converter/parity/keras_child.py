@@ -77,8 +77,14 @@ def in_dtype(model: Any, dtype: str) -> Any:
 
 def exact(model: Any, dtype: str) -> Any:
     """The model, with the constants of its layers in that dtype: Keras casts numbers of Python by
-    way of float32, and TensorFlow keeps leaky relu's slope and gelu's divisor in that. A
-    Normalization computes with copies of its weights, which are made anew."""
+    way of float32, and TensorFlow keeps leaky relu's slope and gelu's divisor in that, in layers
+    and in operators. A Normalization computes with copies of its weights, which are made anew."""
+    for operator in operators(model):
+        kind = type(operator).__name__
+        if kind == "LeakyRelu":
+            operator.call = leaky_relu(operator.negative_slope)
+        elif kind == "Gelu" and not operator.approximate:
+            operator.call = gelu
     for layer in leaf_layers(model):
         kind = type(layer).__name__
         if kind == "Rescaling":
@@ -98,6 +104,16 @@ def exact(model: Any, dtype: str) -> Any:
         elif named(layer) in ("leaky_relu", "gelu"):
             layer.activation = leaky_relu(LEAKY) if named(layer) == "leaky_relu" else gelu
     return model
+
+
+def operators(model: Any) -> Iterator[Any]:
+    """The operators (keras.ops) of a functional model, those of nested models too."""
+    layers = list(model.layers)
+    for operator in getattr(model, "operations", layers):
+        if hasattr(operator, "layers"):
+            yield from operators(operator)
+        elif operator not in layers:
+            yield operator
 
 
 def named(layer: Any) -> str:
