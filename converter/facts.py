@@ -200,7 +200,7 @@ def describe_pool(architecture: Architecture) -> str:
     pool = architecture.stem.pool
     if pool is None:
         return "none"
-    window = f"{pool.kernel[0]}x{pool.kernel[1]}/{pool.stride[0]}"
+    window = f"{pool.mode}-pool {pool.kernel[0]}x{pool.kernel[1]}/{pool.stride[0]}"
     if pool.padding == 0:
         return f"{window}, unpadded"
     return f"{window}, {describe_padding(pool.padding)}"

@@ -124,7 +124,7 @@ def _stem(architecture: Architecture) -> Iterator[str]:
         1,
         "max",
     ):
-        yield f"max-pool {describe_pool(architecture)}: only 3x3/2, padding 1 is there"
+        yield f"{describe_pool(architecture)}: only max-pool 3x3/2, padding 1 is there"
     if architecture.activation != "relu":
         yield f"activation {architecture.activation}: only relu is there"
 

@@ -15,7 +15,7 @@ from resnet_pt.architecture import Pool
 
 PAD = "7x7/2, padding 3"
 SAME = "7x7/2, 'same' as in TensorFlow"
-UNPADDED, PADDED = "3x3/2, unpadded", "3x3/2, padding 1"
+UNPADDED, PADDED = "max-pool 3x3/2, unpadded", "max-pool 3x3/2, padding 1"
 
 # The timeline of the original naming: keras c5ff4c967e, c2a8450279; keras-applications 36436f6.
 TIMELINE = [
@@ -79,7 +79,7 @@ def test_epsilon_of_weights_alone(name, eps, evidence, tmp_path):
     [
         ({"bn_eps": 1e-4}, "epsilon", "0.0001"),
         ({"stem": "same"}, "stem", SAME),
-        ({"pool": "same"}, "pool", "3x3/2, 'same' as in TensorFlow"),
+        ({"pool": "same"}, "pool", "max-pool 3x3/2, 'same' as in TensorFlow"),
         ({"stride_on": "3x3"}, "stride", "stem 2, pool 2, stages 1 2 2 2: convolution 2 (3x3)"),
         ({"theano_kernels": True}, "flipped", "180 degrees (Theano)"),
         ({"running_std": "std"}, "running_std", "a standard deviation, squared"),

@@ -16,6 +16,7 @@ from resnet_pt import ResNet
 
 FLAT = fixture("keras-2.10-functional-head")
 AUTO = fixture("keras-2.2.4-tensorflow")
+KECAM = fixture("kecam-1.4.1-aotnet50")
 OLD = fixture("keras-2.1.6-tensorflow")
 
 
@@ -98,6 +99,20 @@ def test_where_no_order_is_kept_another_function_may_be_the_heads(name, tmp_path
         assert facts(network)["activation"] == ("relu", "default")
 
 
+def test_a_norm_or_a_sum_without_an_activation_is_not_passed_over(tmp_path):
+    """kecam's option of the same names, whose sums nothing activates: off by 2.2."""
+    source = of_weights(KECAM, tmp_path, {"stack2_block1_out_relu": ""})
+    with opened(source) as (_, network):
+        assert facts(network)["activation"] == ("relu", "default")
+
+    for path, name in ((AUTO, "activation_7"), (FLAT, "conv3_block1_1_relu")):
+        source = of_weights(path, tmp_path, {name: ""})
+        result = run(source, tmp_path / "o.pth", "--no-parity")
+
+        assert_refused(result, 5, tmp_path / "o.pth")
+        assert "lists fewer activations than the networks of" in result.stderr
+
+
 # ---- pools
 
 
@@ -121,6 +136,44 @@ def test_a_pool_in_front_of_the_stems_norm_is_one(tmp_path):
     with opened(edited(FLAT, tmp_path, change, alone=True)) as (_, network):
         assert network.architecture.stem.pool is not None
         assert facts(network)["pool"][1] == "default"
+
+
+@pytest.mark.parametrize("name", ["average_pooling2d_1", "stem_avg_pool"])
+def test_an_average_in_the_stem_is_not_taken_for_a_max_pool(name, tmp_path):
+    source = of_weights(FLAT, tmp_path, {"pool1_pool": name})
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists an average-pool in the stem of its network" in result.stderr
+
+
+def pools_gone(file: Any) -> None:
+    """Of a `.weights.h5`, which has a group for every layer."""
+    for name in [name for name in file["layers"] if name.startswith("max_pooling2d")]:
+        del file["layers"][name]
+
+
+def test_where_no_order_is_kept_a_max_pool_is_listed_or_there_is_none(tmp_path):
+    """The head's average stands in no stem."""
+    alone = edited(FLAT_VARIABLES, tmp_path, pools_gone, name="alone.weights.h5")
+    with opened(alone) as (_, network):
+        assert network.architecture.stem.pool is None
+        assert facts(network)["pool"] == ("none", "layer names")
+    average = with_variables(alone, tmp_path, "average_pooling2d")
+
+    result = run(average, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists an average-pool in the stem" in result.stderr
+
+
+def test_a_function_that_pads_does_not_say_how_much(tmp_path):
+    with opened(of_weights(FLAT, tmp_path, {})) as (_, network):
+        assert facts(network)["stem"][1] == "layer names"
+    with opened(of_weights(FLAT, tmp_path, {"conv1_pad": "tf.compat.v1.pad"})) as (_, network):
+        assert facts(network)["stem"][1] == "default"
+        assert "not how many zeros it sets" in reason(network, "stem")
 
 
 def test_what_is_listed_in_the_place_of_a_pool_may_be_one(tmp_path):

@@ -22,7 +22,7 @@ from converter.errors import MismatchError
 
 PATH = fixture("keras-2.2.4-tensorflow")
 PAD, SAME = "7x7/2, padding 3", "7x7/2, 'same' as in TensorFlow"
-UNPADDED, PADDED = "3x3/2, unpadded", "3x3/2, padding 1"
+UNPADDED, PADDED = "max-pool 3x3/2, unpadded", "max-pool 3x3/2, padding 1"
 
 # keras c5ff4c967e (2.0.7) and c2a8450279 (2.1.5); keras-applications 36436f6 (Keras 2.2.3).
 TURNS = [

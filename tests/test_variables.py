@@ -43,7 +43,7 @@ def test_it_is_the_same_network_as_its_shards(tmp_path):
 
     assert network.dialect == "conv-block"
     assert facts(network)["stem"] == ("7x7/2, padding 3", "layer names")
-    assert facts(network)["pool"] == ("3x3/2, padding 1", "layer names")
+    assert facts(network)["pool"] == ("max-pool 3x3/2, padding 1", "layer names")
     assert facts(network)["flipped"] == ("no", "file attributes")
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(tensor, expected[name], err_msg=name)

@@ -47,7 +47,9 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
             [f"{layer!r}" for layer in others],
             ["convert the whole model (model.save), whose configuration says what it computes"],
         )
-    if named and not others and not untold:
+    functions = [*named, *(layer for layer in inside if layer.endswith("_out"))]
+    count = beside.activated_norms(checkpoint, match) - checkpoint.is_ordered  # one comes last
+    if named and not others and not untold and len(functions) >= count:
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
     reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
     return Fact("activation", "relu", Evidence.DEFAULT, reason)

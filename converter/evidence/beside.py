@@ -17,7 +17,8 @@ from resnet_pt.architecture import Architecture
 
 PADS = frozenset(["zero_padding2d", "zeropadding2d"])
 MAX_POOLS = frozenset(["max_pooling2d", "maxpooling2d"])
-POOLS = MAX_POOLS | {"average_pooling2d", "averagepooling2d"}
+AVERAGES = frozenset(["average_pooling2d", "averagepooling2d"])
+POOLS = MAX_POOLS | AVERAGES
 SUMS = frozenset(["add", "merge"])
 """Classes in snake case, as Keras 2 and 3 number them, and as Keras 1 does."""
 
@@ -82,6 +83,11 @@ def is_pool(layer: str) -> bool:
     return ("pool" in layer or layer.endswith("_down")) and "pad" not in layer
 
 
+def is_average(checkpoint: Checkpoint, layer: str) -> bool:
+    """By class, or by name."""
+    return _kind(checkpoint, layer) in AVERAGES or "avg" in layer.lower().split("_")
+
+
 def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     """The activations of a head that the file lists, where it does not tell their places: known
     by their class for a container that keeps no order, () for others."""
@@ -90,7 +96,7 @@ def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     nest = base(checkpoint, match)
     if nest:
         return tuple(x for x in _outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS)
-    return _beyond(checkpoint, ACTIVATIONS, _activated_norms(checkpoint, match))
+    return _beyond(checkpoint, ACTIVATIONS, activated_norms(checkpoint, match))
 
 
 def unactivated(checkpoint: Checkpoint, match: Match) -> str:
@@ -106,12 +112,25 @@ def unactivated(checkpoint: Checkpoint, match: Match) -> str:
         for layer, kind in checkpoint.kinds.items()
         if kind in ACTIVATIONS and layer not in outside
     ]
-    if functions and len(functions) < _activated_norms(checkpoint, match):
+    if functions and len(functions) < activated_norms(checkpoint, match):
         return match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
     return ""
 
 
-def _activated_norms(checkpoint: Checkpoint, match: Match) -> int:
+def lacks_activations(checkpoint: Checkpoint, match: Match) -> bool:
+    """Whether fewer layers are listed between the network's own than an activation for each of
+    their norms, beside paddings, pools and sums. Behind the last of them stand one activation and,
+    where no norm follows, one sum. Of a nested network, and by some programs, none is listed."""
+    if not checkpoint.is_ordered:
+        return False
+    listed = inside(checkpoint, match)
+    pools = pools_inside(checkpoint, match)
+    others = [x for x in listed if x not in pools and not _is_pad(checkpoint, x)]
+    sums = len(_blocks(match)) - (0 if "norm" in match.modules else 1)
+    return 0 < len(others) < sums + activated_norms(checkpoint, match) - 1
+
+
+def activated_norms(checkpoint: Checkpoint, match: Match) -> int:
     """How many norms an activation follows: one behind a projection has none, and a block's last
     one has the activation behind the sum."""
     weights = checkpoint.of_layer()

@@ -62,7 +62,7 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             f"{checkpoint.path} lists layers without weights, and not where they stand or what "
             "they compute",
             [f"{one!r}" for one in unreadable],
-            ["convert the whole model (model.save), whose configuration says it"],
+            [CONFIGURED],
         )
     cut = beside.unactivated(checkpoint, match)
     if cut:
@@ -70,6 +70,12 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
             f"was cut behind {cut!r}",
             hints=[READ_WHOLE],
+        )
+    if beside.lacks_activations(checkpoint, match):
+        raise MismatchError(
+            f"{checkpoint.path} lists fewer activations than the networks of {match.dialect.name} "
+            "have: which norm or sum has none is not in it",
+            hints=[CONFIGURED],
         )
 
 
@@ -81,7 +87,24 @@ def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architectur
             f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
             f"the code of {match.dialect.name} has {expected[0]}: where they stand is not in it",
             [f"{one!r}" for one in listed],
-            ["convert the whole model (model.save), whose configuration says it"],
+            [CONFIGURED],
+        )
+
+
+def _check_stem_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> None:
+    """Refuse a file that lists an average where the naming's code has the stem's max-pool."""
+    listed = around.between
+    if not checkpoint.is_ordered:  # an average may be the head's where a max-pool is listed
+        pools = beside.pools_inside(checkpoint, match)
+        has_max = any(checkpoint.kinds[layer] in beside.MAX_POOLS for layer in pools)
+        listed = () if has_max else tuple(pools)
+    averages = [layer for layer in listed if beside.is_average(checkpoint, layer)]
+    if averages and match.dialect.defaults.pool != "none":
+        raise MismatchError(
+            f"{checkpoint.path} lists an average-pool in the stem of its network, and the code of "
+            f"{match.dialect.name} has a max-pool there",
+            [f"{one!r}" for one in averages],
+            [CONFIGURED],
         )
 
 
@@ -98,6 +121,7 @@ def _told(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
     return [layer for layer in front if auto_name(layer) in weightless.PICTURE]
 
 
+CONFIGURED = "convert the whole model (model.save), whose configuration says it"
 READ_WHOLE = "convert the whole model (model.save), whose configuration says where it ends"
 
 
@@ -156,7 +180,11 @@ def _match(
     reason = "the order and shapes of the layers, which have no names of their own"
     if others:
         reason = f"{reason}; they fit {', '.join(others)} too (--network NAME)"
-    evidence = Evidence.USER if is_told else Evidence.DEFAULT if others else Evidence.SHAPES
+    is_preactivated = match.dialect.defaults.preactivation
+    if is_preactivated:
+        reason = f"{reason}; what a pre-activated block's shortcut reads is not in the file"
+    evidence = Evidence.DEFAULT if others or is_preactivated else Evidence.SHAPES
+    evidence = Evidence.USER if is_told else evidence
     return match, (Fact("network", match.dialect.name, evidence, reason),)
 
 
@@ -186,6 +214,7 @@ def _decide(
     if stem == "same" and theano:
         stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
     architecture = f.with_stem(architecture, stem)
+    _check_stem_pool(checkpoint, match, around)
     pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around)
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"

@@ -78,13 +78,18 @@ TIME_DISTRIBUTED = "time_distributed"
 """Keras' name for a wrapper of that class, without the number behind it."""
 
 
-def _has_no_pool(checkpoint: Checkpoint, around: Surroundings) -> bool:
-    """Whether nothing but activations is listed between the stem and the first block."""
+def _has_no_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> bool:
+    """Whether nothing but activations is listed between the stem and the first block; where no
+    order is kept, whether no pool is listed."""
+    if not checkpoint.is_ordered:
+        listed = beside.inside(checkpoint, match)
+        return bool(listed) and not any(checkpoint.kinds[x] in beside.POOLS for x in listed)
     functions = [layer for layer in around.between if not beside.is_pool(layer)]
     return (
-        checkpoint.is_ordered
+        around.listed
         and len(functions) == len(around.between)
         and all(auto_name(layer) in ACTIVATIONS or "relu" in layer for layer in functions)
+        and not beside.pools_inside(checkpoint, match)
     )
 
 
@@ -117,7 +122,10 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
     default = match.dialect.defaults.stem
     pads = _pads(around.before)
     if pads:
-        return "pad", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the convolution"
+        reason = f"the file lists {pads[0]!r} before the convolution"
+        if pads[0].startswith("tf."):  # a function, and not the code's own layer
+            return "pad", Evidence.DEFAULT, f"{reason}, and not how many zeros it sets"
+        return "pad", Evidence.LAYER_NAMES, reason
     if around.listed:
         return (
             "same",
@@ -133,8 +141,7 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
 def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
     default = match.dialect.defaults.pool
     pads = _pads(around.between)
-    is_left_out = _has_no_pool(checkpoint, around) and not beside.pools_inside(checkpoint, match)
-    if around.listed and default != "none" and is_left_out:
+    if default != "none" and _has_no_pool(checkpoint, match, around):
         return "none", Evidence.LAYER_NAMES, "the file lists no pool behind the stem"
     if pads:
         return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"

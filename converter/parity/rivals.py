@@ -77,7 +77,7 @@ def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
     for how in ("valid", "zero", "same", "inf") if architecture.stem.pool else ():
         other = facts.with_pool(architecture, how)
         around = {"zero": " with zeros", "inf": " with nothing"}.get(how, "")
-        yield f"pool {facts.describe_pool(other)}{around}", other
+        yield f"{facts.describe_pool(other)}{around}", other
     for where in ("1x1", "3x3"):
         yield f"stride on the {where}", facts.with_stride_on(architecture, where)
     for number, blocks in enumerate(architecture.stages):
