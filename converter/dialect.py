@@ -62,7 +62,11 @@ class Defaults:
     preactivation: bool = False
     shortcut_on: Literal["input", "preactivation"] = "input"
     stride_in: Literal["first", "last"] = "first"
-    """The block of a stage that shrinks the map; keras-applications' V2 uses the last one."""
+    """The block of a stage that shrinks the map; V2 networks use the last one."""
+    unstrided_stage: Literal["first", "last"] = "first"
+    """The stage that does not shrink it; the last one of keras-applications' V2."""
+    basic_stride_on: Literal[1, 2] = 1
+    """Which convolution of a basic block strides."""
     first_stage_stride: int = 1
     """By how much the first stage shrinks the map, where the pool before it does too."""
     momentum: float = 0.99

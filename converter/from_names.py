@@ -254,17 +254,19 @@ class _Builder:
         )
 
     def stride(self, stage: int, index: int, depth: int, last: int) -> int:
-        if self.defaults.stride_in == "last":
-            return 2 if index == depth - 1 and stage < last else 1
-        if index:
+        defaults = self.defaults
+        if index != (depth - 1 if defaults.stride_in == "last" else 0):
             return 1
-        return 2 if stage > 1 else self.defaults.first_stage_stride
+        if defaults.unstrided_stage == "last":
+            return 2 if stage < last else 1
+        return 2 if stage > 1 else defaults.first_stage_stride
 
     def block(self, stage: int, index: int, depth: int, last: int) -> Block:
         name = f"layer{stage}.{index}"
         stride = self.stride(stage, index, depth, last)
         numbers = [n for n in (1, 2, 3) if f"{name}.conv{n}" in self.modules]
-        on = 2 if len(numbers) == 3 and self.defaults.stride_on == "3x3" else 1
+        bottleneck_stride_on = 2 if self.defaults.stride_on == "3x3" else 1
+        on = bottleneck_stride_on if len(numbers) == 3 else self.defaults.basic_stride_on
         convs: list[Conv] = []
         for n in numbers:
             conv = self.conv(f"{name}.conv{n}", stride if n == on else 1, self.defaults.padding)

@@ -1067,19 +1067,36 @@ def resnext():
     "keras-cv 0.9.0, ResNet backbone of bottlenecks 1-2-2-1",
     saves=("weights:.weights.h5",),
     options=SMALL,
+    seed=3,
 )
 def keras_cv():
+    return keras_cv_backbone("ResNetBackbone", list(SHORT))
+
+
+@fixture(
+    "keras-cv-0.9.0-v2",
+    "keras-2.15",
+    "keras-cv 0.9.0, pre-activated basic blocks 2-2-2-2",
+    saves=("weights:.weights.h5",),
+    options=SMALL,
+)
+def keras_cv_v2():
+    return keras_cv_backbone("ResNetV2Backbone", [2, 2, 2, 2], block_type="basic_block")
+
+
+def keras_cv_backbone(name, blocks, **more):
     the_keras()
     sys.modules["tensorflow_datasets"] = type(sys)("tensorflow_datasets")  # its networks need none
     models = importlib.import_module("keras_cv").models
     layers = importlib.import_module("keras_cv.src.backend").keras.layers
-    with narrow(layers, "Conv2D", divide=16):
-        return models.ResNetBackbone(
+    with narrow(layers, "Conv2D", divide=32):
+        return getattr(models, name)(
             stackwise_filters=[64, 128, 256, 512],
-            stackwise_blocks=list(SHORT),
+            stackwise_blocks=blocks,
             stackwise_strides=[1, 2, 2, 2],
             include_rescaling=False,
             input_shape=(80, 96, 3),
+            **more,
         )
 
 
@@ -1155,7 +1172,7 @@ def imageai():
         return module.ResNet50(model_input=layers.Input((80, 96, 3)), num_classes=5, weights=None)
 
 
-def keras_hub(**more):
+def keras_hub(divide=16, **more):
     keras, hub = the_keras(), importlib.import_module("keras_hub")
     settings = {
         "input_conv_filters": [64],
@@ -1166,7 +1183,7 @@ def keras_hub(**more):
         "image_shape": (80, 96, 3),
     }
     settings.update(more)
-    with narrow(keras.layers, divide=16):
+    with narrow(keras.layers, divide=divide):
         backbone = hub.models.ResNetBackbone(**settings)
     return hub.models.ResNetImageClassifier(backbone=backbone, num_classes=5)
 
@@ -1217,7 +1234,7 @@ def hub_v2():
 )
 def hub_vd():
     stem = {"input_conv_filters": [32, 32, 64], "input_conv_kernel_sizes": [3, 3, 3]}
-    return keras_hub(block_type="bottleneck_block_vd", **stem)
+    return keras_hub(32, block_type="bottleneck_block_vd", **stem)
 
 
 # ---------------------------------------------------------------- heads, on Keras 2.10

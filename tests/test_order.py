@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
 from edits import assert_refused, edited, replaced, run
-from helpers import as_text, converted, facts, fixture, opened, weights_only
+from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
 
 from converter.discover import modules
 from converter.from_order import match_order
@@ -45,6 +47,23 @@ def test_every_layer_is_where_the_graph_has_it(name, dialect, evidence, tmp_path
         assert network.dialect == dialect
         assert dict(network.structure.layers) == dict(whole.structure.layers)
         assert facts(network)["network"] == (dialect, evidence)
+
+
+def test_paddings_that_are_listed_tell_networks_of_one_order_apart(tmp_path):
+    """keras-cv pads within its convolutions, and keras-applications in layers."""
+    path = FIXTURES / "keras-2.15-v2.keras"
+    source = tmp_path / "model.weights.h5"
+    with zipfile.ZipFile(path) as file:
+        source.write_bytes(file.read("model.weights.h5"))
+
+    for weights, naming in (
+        (source, "conv-block-v2"),
+        (FIXTURES / "keras-cv-0.9.0-v2.weights.h5", "keras-cv-v2"),
+    ):
+        with opened(weights) as (_, network):
+            assert network.dialect == naming
+            reason = next(one.reason for one in network.facts if one.name == "network")
+            assert "they fit" not in reason
 
 
 def test_what_could_be_either_is_refused_and_can_be_said(tmp_path):

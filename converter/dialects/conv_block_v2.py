@@ -25,6 +25,7 @@ DIALECT = Dialect(
         preactivation=True,
         shortcut_on="preactivation",
         stride_in="last",
+        unstrided_stage="last",
         preprocessing="tf",
     ),
     required=("norm", "layer1.0.bn1"),

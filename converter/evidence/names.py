@@ -152,6 +152,15 @@ def _may_be(checkpoint: Checkpoint, dialect: Dialect) -> bool:
     return not dialect.rows if checkpoint.is_named else not dialect.is_past
 
 
+def _padded_alike(checkpoint: Checkpoint, matches: Sequence[Match]) -> list[Match]:
+    """Those whose code pads in layers as the file lists them: those of the stem and its pool, and
+    those of the blocks."""
+    if not checkpoint.kinds:
+        return []
+    in_blocks = sum(kind in beside.PADS for kind in checkpoint.kinds.values()) > 2
+    return [one for one in matches if (one.dialect.defaults.padding == "pad") == in_blocks]
+
+
 def _match(
     checkpoint: Checkpoint, shapes: Shapes, dialects: Sequence[Dialect]
 ) -> tuple[Match, tuple[Fact, ...]]:
@@ -174,7 +183,7 @@ def _match(
     matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
     if not matches:
         raise refusal
-    match, others = one_reading(checkpoint, matches)
+    match, others = one_reading(checkpoint, _padded_alike(checkpoint, matches) or matches)
     if not is_told:
         _check_uncut(checkpoint, match)
     reason = "the order and shapes of the layers, which have no names of their own"
@@ -192,7 +201,7 @@ def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
     """Refuse what may be a network that was cut at an inner layer: where stages end in the block
     that strides, and the last one does not, the norm behind it may be the next stage's first."""
     stages = {module.split(".")[0] for module in match.modules if module.startswith("layer")}
-    if match.dialect.defaults.stride_in == "last" and len(stages) < MAX_STAGES:
+    if match.dialect.defaults.unstrided_stage == "last" and len(stages) < MAX_STAGES:
         raise MismatchError(
             f"{checkpoint.path} may hold a network of {len(stages)} stages, or one that was cut "
             f"behind them, whose last stage strides: {match.dialect.name} has {MAX_STAGES}",
