@@ -835,6 +835,9 @@ def _scale(config: Config) -> Op:
     return Scale()
 
 
+JOINS = ("Average", "Maximum", "Minimum", "Multiply", "Subtract", "Dot")
+"""Keras' classes of several inputs, beside Add and Concatenate."""
+
 OPS: dict[str, Callable[[Config], Op]] = {
     "InputLayer": _input,
     "Conv2D": _conv,
@@ -870,6 +873,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "RandomBrightness": _constant(Identity()),
     "Add": _constant(Add()),
     "Concatenate": _concatenate,
+    **{name: _constant(Unknown(name, "it joins layers, and not by their sum")) for name in JOINS},
     "LeakyReLU": _leaky_relu,
     "PReLU": _constant(PReLU()),
     "Merge": _merge,  # Keras 1

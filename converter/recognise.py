@@ -224,8 +224,10 @@ class _Recogniser:
         return Structure(architecture, self.named(architecture), self.outputs, tuple(self.summed))
 
     def check_known(self) -> None:
-        """Refuse a model whose network may be in a layer that is not known."""
+        """Refuse a model whose network may be in a layer that is not known, or joined by one."""
         for node in self.graph.nodes:
+            if isinstance(node.op, g.Unknown) and node.op.class_name in g.JOINS:
+                raise unplaced(node, "the place of a sum")
             if isinstance(node.op, g.Unknown) and node.op.class_name not in (
                 "Lambda",
                 "TFOpLambda",

@@ -116,6 +116,21 @@ def test_a_network_in_a_class_of_its_own_is_named(tmp_path):
     assert "model.save_weights" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["Average", "Multiply"])
+def test_blocks_that_are_joined_otherwise_are_said_to_be_that(name, tmp_path):
+    """It was said to be a class of its own."""
+
+    def change(config):
+        for one in config["config"]["layers"]:
+            if one["class_name"] == "Add":
+                one["class_name"] = name
+
+    result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert f"layer 'add_1' ({name}) cannot be carried over: it joins layers" in result.stderr
+
+
 def test_a_graph_that_keras_lost_is_said_to_be_lost(tmp_path):
     """Layers that were given other names, saved by Keras before 2.4."""
 
