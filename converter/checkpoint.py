@@ -116,6 +116,18 @@ class Checkpoint:
         return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
 
     @property
+    def advice(self) -> str:
+        """What to do about what the file does not say, in words. A model of a class of its own, as
+        keras-hub's, is saved without its graph."""
+        if self.container.endswith("whole model"):
+            plain = (
+                "save its backbone as a plain model, keras.Model(backbone.inputs, backbone.outputs)"
+            )
+        else:
+            plain = "convert the whole model (model.save)"
+        return f"{plain}, whose configuration says it"
+
+    @property
     def version_tells_code(self) -> bool:
         """Whether its version tells which code of `keras.applications` it came with. 2.1.6-tf does
         not: TensorFlow 1.10 had code of its own, 1.11 takes whatever keras-applications is there.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -324,3 +326,26 @@ def test_names_removed_leave_the_counts(tmp_path):
 
     assert_refused(result, 5, tmp_path / "o.pth")
     assert "lists 2 pools" in result.stderr
+
+
+def test_whoever_has_saved_the_whole_model_is_not_told_to(tmp_path):
+    """keras-hub's classes are saved without their graph."""
+    path, source = FIXTURES / "keras-hub-0.32-18.keras", tmp_path / "model.keras"
+    with zipfile.ZipFile(path) as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    weights = tmp_path / "model.weights.h5"
+    weights.write_bytes(content["model.weights.h5"])
+    with h5py.File(weights, "a") as file:
+        group = file["layers/res_net_backbone/layers"].create_group("average_pooling2d_8/vars")
+        group.attrs["name"] = "average_pooling2d_8"
+        group = file["layers/res_net_backbone/layers"].create_group("average_pooling2d_9/vars")
+        group.attrs["name"] = "average_pooling2d_9"
+    with zipfile.ZipFile(source, "w") as file:
+        for name, data in {**content, "model.weights.h5": weights.read_bytes()}.items():
+            file.writestr(name, data)
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "keras.Model(backbone.inputs, backbone.outputs), whose configuration" in result.stderr
+    assert "model.save)" not in result.stderr

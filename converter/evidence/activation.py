@@ -45,7 +45,7 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
         raise MismatchError(
             f"{checkpoint.path} lists layers of another function than relu between its blocks",
             [f"{layer!r}" for layer in others],
-            ["convert the whole model (model.save), whose configuration says what it computes"],
+            [checkpoint.advice],
         )
     functions = [*named, *(layer for layer in inside if layer.endswith("_out"))]
     count = beside.activated_norms(checkpoint, match) - checkpoint.is_ordered  # one comes last

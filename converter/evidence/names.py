@@ -62,20 +62,20 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             f"{checkpoint.path} lists layers without weights, and not where they stand or what "
             "they compute",
             [f"{one!r}" for one in unreadable],
-            [CONFIGURED],
+            [checkpoint.advice],
         )
     cut = beside.unactivated(checkpoint, match)
     if cut:
         raise MismatchError(
             f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
             f"was cut behind {cut!r}",
-            hints=[READ_WHOLE],
+            hints=[checkpoint.advice],
         )
     if beside.lacks_activations(checkpoint, match):
         raise MismatchError(
             f"{checkpoint.path} lists fewer activations than the networks of {match.dialect.name} "
             "have: which norm or sum has none is not in it",
-            hints=[CONFIGURED],
+            hints=[checkpoint.advice],
         )
 
 
@@ -87,7 +87,7 @@ def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architectur
             f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
             f"the code of {match.dialect.name} has {expected[0]}: where they stand is not in it",
             [f"{one!r}" for one in listed],
-            [CONFIGURED],
+            [checkpoint.advice],
         )
 
 
@@ -104,7 +104,7 @@ def _check_stem_pool(checkpoint: Checkpoint, match: Match, around: Surroundings)
             f"{checkpoint.path} lists an average-pool in the stem of its network, and the code of "
             f"{match.dialect.name} has a max-pool there",
             [f"{one!r}" for one in averages],
-            [CONFIGURED],
+            [checkpoint.advice],
         )
 
 
@@ -119,10 +119,6 @@ def _told(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
     if not beside.base(checkpoint, match):
         return front
     return [layer for layer in front if auto_name(layer) in weightless.PICTURE]
-
-
-CONFIGURED = "convert the whole model (model.save), whose configuration says it"
-READ_WHOLE = "convert the whole model (model.save), whose configuration says where it ends"
 
 
 def is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
@@ -207,7 +203,7 @@ def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
             f"behind them, whose last stage strides: {match.dialect.name} has {MAX_STAGES}",
             hints=[
                 f"--network {match.dialect.name} says that it is whole",
-                READ_WHOLE,
+                checkpoint.advice,
             ],
         )
 
