@@ -80,11 +80,13 @@ class PReLU:
 
 
 @dataclass(frozen=True, slots=True)
-class ZeroPad:
-    """`is_last`: of the axes 1 and 2, whether the model's channels come last or first."""
+class Pad:
+    """Zeros around a map, or -inf. `is_last`: of the axes 1 and 2, whether the model's channels
+    come last or first."""
 
     sides: Sides
     is_last: bool = False
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ Op = (
     | Dense
     | Activation
     | PReLU
-    | ZeroPad
+    | Pad
     | Pooling
     | GlobalPooling
     | Flatten
@@ -708,13 +710,13 @@ def _zero_pad(config: Config) -> Op:
     value = config["padding"]
     if isinstance(value, dict):  # Keras 1 allowed names
         sides = [value.get(f"{side}_pad", 0) for side in ("left", "right", "top", "bottom")]
-        return ZeroPad((int(sides[0]), int(sides[1]), int(sides[2]), int(sides[3])))
+        return Pad((int(sides[0]), int(sides[1]), int(sides[2]), int(sides[3])))
     if isinstance(value, list | tuple) and len(value) == 4:  # Keras 1: top, bottom, left, right
         top, bottom, left, right = value
-        return ZeroPad((int(left), int(right), int(top), int(bottom)))
+        return Pad((int(left), int(right), int(top), int(bottom)))
     rows, columns = (value, value) if isinstance(value, int) else value
     (top, bottom), (left, right) = _pair(rows), _pair(columns)
-    return ZeroPad((left, right, top, bottom))
+    return Pad((left, right, top, bottom))
 
 
 def _pool(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
@@ -804,17 +806,16 @@ def _over_map(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
 
 
 def _pad(config: Config) -> Op:
-    """Zeros around a map, whose channels have to come last."""
+    """Zeros or -inf around a map, whose channels have to come last."""
     widths = config.get("paddings", config.get("pad_width"))
-    is_zero = config.get("mode", "constant").lower() == "constant" and not config.get(
-        "constant_values"
-    )
-    if not is_zero or not isinstance(widths, list) or len(widths) != 4:
+    value = config.get("constant_values") or 0.0
+    is_known = config.get("mode", "constant").lower() == "constant" and value in (0.0, -math.inf)
+    if not is_known or not isinstance(widths, list) or len(widths) != 4:
         return Unknown("Pad", "it pads with something else than zeros, or not a map")
     batch, (top, bottom), (left, right), channels = map(_pair, widths)
     if any((*batch, *channels)):
         return Unknown("Pad", "it pads other axes than height and width")
-    return ZeroPad((left, right, top, bottom), is_last=True)
+    return Pad((left, right, top, bottom), is_last=True, value=value)
 
 
 def _gelu(config: Config) -> Op:

@@ -9,6 +9,7 @@ place; one that does not is named in the refusal.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -75,7 +76,7 @@ class Tokens:
     def behind_zeros(self) -> g.Op | None:
         """The next layer that is no padding."""
         ops = (node.op for node in self.nodes)
-        return next((op for op in ops if not isinstance(op, g.ZeroPad)), None)
+        return next((op for op in ops if not isinstance(op, g.Pad)), None)
 
     def refuse(self, place: str) -> MismatchError:
         """The error for a layer that has no place here."""
@@ -478,7 +479,7 @@ class _Recogniser:
     # ---- single layers
 
     def conv(self, tokens: Tokens, module: str, place: str) -> Conv:
-        zeros = self.zeros(tokens)
+        zeros = self.pads(tokens)
         found = tokens.take(g.Convolution)
         if found is None:
             raise (
@@ -611,9 +612,12 @@ class _Recogniser:
     def pool(self, tokens: Tokens, positive: bool, module: str = "") -> Pool | None:
         if not isinstance(tokens.behind_zeros(), g.Pooling):
             return None
-        first, sides = tokens.nodes[0], self.zeros(tokens)
+        first, zeros, lowest = tokens.nodes[0], self.pads(tokens), self.pads(tokens, -math.inf)
+        sides = lowest if any(lowest) else zeros
         found = tokens.take(g.Pooling)
-        assert found is not None
+        if found is None or (any(zeros) and any(lowest)):
+            mixed = g.Unknown("Pad", "zeros and -inf are set around one pool")
+            raise unplaced(replace(first, op=mixed), "the network")
         node, op = found
         if module:
             self.outputs[module] = node.layer
@@ -622,14 +626,18 @@ class _Recogniser:
             raise unplaced(first, "front of an average pool")
         amount = padding(node, op, sides, self.theano)
         within = max(sides) < min(op.kernel)  # every window reaches the map
-        fill: Any = "zero" if any(sides) and not (positive and within) else "-inf"
+        fill: Any = "zero" if any(zeros) and not (positive and within) else "-inf"
         return Pool(op.kernel, op.stride, amount, fill, op.mode)
 
-    def zeros(self, tokens: Tokens) -> g.Sides:
-        """Those around what comes next: of one layer, or of several in a row."""
+    def pads(self, tokens: Tokens, value: float = 0.0) -> g.Sides:
+        """How many zeros, or others of a value, are set around what comes next: by one layer, or
+        by several in a row."""
         left = right = top = bottom = 0
-        while found := tokens.take(g.ZeroPad):
-            node, op = found
+        while tokens.nodes and isinstance(tokens.nodes[0].op, g.Pad):
+            node, op = tokens.nodes[0], tokens.nodes[0].op
+            if op.value != value:
+                break
+            tokens.nodes.pop(0)
             if op.is_last and self.graph.channels_first:
                 raise unplaced(replace(node, op=g.Unknown("Pad", CHANNELS_FIRST)), "the network")
             self.placed.add(node.id)

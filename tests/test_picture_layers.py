@@ -438,6 +438,63 @@ def test_a_network_of_leaky_relus_has_their_slope(change, original, tmp_path):
         another.load_state_dict(model.state_dict())
 
 
+def with_nothing_around(pad: Any) -> None:
+    """-inf in the place of a layer's zeros, as keras-hub writes it."""
+    pad.update(
+        class_name="Pad",
+        module="keras.src.ops.numpy",
+        config={"pad_width": [[0, 0], [1, 1], [1, 1], [0, 0]], "mode": "constant"},
+    )
+    pad["inbound_nodes"][0]["kwargs"] = {"constant_values": float("-inf")}
+
+
+@pytest.mark.keras
+def test_a_pool_with_nothing_around_it_is_padded_with_that(tmp_path):
+    """keras-hub's V2, in a plain model: -inf, where zeros would win over a negative map."""
+
+    def change(config: Any) -> None:
+        with_leaky_relus(config)
+        with_nothing_around(layer(config, "pool1_pad"))
+
+    source, target = reconfigured(KERAS_3, tmp_path, change), tmp_path / "out.pth"
+
+    result = run(source, target, "--require-parity")
+
+    assert result.exit_code == 0, result.stderr
+    pool = resnet_pt.load(target).architecture.stem.pool
+    assert (pool.padding, pool.fill) == (1, "-inf")
+
+
+def test_nothing_is_no_padding_of_a_convolution(tmp_path):
+    source = reconfigured(
+        KERAS_3, tmp_path, lambda config: with_nothing_around(layer(config, "conv1_pad"))
+    )
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "out.pth")
+    assert "layer 'conv1_pad' (Pad) does not belong in the stem" in result.stderr
+
+
+def test_nothing_around_zeros_is_refused(tmp_path):
+    """Of two layers in front of the pool, in either order."""
+
+    def change(config: Any, order: int) -> None:
+        layers = config["config"]["layers"]
+        pad = layer(config, "pool1_pad")
+        another = json.loads(json.dumps(pad).replace("pool1_pad", "another"))
+        layers.insert(layers.index(pad), another)
+        pad["inbound_nodes"] = renamed(pad["inbound_nodes"], "conv1_relu", "another")
+        with_nothing_around((pad, another)[order])
+
+    for order in (0, 1):
+        source = reconfigured(KERAS_3, tmp_path, lambda config, order=order: change(config, order))
+        result = run(source, tmp_path / "out.pth", "--no-parity")
+
+        assert_refused(result, 5, tmp_path / "out.pth")
+        assert "zeros and -inf are set around one pool" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
