@@ -98,6 +98,12 @@ def head_from_names(
             found = HeadLayer(layer, "activation", activation="relu")
         if found is None:
             continue
+        if found.kind.startswith("global") and not spatial and "dense" in {x.kind for x in chain}:
+            raise MismatchError(
+                f"{layer!r} pools a map and is listed behind a Dense layer, which would have to "
+                "read one",
+                hints=[checkpoint.advice],
+            )
         if found.kind == "dense" and spatial:
             chain = _made_flat(match, chain, features, found, shapes)
         if found.kind == "dense" or found.kind.startswith(("global", "flatten")):

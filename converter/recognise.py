@@ -752,6 +752,9 @@ class _Recogniser:
 
     def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
         op = node.op
+        if isinstance(op, g.Dense) and source in self.maps:
+            reason = "it reads a map, pixel by pixel: a pool or a Flatten has to come before"
+            raise unplaced(replace(node, op=g.Unknown("Dense", reason)), "the head")
         if isinstance(op, g.Dense):
             inputs, outputs = self.shapes.dense(node.layer)
             if op.units != outputs:

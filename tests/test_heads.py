@@ -862,12 +862,35 @@ def test_a_layer_that_computes_what_weights_do_not_tell_is_not_passed_over(
     assert repr(name) in result.stderr
 
 
+def pool_last(file: Any) -> None:
+    """The global pool behind the Dense layers, which would work on the map."""
+    names = [as_text(name) for name in file.attrs["layer_names"] if as_text(name) != POOL]
+    file.attrs["layer_names"] = [*names, POOL]
+
+
+def test_a_dense_layer_on_a_map_is_said_to_be_that(tmp_path):
+    """It was said that the file had been changed."""
+
+    def change(config: Any) -> None:
+        layer(config, HIDDEN)["inbound_nodes"] = layer(config, POOL)["inbound_nodes"]
+
+    alone, target = edited(FUNCTIONAL, tmp_path, pool_last, alone=True), tmp_path / "o.pth"
+    result = run(alone, target, "--no-parity")
+
+    assert_refused(result, 5, target)
+    assert f"{POOL!r} pools a map and is listed behind a Dense layer" in result.stderr
+    whole = run(reconfigured(FUNCTIONAL, tmp_path, change), target, "--no-parity")
+
+    assert_refused(whole, 5, target)
+    assert f"layer {HIDDEN!r} (Dense) cannot be carried over: it reads a map" in whole.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("normalization", "lists normalization before it"),
         ("rescaling", "lists rescaling before it"),
-        ("my_own_layer", "lists my_own_layer before it"),
+        ("my_own_layer", "lists my_own_layer before it: an input, or what works on pictures"),
         ("random_flip", "a nested model lists nothing but weights"),
     ],
 )

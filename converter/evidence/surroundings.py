@@ -107,6 +107,8 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     wrappers = map(auto_name, beside.base(checkpoint, match).split("/"))
     if TIME_DISTRIBUTED in wrappers:
         reason = "TimeDistributed runs it on every frame: this is the network of one frame"
+    elif others and others == list(front[:1]) and auto_name(others[0]) not in weightless.COMPUTES:
+        reason = f"the file lists {others[0]} before it: an input, or what works on pictures"
     elif others:
         reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
     elif not checkpoint.is_ordered:
