@@ -126,6 +126,7 @@ INSTEAD = {
 """What to do about a layer that cannot be carried over, by the place where it stands."""
 
 CHANNELS_FIRST = "it works on axes 1 and 2, and channels come first"
+OVER_WIDTH = "it works on the last axis of a map, whose channels come first"
 NOT_THE_SAME = "it is none of those that torch is known to compute as Keras does"
 SHOWN_BY = "`inspect-weights FILE` shows what is in the file"
 WHOLE_BLOCKS = (
@@ -607,6 +608,8 @@ class _Recogniser:
                     f"activation {one.name!r} of {node.layer!r} cannot be carried over: "
                     f"{NOT_THE_SAME}"
                 )
+            if one.name == "softmax" and self.graph.channels_first:
+                raise unplaced(replace(node, op=g.Unknown("Softmax", OVER_WIDTH)), "a block")
         return found[0][0] if found else g.Activation("relu")
 
     def pool(self, tokens: Tokens, positive: bool, module: str = "") -> Pool | None:
@@ -799,8 +802,7 @@ class _Recogniser:
             return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
         if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
             if op.name == "softmax" and source in self.maps and self.graph.channels_first:
-                reason = "it works on the last axis of a map, whose channels come first"
-                raise unplaced(replace(node, op=g.Unknown("Softmax", reason)), "the head")
+                raise unplaced(replace(node, op=g.Unknown("Softmax", OVER_WIDTH)), "the head")
             self.forget_inner(node)
             self.outputs[f"head:{name}"] = node.layer
             return HeadLayer(name, "activation", source, activation=op.name)

@@ -377,9 +377,20 @@ def test_a_softmax_of_a_map_is_over_its_channels(tmp_path):
     torch.testing.assert_close(layers.activation("softmax")(x).sum(1), torch.ones(2, 4, 5))
 
 
-def test_a_softmax_of_a_map_of_channels_first_is_refused(tmp_path):
+def softmax_between_blocks(file: Any) -> None:
+    config = json.loads(file.attrs["model_config"])
+    for one in config["config"]["layers"]:
+        if one["class_name"] == "Activation":
+            one["config"]["activation"] = "softmax"
+    file.attrs["model_config"] = json.dumps(config)
+
+
+@pytest.mark.parametrize(
+    "with_softmax", [with_convolutions("linear", "softmax"), softmax_between_blocks]
+)
+def test_a_softmax_of_a_map_of_channels_first_is_refused(with_softmax, tmp_path):
     def change(file: Any) -> None:
-        with_convolutions("linear", "softmax")(file)
+        with_softmax(file)
         config = json.loads(file.attrs["model_config"])
         for one in config["config"]["layers"]:
             if one["class_name"] == "BatchNormalization":
