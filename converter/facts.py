@@ -25,16 +25,18 @@ class Evidence(IntEnum):
     """Where a fact comes from, weakest first."""
 
     DEFAULT = 0
-    SHAPES = 1
-    ATTRIBUTES = 2
-    LAYER_NAMES = 3
-    MODEL_CONFIG = 4
-    RECORD = 5
-    USER = 6
+    RELEASE = 1
+    SHAPES = 2
+    ATTRIBUTES = 3
+    LAYER_NAMES = 4
+    MODEL_CONFIG = 5
+    RECORD = 6
+    USER = 7
 
     def __str__(self) -> str:
         return {
             Evidence.DEFAULT: "default",
+            Evidence.RELEASE: "released file",
             Evidence.SHAPES: "shapes",
             Evidence.ATTRIBUTES: "file attributes",
             Evidence.LAYER_NAMES: "layer names",

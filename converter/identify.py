@@ -1,8 +1,8 @@
 """Checkpoint → network: the architecture, decided fact by fact, each with its evidence.
 
 Strongest first: what the user sets, a record, `model_config`, the names of weightless layers,
-attributes and the spelling of parameters, shapes, the dialect's default. What rests on a default
-is said so.
+attributes and the spelling of parameters, shapes, the code of a published file, the dialect's
+default. What rests on a default is said so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from converter.discover import modules
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
 from converter.evidence.names import is_part, named, read_names
+from converter.evidence.released import of_release
 from converter.evidence.user import set_by_user
 from converter.facts import Evidence, Fact
 from converter.options import Options
@@ -54,6 +55,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     else:
         reading = read_config(checkpoint, shapes, theano, dialects)
     structure, facts = set_by_user(reading.structure, reading.facts, options)
+    facts = of_release(checkpoint, reading.dialect, facts)
     structure, variance, running = variance_transforms(checkpoint, structure, options)
     bias = _bias_fact(structure.architecture)
     return Network(

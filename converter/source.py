@@ -142,7 +142,11 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
 
 def sha256(*paths: Path) -> str:
     """The SHA-256 of a file, or of several as if they were one, as hexadecimal digits."""
-    found = hashlib.sha256()
+    return digest(hashlib.sha256(), *paths)
+
+
+def digest(found: hashlib._Hash, *paths: Path) -> str:
+    """The same of another hash, which has been given nothing so far."""
     block = memoryview(bytearray(1 << 22))  # large: between blocks a busy thread keeps it waiting
     for path in paths:
         with path.open("rb", buffering=0) as file:

@@ -1,0 +1,101 @@
+"""Published files, known by their MD5: what they do not say is told by their publisher's code."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edits import edited, run
+from helpers import facts, fixture, opened, weights_only
+
+from converter.discover import modules
+from converter.evidence import released
+from converter.evidence.released import BY_VERSION, RELEASES, Release
+
+PATH = fixture("keras-2.3.1-conv_block-50")
+
+
+def published(source: Path, monkeypatch: Any, left_open: frozenset[str] = frozenset()) -> None:
+    """Make a file one that is known."""
+    md5 = hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest()
+    known = (Release(md5, "resnet50.h5", "conv-block", "somebody", left_open),)
+    monkeypatch.setattr(released, "RELEASES", known)
+
+
+def test_the_table_is_of_hashes_and_of_namings_that_are_known():
+    hashes = [one.md5 for one in RELEASES]
+
+    assert len(set(hashes)) == len(hashes)
+    assert {len(one) for one in hashes} == {32}
+    assert set("".join(hashes)) <= set("0123456789abcdef")
+    namings = {module.DIALECT.name for module in modules("converter.dialects")}
+    assert {one.dialect for one in RELEASES} <= namings
+    with opened(PATH) as (_, network):
+        assert {name for one in RELEASES for name in one.left_open} <= facts(network).keys()
+
+
+def test_what_a_published_file_does_not_say_is_no_default(tmp_path, monkeypatch):
+    source = weights_only(PATH, tmp_path)
+    with opened(source) as (_, network):
+        before = facts(network)
+        defaults = {fact.name for fact in network.facts if fact.is_default}
+    published(source, monkeypatch)
+
+    with opened(source) as (_, network):
+        after = facts(network)
+        reason = next(fact.reason for fact in network.facts if fact.name == "stride")
+
+    assert {"epsilon", "stride", "preprocessing"} <= defaults
+    assert {name for name in after if after[name][1] == "released file"} == defaults
+    assert {name: value for name, (value, _) in after.items()} == {
+        name: value for name, (value, _) in before.items()
+    }
+    assert reason.startswith("the file is somebody's resnet50.h5: what conv-block ran")
+
+
+def test_what_its_code_did_in_several_ways_stays_one(tmp_path, monkeypatch):
+    source = weights_only(PATH, tmp_path)
+    published(source, monkeypatch, BY_VERSION)
+
+    with opened(source) as (_, network):
+        assert facts(network)["epsilon"][1] == "default"
+        assert facts(network)["stride"][1] == "released file"
+
+
+def test_a_file_that_differs_in_one_byte_is_not_it(tmp_path, monkeypatch):
+    source = weights_only(PATH, tmp_path)
+    published(source, monkeypatch)
+
+    def change(file: Any) -> None:
+        file.attrs["note"] = "trained on"
+
+    with opened(edited(PATH, tmp_path, change, alone=True)) as (_, network):
+        assert facts(network)["stride"][1] == "default"
+
+
+@pytest.mark.parametrize("name", ["keras-2.3.1-conv_block-50", "keras-2.3.1-cifar-v1"])
+def test_only_a_file_that_could_be_one_is_read_for_its_hash(name, tmp_path, monkeypatch):
+    """A whole model says it all, and no file of the other naming was published."""
+
+    def read(*_: object) -> str:
+        raise AssertionError("the file was read")
+
+    path = fixture(name)
+    source = path if "conv_block" in name else weights_only(path, tmp_path)
+    monkeypatch.setattr(released, "_md5", read)
+
+    with opened(source) as (_, network):
+        assert network.facts
+
+
+def test_the_user_is_told_which_file_it_is(tmp_path, monkeypatch):
+    source = weights_only(PATH, tmp_path)
+    published(source, monkeypatch)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert result.exit_code == 0, result.stderr
+    assert "released file: the file is somebody's resnet50.h5" in result.stderr
+    assert "resting on a default" not in result.stderr
