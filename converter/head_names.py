@@ -114,7 +114,9 @@ def head_from_names(
             chain.append(HeadLayer(f"{layer}_activation", "activation", activation="relu"))
     linked = _linked(chain)
     last = linked[-1]
-    activation = "sigmoid" if last.out_features == 1 else match.dialect.defaults.output
+    own = auto_name(last.name) == "dense"  # the project's own, as Keras names it
+    activation = "softmax" if own else match.dialect.defaults.output
+    activation = "sigmoid" if last.out_features == 1 else activation
     return linked, (Output(last.name, last.name, activation),)
 
 

@@ -207,8 +207,10 @@ def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_to
             del file[f"layers/{layer}"]
         norms = sum(name.startswith("batch_normalization") for name in file["layers"])
         functions = [name for name in file["layers"] if name.startswith("activation")]
-        beside = [name for name in file["layers"] if name.startswith(("add", "zero_padding2d"))]
-        for name in (*functions[norms:], *beside):
+        sums = [name for name in file["layers"] if name.startswith("add")]
+        pads = [name for name in file["layers"] if name.startswith("zero_padding2d")]
+        kept = 2 + sum(m.endswith(".conv2") and layer not in gone for m, layer in layers.items())
+        for name in (*functions[norms:], *sums, *pads[kept:]):
             del file[f"layers/{name}"]
 
     source = edited(whole, tmp_path, change, name="cut.weights.h5")
