@@ -387,7 +387,7 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
         )
     elif hidden:
         found.append(f"the window of {POOL!r} is not in the file: the whole map is assumed")
-    elif _is_of_other_code(checkpoint, head):
+    elif _is_of_other_code(checkpoint, match, head):
         size = {layer.name: layer.pool.kernel if layer.pool else () for layer in head}[POOL]
         window = "x".join(map(str, size)) or "the whole map"
         found.append(f"the window of {POOL!r} is not in the file: {window} is assumed")
@@ -416,11 +416,14 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
     return tuple(found)
 
 
-def _is_of_other_code(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> bool:
-    """Whether a pool of that name is listed in front of a Flatten, and not of Keras' own top."""
+def _is_of_other_code(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> bool:
+    """Whether a pool of that name is listed in front of a Flatten, and not of Keras' own top, which
+    has had none since keras-applications 1.0.6."""
     names = {layer.name for layer in head}
     is_flat = any(layer.kind.startswith("flatten") for layer in head)
-    return POOL in names and POOL in checkpoint.layers and is_flat and OWN_TOP not in names
+    is_new = (checkpoint.version() or (1,)) >= (2, 2, 3) and match.dialect.name == "res-branch"
+    own = OWN_TOP in names and not is_new
+    return POOL in names and POOL in checkpoint.layers and is_flat and not own
 
 
 def _nested(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> list[str]:

@@ -115,6 +115,48 @@ def test_a_norm_or_a_sum_without_an_activation_is_not_passed_over(tmp_path):
         assert "lists fewer activations than the networks of" in result.stderr
 
 
+def moved(name: str, behind: str) -> Any:
+    """A layer listed in another place."""
+
+    def change(file: Any) -> None:
+        names = [as_text(one) for one in file.attrs["layer_names"]]
+        names.remove(name)
+        names.insert(names.index(behind) + 1, name)
+        file.attrs["layer_names"] = names
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "behind"),
+    [
+        (FLAT, "conv3_block1_1_relu", "conv3_block1_1_conv"),
+        (FLAT, "conv1_relu", "conv1_conv"),
+        (AUTO, "activation_2", "res2a_branch2a"),
+        (AUTO, "activation_4", "bn2a_branch1"),
+        (fixture("keras-2.3.1-v2-50"), "conv3_block1_1_relu", "conv3_block1_1_conv"),
+    ],
+)
+def test_an_activation_in_another_place_is_not_passed_over(path, name, behind, tmp_path):
+    """Between a convolution and its norm, or in front of a sum: off by 0.3."""
+    source = edited(path, tmp_path, moved(name, behind), alone=True)
+
+    result = run(source, tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "lists activations between a convolution and its norm" in result.stderr
+    assert f"'{name}'" in result.stderr
+
+
+def test_a_stem_that_nothing_pads_may_be_an_unpadded_one(tmp_path):
+    """keras-resnet's code pads within its convolution, and Keras' own did at one time."""
+    with opened(of_weights(FLAT, tmp_path, {"conv1_pad": ""})) as (_, network):
+        assert facts(network)["stem"][1] == "default"
+        assert "'valid' would look alike" in reason(network, "stem")
+    with opened(fixture("keras-resnet-0.2.0-50")) as (_, network):
+        assert facts(network)["stem"][1] == "layer names"
+
+
 # ---- pools
 
 
@@ -176,6 +218,12 @@ def test_a_function_that_pads_does_not_say_how_much(tmp_path):
     with opened(of_weights(FLAT, tmp_path, {"conv1_pad": "tf.compat.v1.pad"})) as (_, network):
         assert facts(network)["stem"][1] == "default"
         assert "not how many zeros it sets" in reason(network, "stem")
+
+
+def test_a_padding_without_a_pool_is_no_proof_of_one(tmp_path):
+    with opened(of_weights(FLAT, tmp_path, {"pool1_pool": ""})) as (_, network):
+        assert facts(network)["pool"][1] == "default"
+        assert "lists 'pool1_pad' before the pool, and lists none" in reason(network, "pool")
 
 
 def test_what_is_listed_in_the_place_of_a_pool_may_be_one(tmp_path):
@@ -279,6 +327,19 @@ def test_the_published_top_keeps_its_window(tmp_path):
     with opened(edited(OLD, tmp_path, of_1000_classes, alone=True)) as (_, network):
         assert network.architecture.classes == 1000
         assert network.architecture.head[0].pool.kernel == (7, 7)
+
+
+def test_a_window_under_keras_own_names_is_assumed_where_keras_had_none(tmp_path):
+    """Since 2.2.3 Keras' own top has no Flatten: it is a copy's."""
+
+    def change(file: Any) -> None:
+        file.attrs["keras_version"] = "2.2.4"
+
+    with opened(edited(OLD, tmp_path, change, alone=True)) as (_, network):
+        assert facts(network)["head"][1] == "default"
+        assert "the window of 'avg_pool' is not in the file: 7x7 is assumed" in reason(
+            network, "head"
+        )
 
 
 def test_a_global_pool_behind_the_one_that_old_keras_left_in(tmp_path):

@@ -138,7 +138,7 @@ def test_a_stem_without_padding_layers_is_not_padded(tmp_path):
     source = edited(AUTO, tmp_path, unpad, alone=True)
 
     with opened(source) as (_, network):
-        assert facts(network)["stem"] == ("7x7/2, 'same' as in TensorFlow", "layer names")
+        assert facts(network)["stem"] == ("7x7/2, 'same' as in TensorFlow", "default")
 
 
 def test_a_layer_before_the_first_convolution_is_told(tmp_path):

@@ -130,6 +130,43 @@ def lacks_activations(checkpoint: Checkpoint, match: Match) -> bool:
     return 0 < len(others) < sums + activated_norms(checkpoint, match) - 1
 
 
+def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """The activations that are listed where no network that is known has one: between a
+    convolution and its norm, or in front of a block's sum."""
+    layers = list(checkpoint.layers)
+    if not checkpoint.is_ordered or not set(match.modules.values()) <= set(layers):
+        return []
+    found: list[str] = []
+    for conv, norm in _normed(match):
+        between = layers[layers.index(conv) + 1 : layers.index(norm)]
+        found += [layer for layer in between if _is_function(checkpoint, layer)]
+    for last in _last_of_blocks(checkpoint, match):
+        behind = _without_weights(checkpoint, layers[layers.index(last) + 1 :])
+        kinds = [_kind(checkpoint, layer) in SUMS or layer.endswith("_add") for layer in behind]
+        early = behind[: kinds.index(True)] if True in kinds else []
+        found += [layer for layer in early if _is_function(checkpoint, layer)]
+    return found
+
+
+def _normed(match: Match) -> list[tuple[str, str]]:
+    """Each convolution with the norm behind it, but those of shortcuts, between which a file may
+    list what stands beside them."""
+    shift = 1 if match.dialect.defaults.preactivation else 0
+    pairs = {f"conv{number}": f"bn{number + shift}" for number in (1, 2, 3)}
+    found: list[tuple[str, str]] = []
+    for module, layer in match.modules.items():
+        block = ".".join(module.split(".")[:2])
+        norm = f"{block}.{pairs.get(module.removeprefix(f'{block}.'), '')}"
+        norm = "bn1" if module == match.dialect.stem else norm
+        if norm in match.modules:
+            found.append((layer, match.modules[norm]))
+    return found
+
+
+def _is_function(checkpoint: Checkpoint, layer: str) -> bool:
+    return _kind(checkpoint, layer) in ACTIVATIONS or layer.lower().endswith("_relu")
+
+
 def activated_norms(checkpoint: Checkpoint, match: Match) -> int:
     """How many norms an activation follows: one behind a projection has none, and a block's last
     one has the activation behind the sum."""

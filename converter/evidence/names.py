@@ -71,6 +71,14 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             f"was cut behind {cut!r}",
             hints=[checkpoint.advice],
         )
+    misplaced = beside.misplaced(checkpoint, match)
+    if misplaced:
+        raise MismatchError(
+            f"{checkpoint.path} lists activations between a convolution and its norm, or in front "
+            "of a block's sum",
+            [f"{one!r}" for one in misplaced],
+            [checkpoint.advice],
+        )
     if beside.lacks_activations(checkpoint, match):
         raise MismatchError(
             f"{checkpoint.path} lists fewer activations than the networks of {match.dialect.name} "

@@ -121,32 +121,34 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
 
 
 def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
-    default = match.dialect.defaults.stem
+    default, code = match.dialect.defaults.stem, match.dialect.name
     pads = _pads(around.before)
     if pads:
         reason = f"the file lists {pads[0]!r} before the convolution"
         if pads[0].startswith("tf."):  # a function, and not the code's own layer
             return "pad", Evidence.DEFAULT, f"{reason}, and not how many zeros it sets"
-        return "pad", Evidence.LAYER_NAMES, reason
-    if around.listed:
-        return (
-            "same",
-            Evidence.LAYER_NAMES,
-            "the file lists no padding layer before the convolution",
-        )
+        return "pad", Evidence.LAYER_NAMES, f"{reason}; how many zeros is what {code} ran"
     by_version = _by_version(checkpoint, match)
+    if around.listed:
+        reason = "the file lists no padding layer before the convolution"
+        if "same" in (default, by_version and by_version[0]):
+            return "same", Evidence.LAYER_NAMES, reason
+        return "same", Evidence.DEFAULT, f"{reason}; 'valid' would look alike"
     if by_version:
         return by_version[0], Evidence.ATTRIBUTES, by_version[2]
     return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
 
 
 def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
-    default = match.dialect.defaults.pool
+    default, code = match.dialect.defaults.pool, match.dialect.name
     pads = _pads(around.between)
     if default != "none" and _has_no_pool(checkpoint, match, around):
         return "none", Evidence.LAYER_NAMES, "the file lists no pool behind the stem"
     if pads:
-        return "zero", Evidence.LAYER_NAMES, f"the file lists {pads[0]!r} before the pool"
+        reason = f"the file lists {pads[0]!r} before the pool"
+        if around.between[-1] == pads[-1] and checkpoint.is_ordered:
+            return "zero", Evidence.DEFAULT, f"{reason}, and lists none"
+        return "zero", Evidence.LAYER_NAMES, f"{reason}; its window is what {code} ran"
     if around.listed:
         default = "valid" if default == "zero" else default
         reason = "the file lists no padding layer before the pool; 'same' would look alike"
