@@ -11,6 +11,7 @@ from typing import Any
 from converter.conversion import convert
 from converter.errors import ConvertError, SourceError, TargetError
 from converter.report import Report
+from converter.source import AS_HDF5
 
 SUFFIXES = (".h5", ".hdf5", ".keras", ".weights.json")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -77,7 +78,11 @@ def convert_folder(
     """
     files = keras_files(source)
     if not files:
-        raise SourceError(f"{source} holds no Keras files ({', '.join(SUFFIXES)}, or any HDF5)")
+        is_saved_model = (source / "saved_model.pb").exists()
+        raise SourceError(
+            f"{source} holds no Keras files ({', '.join(SUFFIXES)}, or any HDF5)",
+            hints=[f"it is TensorFlow's SavedModel: {AS_HDF5}"] if is_saved_model else [],
+        )
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:

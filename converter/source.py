@@ -27,6 +27,16 @@ LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
 )
 """First bytes of files that people take for weights."""
 
+OF_TENSORFLOW = {
+    ".pb": "a graph of TensorFlow",
+    ".index": "a checkpoint of TensorFlow",
+    ".meta": "a checkpoint of TensorFlow 1",
+    ".tflite": "a model of TensorFlow Lite",
+}
+"""Suffixes of files of other formats, for what is said of them."""
+
+AS_HDF5 = "load it in TensorFlow, and save it as HDF5: model.save('model.h5')"
+
 
 @contextmanager
 def read_here(path: Path) -> Iterator[Checkpoint]:
@@ -79,7 +89,9 @@ def check_regular(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+        is_prefix = path.with_name(f"{path.name}.index").exists()
+        hints = [f"it is {OF_TENSORFLOW['.index']}: {AS_HDF5}"] if is_prefix else []
+        raise SourceError(f"{path} cannot be read: {error.strerror}", hints=hints) from error
     if not stat.S_ISREG(mode):
         raise SourceError(f"{path} is {_kind(mode)}, not a file")
 
@@ -137,6 +149,10 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
             return SourceError(f"{path} is not HDF5: it looks like {meaning}")
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return SourceError(f"{path} is damaged or cut off", [str(error)[:200]])
+    suffix = ".index" if ".data-" in path.name else path.suffix
+    if suffix in OF_TENSORFLOW:
+        headline = f"{path} is not HDF5: it looks like {OF_TENSORFLOW[suffix]}"
+        return SourceError(headline, hints=[AS_HDF5])
     return SourceError(f"{path} is not an HDF5 file", [str(error)[:200]])
 
 

@@ -191,6 +191,25 @@ def test_an_archive_without_weights_is_code_3(tmp_path):
     assert "without model.weights.h5" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "words"),
+    [
+        ("frozen.pb", "frozen.pb", "it looks like a graph of TensorFlow"),
+        ("model.tflite", "model.tflite", "it looks like a model of TensorFlow Lite"),
+        ("ck.data-00000-of-00001", "ck.data-00000-of-00001", "it looks like a checkpoint of"),
+        ("ck.index", "ck", "hint: it is a checkpoint of TensorFlow"),
+    ],
+)
+def test_what_tensorflow_keeps_otherwise_is_named_and_what_to_do(name, asked, words, tmp_path):
+    (tmp_path / name).write_bytes(b"\x08\x01 something of its own")
+
+    result = run(tmp_path / asked, tmp_path / "out.pth")
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert words in result.stderr
+    assert "load it in TensorFlow, and save it as HDF5" in result.stderr
+
+
 def test_another_zip_is_named_for_what_it_is(tmp_path):
     result = run(archive(tmp_path / "a.h5", {"archive/data.pkl": b"x"}), tmp_path / "out.pth")
 

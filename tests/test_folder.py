@@ -90,6 +90,9 @@ def test_a_folder_that_cannot_be_listed_is_refused(folder, tmp_path, monkeypatch
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(SourceError, match="holds no Keras files"):
         list(convert_folder(tmp_path, tmp_path / "out"))
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(SourceError, match="TensorFlow's SavedModel: load it in TensorFlow"):
+        list(convert_folder(tmp_path, tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

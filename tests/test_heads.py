@@ -830,6 +830,20 @@ def test_a_model_that_computed_in_half_precision_is_said_to_have(policy, name, t
     assert name is None or f"the model's policy is {name}:" in reasons["precision"]
 
 
+def test_a_quantised_model_is_said_to_be_that(tmp_path):
+    """Of float8 it was said that a Dense layer had no kernel."""
+    policy = {"class_name": "QuantizedFloat8DTypePolicy", "config": {"mode": "float8"}}
+
+    def change(config: Any) -> None:
+        layer(config, HIDDEN)["config"]["dtype"] = policy
+
+    result = run(reconfigured(FUNCTIONAL, tmp_path, change), tmp_path / "o.pth", "--no-parity")
+
+    assert_refused(result, 5, tmp_path / "o.pth")
+    assert "the model is quantised (QuantizedFloat8DTypePolicy of 'dense')" in result.stderr
+    assert "as it was before model.quantize" in result.stderr
+
+
 @pytest.mark.parametrize("activation", ["softmax", "tanh"])
 def test_what_is_applied_to_the_logits_last_is_said(activation, tmp_path):
     """A tanh was left out, as a softmax is, without a word."""

@@ -25,7 +25,9 @@ def read_config(
     checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> Reading:
     assert checkpoint.config is not None
-    written = recognise(parse_graph(checkpoint.config), shapes, theano)
+    graph = parse_graph(checkpoint.config)
+    check_quantised(checkpoint.config)
+    written = recognise(graph, shapes, theano)
     architecture = raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
     naming = naming_of(checkpoint, dialects)
@@ -91,6 +93,22 @@ def _precision(config: Any) -> tuple[Fact, ...]:
         return ()
     reason = f"the model's policy is {found[0]}: what it predicted is off by the rounding of that"
     return (Fact("precision", "float32", Evidence.MODEL_CONFIG, reason),)
+
+
+def check_quantised(config: Any) -> None:
+    """Raise MismatchError for a model after `model.quantize` (Keras 3.3 on): its kernels are not
+    those that its layers had."""
+    for layer in model_layers(config):
+        if is_model(layer):
+            check_quantised(layer)
+            continue
+        policy = layer["config"].get("dtype")
+        name = policy.get("class_name") if isinstance(policy, dict) else None
+        if isinstance(name, str) and name.startswith("Quantized"):
+            raise MismatchError(
+                f"the model is quantised ({name} of {layer['config'].get('name')!r})",
+                hints=["convert it as it was before model.quantize"],
+            )
 
 
 def _policies(config: Any) -> set[str]:

@@ -70,7 +70,10 @@ def float_type(found: Any, name: str) -> str:
     if _is_bfloat16(found):
         return "bfloat16"
     if found.dtype.kind != "f" or found.dtype.itemsize > 8:
-        raise MismatchError(f"{name} holds {found.dtype}, not floating-point numbers")
+        raise MismatchError(
+            f"{name} holds {found.dtype}, not floating-point numbers",
+            hints=["a quantised model is converted as it was before model.quantize"],
+        )
     return str(found.dtype.newbyteorder("="))
 
 
