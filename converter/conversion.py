@@ -18,7 +18,7 @@ from converter.isolation.reader import open_checkpoint
 from converter.options import Options
 from converter.parity.keras_python import ask_python
 from converter.parity.oracle import KerasChild
-from converter.parity.prove import Parity, prove_logits, will_ask_keras
+from converter.parity.prove import Parity, devices, prove_logits, will_ask_keras
 from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
 from converter.plan import make_plan
@@ -44,6 +44,8 @@ def convert(
     """
     settings = Options(**options)
     source, started = Path(source), time.perf_counter()
+    if settings.device in ("cuda", "mps"):
+        devices(settings.device)
     trials: tuple[Trial, ...] = ()
     with (
         open_checkpoint(source) as opened,
@@ -57,6 +59,8 @@ def convert(
             if not (settings.against or settings.keras_python):  # they may settle on another one
                 check_expressible(settings.to, network.architecture)
         if settings.dry_run or target is None:
+            if target is not None:
+                delivery(settings, Path(target))
             return Report(
                 source, None, opened, network, plan, Parity("not compared", reason="dry run")
             )

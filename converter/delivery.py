@@ -23,7 +23,7 @@ import numpy as np
 from converter.checkpoint import Array, Checkpoint
 from converter.destination import About, Run, find, is_installed, named, refuse, short
 from converter.discover import modules
-from converter.errors import ParityError, UsageError
+from converter.errors import ParityError, UsageError, why_unread
 from converter.parity.compare import difference
 from converter.parity.inputs import inputs, takes_other_sizes
 from converter.parity.layers import compared
@@ -198,7 +198,7 @@ def label_lines(path: Path) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--labels {path} cannot be read: {error}") from error
+        raise UsageError(f"--labels {path} cannot be read: {why_unread(error)}") from error
 
 
 def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:

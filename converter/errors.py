@@ -56,6 +56,13 @@ class UsageError(ConvertError):
     exit_code = 2
 
 
+def why_unread(error: Exception) -> str:
+    """Why a text could not be read, without its name, which is said beside it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    return str(getattr(error, "strerror", None) or error)
+
+
 class SourceError(ConvertError):
     exit_code = 3
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from converter import facts as f
 from converter.checkpoint import COUNT, Checkpoint, Weight
 from converter.discover import modules
+from converter.errors import UsageError
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
 from converter.evidence.names import is_part, named, read_names
@@ -50,8 +51,14 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     layout, kernel_facts = kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
     dialects = [module.DIALECT for module in modules("converter.dialects")]
+    allowed = named(dialects, options.network)
     if checkpoint.config is None or is_part(checkpoint, dialects):
-        reading = read_names(checkpoint, shapes, theano, named(dialects, options.network))
+        reading = read_names(checkpoint, shapes, theano, allowed)
+    elif options.network:
+        raise UsageError(
+            f"--network {options.network}: {checkpoint.path} is a whole model, whose configuration "
+            "says what its network is"
+        )
     else:
         reading = read_config(checkpoint, shapes, theano, dialects)
     structure, facts = set_by_user(reading.structure, reading.facts, options)

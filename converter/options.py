@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,13 @@ class Options:
             raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")
         if self.build and not self.keras_python:
             raise UsageError("--build names code for --keras-python to run, which is not given")
+        if not self.parity and (self.against or self.keras_python or self.require_parity):
+            raise UsageError(
+                "--no-parity compares no logits: it does not go with --against, --keras-python or "
+                "--require-parity"
+            )
+        if self.expect_sha256 and not re.fullmatch("[0-9a-fA-F]{64}", self.expect_sha256):
+            raise UsageError(f"--expect-sha256 {self.expect_sha256}: a SHA-256 has 64 hex digits")
         if self.keras_python and self.against:
             raise UsageError("--against and --keras-python are two originals: give one")
         if self.to is not None and self.to not in names("converter.destinations"):

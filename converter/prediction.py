@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converter.errors import MismatchError, SourceError, UsageError
+from converter.errors import MismatchError, SourceError, UsageError, why_unread
 
 if TYPE_CHECKING:
     from resnet_pt import Preprocess, ResNet
@@ -130,7 +130,7 @@ def choose_labels(
         try:
             labels = read_labels(file)
         except (OSError, ValueError) as error:
-            raise UsageError(f"--labels {file} cannot be read: {error}") from error
+            raise UsageError(f"--labels {file} cannot be read: {why_unread(error)}") from error
     elif not own and model.architecture.classes == 1000:
         labels, origin = imagenet(), "ImageNet's, as there are 1000"
     elif not own:

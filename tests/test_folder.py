@@ -96,7 +96,7 @@ def test_a_folder_without_models_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--dry-run"], ["--report", "r.json"], ["--expect-sha256", "00"]]
+    "options", [["--dry-run"], ["--report", "r.json"], ["--expect-sha256", "0" * 64]]
 )
 def test_options_of_one_file_are_refused(options, folder, tmp_path):
     result = run(folder, tmp_path / "out", *options)

@@ -9,6 +9,8 @@ from edits import assert_refused, run
 from helpers import facts, fixture, opened, weights_only
 
 import resnet_pt
+from converter.delivery import label_lines
+from converter.errors import UsageError
 from converter.options import Options
 
 PATH = fixture("keras-2.10-functional-head")
@@ -126,3 +128,59 @@ def test_paths_may_be_given_as_text():
     assert Options(against="record.npz") == Options(against=Path("record.npz"))
     assert Options(keras_python="python3.6").keras_python == Path("python3.6")
     assert Options(to="transformers", labels="a.txt").labels == Path("a.txt")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--no-parity", "--against", "r.npz"), "--no-parity compares no logits"),
+        (("--no-parity", "--keras-python", "python3.6"), "--no-parity compares no logits"),
+        (("--no-parity", "--require-parity"), "--no-parity compares no logits"),
+        (("--expect-sha256", "abc"), "a SHA-256 has 64 hex digits"),
+        (("--network", "foo"), "--network foo: known are auto-main-first"),
+        (("--network", "raghakot"), "is a whole model, whose configuration says"),
+        (("--no-parity", "--device", "mps"), "--device mps: torch finds no such device"),
+    ],
+)
+def test_options_that_do_nothing_or_contradict_are_refused(options, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+
+    result = run(fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth", *options)
+
+    assert_refused(result, 2, tmp_path / "out.pth")
+    assert words in result.stderr
+
+
+def test_a_dry_run_looks_at_the_target_too(tmp_path):
+    target = tmp_path / "out.onnx"
+
+    result = run(fixture("keras-2.2.4-tensorflow"), target, "--dry-run")
+
+    assert_refused(result, 2, target)
+    assert "needs a suffix that says its format" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.npz", None, "none.npz is not a record: No such file or directory\n"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n", "model.h5 is not a record: it is no .npz\n"),
+    ],
+)
+def test_what_is_no_record_is_said_to_be_none(name, content, words, tmp_path):
+    if content:
+        (tmp_path / name).write_bytes(content)
+
+    result = run(PATH, tmp_path / "out.pth", "--against", tmp_path / name)
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert words in result.stderr
+    assert "allow_pickle" not in result.stderr
+
+
+def test_labels_that_are_no_text_are_said_to_be_that(tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes(b"\x89PNG\xff")
+
+    with pytest.raises(UsageError, match="cannot be read: it is no text in UTF-8"):
+        label_lines(labels)

@@ -198,6 +198,22 @@ def test_an_oracle_that_fails_means_not_compared(tmp_path, monkeypatch):
         convert(path, tmp_path / "other.pth", require_parity=True)
 
 
+@keras
+def test_a_full_temporary_folder_is_not_the_target(tmp_path, monkeypatch):
+    """The target was said to be unwritable, in numpy's words."""
+
+    def full(*_: object) -> None:
+        raise OSError("150528 requested and 45024 written")
+
+    monkeypatch.setattr("converter.parity.oracle.np.save", full)
+
+    report = convert(fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth", device="cpu")
+
+    assert report.verdict == "not compared"
+    assert "its pictures cannot be written: 150528 requested" in report.parity.reason
+    assert "(TMPDIR), is it full?" in report.parity.reason
+
+
 def test_a_keras_that_is_not_asked_ends_with_its_context():
     with KerasChild() as keras:
         folder = keras.start()

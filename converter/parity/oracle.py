@@ -179,16 +179,25 @@ def ask(
     OracleError.
     """
     folder = child.start()
+    job = json.dumps(_job(oracle, checkpoint, network, dtypes))
     try:
-        (folder / "job.json").write_text(json.dumps(_job(oracle, checkpoint, network, dtypes)))
-        for number, picture in enumerate(pictures):
-            np.save(folder / f"input_{number:03}.npy", picture)
+        _write(folder, job, pictures)
         child.run()
         passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
     finally:
         child.end()
     what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
     return Recording(tuple(passes), what, {"kind": "logits", "reason": oracle.reason})
+
+
+def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:
+    try:
+        (folder / "job.json").write_text(job)
+        for number, picture in enumerate(pictures):
+            np.save(folder / f"input_{number:03}.npy", picture)
+    except OSError as error:  # numpy's have no strerror: '150528 requested and 45024 written'
+        reason = f"{error.strerror or error} in {folder.parent} (TMPDIR), is it full?"
+        raise OracleError(f"its pictures cannot be written: {reason}") from error
 
 
 def _job(

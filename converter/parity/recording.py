@@ -97,8 +97,10 @@ def read_record(path: Path) -> Recording:
             arrays = {name: file[name] for name in file.files}
         return _recording(arrays)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        reason = "it is no .npz" if "pickle" in str(error) else reason  # numpy's guess
         raise SourceError(
-            f"{path} is not a record: {error}",
+            f"{path} is not a record: {reason}",
             hints=["make one with scripts/record_keras.py MODEL.h5 RECORD.npz"],
         ) from error
 
