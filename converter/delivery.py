@@ -185,12 +185,17 @@ def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
 
 def writer_for(target: Path) -> ModuleType:
     """The writer of a target's suffix."""
-    writers = modules("converter.writers")
-    for writer in writers:
+    for writer in modules("converter.writers"):
         if target.suffix in writer.SUFFIXES:
             return writer
-    known = ", ".join(suffix for writer in writers for suffix in writer.SUFFIXES)
+    known = ", ".join(suffixes())
     raise UsageError(f"TARGET {target} needs a suffix that says its format: {known}")
+
+
+def suffixes() -> tuple[str, ...]:
+    """Those of all our own formats."""
+    writers = modules("converter.writers")
+    return tuple(suffix for writer in writers for suffix in writer.SUFFIXES)
 
 
 def label_lines(path: Path) -> tuple[str, ...]:

@@ -64,7 +64,9 @@ def outcome_line(outcome: Outcome) -> str:
         parity = outcome.report.parity
         reason = f" ({parity.reason})" if parity.verdict == "not compared" else ""
         return f"{name} → {printable(str(outcome.target))}: {parity.verdict}{reason}"
-    return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}"
+    found = outcome.error.findings
+    first = f": {found[0]}{' …' if len(found) > 1 else ''}" if found else ""
+    return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}{first}"
 
 
 @contextmanager

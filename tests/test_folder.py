@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
-from edits import run
+from edits import assert_refused, edited, run
 from helpers import copy, fixture
 
 from converter.conversion import convert
@@ -25,6 +26,19 @@ def folder(tmp_path):
     (made / "cut.h5").write_bytes(PATH.read_bytes()[:5000])
     (made / "notes.txt").write_text("not a model")
     return made
+
+
+def test_the_line_of_a_file_says_what_was_found_first(tmp_path):
+    def spoil(file):
+        file["model_weights/bn_conv1/bn_conv1/moving_variance:0"][0] = np.nan
+
+    edited(PATH, tmp_path, spoil)
+
+    result = run(tmp_path, tmp_path / "out", "--no-parity")
+
+    assert result.exit_code == 6
+    assert "refused (6)" in result.stderr
+    assert "bn_conv1/moving_variance" in result.stderr
 
 
 def test_every_file_has_its_line_and_the_worst_code_counts(folder, tmp_path):
@@ -107,5 +121,6 @@ def test_options_of_one_file_are_refused(options, folder, tmp_path):
 
 def test_a_folder_needs_a_folder(folder, tmp_path):
     assert run(folder).exit_code == 2
+    assert_refused(run(folder, tmp_path / "out.pth"), 2, tmp_path / "out.pth")
     (tmp_path / "file").write_text("")
     assert run(folder, tmp_path / "file").exit_code == 7

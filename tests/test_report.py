@@ -9,6 +9,8 @@ import pytest
 from edits import run
 from helpers import copy, fixture
 
+from converter.errors import TargetError
+
 PATH = fixture("keras-2.2.4-tensorflow")
 
 
@@ -50,6 +52,19 @@ def test_a_report_that_cannot_be_written_is_told_before_the_target_is(tmp_path):
 
     assert result.exit_code == 7
     assert os.listdir(tmp_path) == []
+
+
+def test_where_a_report_fails_the_target_is_said_to_be_written(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise TargetError("r.json cannot be written: Read-only file system")
+
+    monkeypatch.setattr("converter.cli.convert.write_report", fail)
+
+    result = run(PATH, tmp_path / "out.pth", "--no-parity", "--report", tmp_path / "r.json")
+
+    assert result.exit_code == 7
+    assert result.stderr.index("out.pth is written") < result.stderr.index("r.json cannot be")
+    assert (tmp_path / "out.pth").exists()
 
 
 def test_the_same_conversion_gives_the_same_report_but_for_time(tmp_path):

@@ -57,11 +57,11 @@ def convert_weights(
 
     with failure_reported(report), progress() as tell:
         done = convert(source, target, dry_run=dry_run, progress=tell, **options)
-    if report:
-        write_report(done, report)
     if dry_run:
         click.echo("\n".join(plan_lines(done)))
     click.echo(summary(done), err=True)
+    if report:  # last: TARGET is written, whatever becomes of it
+        write_report(done, report)
     return 0
 
 
@@ -69,6 +69,7 @@ def convert_all(
     source: Path, target: Path | None, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> int:
     """A folder: a line for each file, and the worst exit code."""
+    from converter.delivery import suffixes
     from converter.folder import convert_folder, keras_files
     from converter.text import folder_progress, outcome_line
 
@@ -78,6 +79,8 @@ def convert_all(
     if target is None or wrong:
         what = f"{wrong[0]} is for a single file" if wrong else "a folder needs a folder as TARGET"
         raise UsageError(f"{source} is a folder: {what}")
+    if target.suffix in suffixes() and not target.is_dir():
+        raise UsageError(f"{source} is a folder, and TARGET {target} is called like a file")
     worst = 0
     with folder_progress(len(keras_files(source))) as (tell, done):
         for outcome in convert_folder(source, target, progress=tell, **options):

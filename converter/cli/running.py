@@ -62,7 +62,8 @@ def check_report(report: Path, *others: Path | None) -> None:
     if any(other and _same_file(real, os.path.realpath(other)) for other in others):
         raise UsageError(f"--report {report} is a file that this conversion reads or writes")
     if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
-        raise TargetError(f"--report {report} cannot be written there")
+        why = "it is a folder" if os.path.isdir(real) else "its folder is not there"
+        raise TargetError(f"--report {report} cannot be written: {why}")
     format_of(report)
 
 
