@@ -32,12 +32,12 @@ def unreadable(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
         own = 0 if nest else 1
         return (*_in_front(checkpoint, front, own), *_on_the_map(checkpoint, behind, own))
     if nest:
-        outside = _outside(checkpoint, nest)
+        around = outside(checkpoint, nest)
         kinds = PADS | MAX_POOLS | SUMS | (frozenset() if match.head else ACTIVATIONS)
-        return tuple(layer for layer in outside if checkpoint.kinds[layer] in kinds)
+        return tuple(layer for layer in around if checkpoint.kinds[layer] in kinds)
     return (
-        *_beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
-        *_beyond(checkpoint, SUMS, len(_blocks(match))),
+        *beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
+        *beyond(checkpoint, SUMS, len(block_names(match))),
     )
 
 
@@ -62,15 +62,15 @@ def pools(
 def pools_inside(checkpoint: Checkpoint, match: Match) -> list[str]:
     """The pools that are listed between the network's own layers."""
     listed = inside(checkpoint, match)
-    return [x for x in listed if _kind(checkpoint, x) in POOLS or is_pool(x)]
+    return [x for x in listed if kind_of(checkpoint, x) in POOLS or is_pool(x)]
 
 
 def inside(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     """The layers without weights that are listed between the network's own; a nested one's are
     not. Where the file keeps no order, those of its group."""
     if not checkpoint.is_ordered:
-        outside = set(_outside(checkpoint, base(checkpoint, match)))
-        return tuple(layer for layer in checkpoint.kinds if layer not in outside)
+        around = set(outside(checkpoint, base(checkpoint, match)))
+        return tuple(layer for layer in checkpoint.kinds if layer not in around)
     body = set(match.modules.values())
     places = [place for place, layer in enumerate(checkpoint.layers) if layer in body]
     listed = checkpoint.layers[places[0] : places[-1]] if places else ()
@@ -85,135 +85,15 @@ def is_pool(layer: str) -> bool:
 
 def is_average(checkpoint: Checkpoint, layer: str) -> bool:
     """By class, or by name."""
-    return _kind(checkpoint, layer) in AVERAGES or "avg" in layer.lower().split("_")
+    return kind_of(checkpoint, layer) in AVERAGES or "avg" in layer.lower().split("_")
 
 
-def activations(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
-    """The activations of a head that the file lists, where it does not tell their places: known
-    by their class for a container that keeps no order, () for others."""
-    if checkpoint.is_ordered:
-        return ()
-    nest = base(checkpoint, match)
-    if nest:
-        return tuple(x for x in _outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS)
-    return _beyond(checkpoint, ACTIVATIONS, activated_norms(checkpoint, match))
-
-
-def unactivated(checkpoint: Checkpoint, match: Match) -> str:
-    """The layer behind which a model was cut: the network's last one with weights, where the file
-    lists less behind it than behind the same layer of other blocks; else ''. Within a nested
-    model an `.h5` lists nothing."""
-    if checkpoint.is_ordered:
-        return _cut_behind(checkpoint, match)
-    nest = base(checkpoint, match)
-    outside = set(_outside(checkpoint, nest)) if nest else set()
-    functions = [
-        layer
-        for layer, kind in checkpoint.kinds.items()
-        if kind in ACTIVATIONS and layer not in outside
-    ]
-    if functions and len(functions) < activated_norms(checkpoint, match):
-        return match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
-    return ""
-
-
-def lacks_activations(checkpoint: Checkpoint, match: Match) -> bool:
-    """Whether fewer layers are listed between the network's own than an activation for each of
-    their norms, beside paddings, pools and sums. Behind the last of them stand one activation and,
-    where no norm follows, one sum. Of a nested network, and by some programs, none is listed."""
-    if not checkpoint.is_ordered:
-        return False
-    listed = inside(checkpoint, match)
-    pools = pools_inside(checkpoint, match)
-    others = [x for x in listed if x not in pools and not _is_pad(checkpoint, x)]
-    sums = len(_blocks(match)) - (0 if "norm" in match.modules else 1)
-    return 0 < len(others) < sums + activated_norms(checkpoint, match) - 1
-
-
-def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
-    """The activations that are listed where no network that is known has one: between a
-    convolution and its norm, or in front of a block's sum."""
-    layers = list(checkpoint.layers)
-    if not checkpoint.is_ordered or not set(match.modules.values()) <= set(layers):
-        return []
-    found: list[str] = []
-    for conv, norm in _normed(match):
-        between = layers[layers.index(conv) + 1 : layers.index(norm)]
-        found += [layer for layer in between if _is_function(checkpoint, layer)]
-    for last in _last_of_blocks(checkpoint, match):
-        behind = _without_weights(checkpoint, layers[layers.index(last) + 1 :])
-        kinds = [_kind(checkpoint, layer) in SUMS or layer.endswith("_add") for layer in behind]
-        early = behind[: kinds.index(True)] if True in kinds else []
-        found += [layer for layer in early if _is_function(checkpoint, layer)]
-    return found
-
-
-def _normed(match: Match) -> list[tuple[str, str]]:
-    """Each convolution with the norm behind it, but those of shortcuts, between which a file may
-    list what stands beside them."""
-    shift = 1 if match.dialect.defaults.preactivation else 0
-    pairs = {f"conv{number}": f"bn{number + shift}" for number in (1, 2, 3)}
-    found: list[tuple[str, str]] = []
-    for module, layer in match.modules.items():
-        block = ".".join(module.split(".")[:2])
-        norm = f"{block}.{pairs.get(module.removeprefix(f'{block}.'), '')}"
-        norm = "bn1" if module == match.dialect.stem else norm
-        if norm in match.modules:
-            found.append((layer, match.modules[norm]))
-    return found
-
-
-def _is_function(checkpoint: Checkpoint, layer: str) -> bool:
-    return _kind(checkpoint, layer) in ACTIVATIONS or layer.lower().endswith("_relu")
-
-
-def activated_norms(checkpoint: Checkpoint, match: Match) -> int:
-    """How many norms an activation follows: one behind a projection has none, and a block's last
-    one has the activation behind the sum."""
-    weights = checkpoint.of_layer()
-    return sum(
-        "moving_mean" in weights[layer] and "downsample" not in module and module != "bn_data"
-        for module, layer in match.modules.items()
-    )
-
-
-def _last_of_blocks(checkpoint: Checkpoint, match: Match) -> list[str]:
-    """The layer with weights that each block lists last, block by block."""
-    order = list(checkpoint.of_layer())
-    last: dict[tuple[str, ...], str] = {}
-    for module, layer in match.modules.items():
-        block = tuple(module.split(".")[:2])
-        if block[0].startswith("layer"):
-            last[block] = max(layer, last.get(block, layer), key=order.index)
-    return sorted(last.values(), key=order.index)
-
-
-def _cut_behind(checkpoint: Checkpoint, match: Match) -> str:
-    """The same, by the weightless layers behind each block; where a norm follows the last block,
-    by those behind each block's first norm."""
-    own = _last_of_blocks(checkpoint, match)
-    norm = match.modules.get("norm")
-    if norm:
-        own = [layer for module, layer in match.modules.items() if module.endswith(".bn1")] + [norm]
-    if not set(own) <= set(checkpoint.layers):
-        return ""
-    *counts, found = (_weightless_behind(checkpoint, layer) for layer in own)
-    return own[-1] if counts and found < min(counts) else ""
-
-
-def _weightless_behind(checkpoint: Checkpoint, layer: str) -> int:
-    """The layers without weights that are listed behind one, up to the next with weights, or to
-    what a head begins with; padding is of what follows."""
-    behind = checkpoint.layers[checkpoint.layers.index(layer) + 1 :]
-    return sum(not _is_pad(checkpoint, one) for one in _without_weights(checkpoint, behind))
-
-
-def _without_weights(checkpoint: Checkpoint, layers: Sequence[str]) -> list[str]:
+def without_weights(checkpoint: Checkpoint, layers: Sequence[str]) -> list[str]:
     """The first of `layers`, up to one with weights or what a head begins with."""
     weighted = {weight.group for weight in checkpoint.weights}
     found: list[str] = []
     for layer in layers:
-        if layer in weighted or _kind(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
+        if layer in weighted or kind_of(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
             break
         found.append(layer)
     return found
@@ -229,23 +109,23 @@ def base(checkpoint: Checkpoint, match: Match) -> str:
     return "/".join(groups)
 
 
-def _kind(checkpoint: Checkpoint, layer: str) -> str:
+def kind_of(checkpoint: Checkpoint, layer: str) -> str:
     return checkpoint.kinds.get(layer, auto_name(layer))
 
 
-def _is_pad(checkpoint: Checkpoint, layer: str) -> bool:
+def is_pad(checkpoint: Checkpoint, layer: str) -> bool:
     """Whoever names a ZeroPadding2D calls it padding."""
-    return _kind(checkpoint, layer) in PADS or "pad" in layer.lower()
+    return kind_of(checkpoint, layer) in PADS or "pad" in layer.lower()
 
 
-def _outside(checkpoint: Checkpoint, nest: str) -> list[str]:
+def outside(checkpoint: Checkpoint, nest: str) -> list[str]:
     """The weightless layers of the models around `nest`."""
     return [
         layer for layer, home in checkpoint.homes.items() if not f"{home}/".startswith(f"{nest}/")
     ]
 
 
-def _beyond(checkpoint: Checkpoint, kinds: frozenset[str], most: int) -> tuple[str, ...]:
+def beyond(checkpoint: Checkpoint, kinds: frozenset[str], most: int) -> tuple[str, ...]:
     """Those of a class that a network has `most` times, where there are more: the ones that Keras
     named, if the network's have names of their own, else the last ones."""
     found = [layer for layer, kind in checkpoint.kinds.items() if kind in kinds]
@@ -256,7 +136,7 @@ def _beyond(checkpoint: Checkpoint, kinds: frozenset[str], most: int) -> tuple[s
     return tuple(unnamed if len(unnamed) == extra else found[-extra:])
 
 
-def _blocks(match: Match) -> set[tuple[str, ...]]:
+def block_names(match: Match) -> set[tuple[str, ...]]:
     return {tuple(m.split(".")[:2]) for m in match.modules if m.startswith("layer")}
 
 
@@ -290,9 +170,9 @@ def in_front(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
 def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[str]:
     """The layers before the network that work on its picture, but the last padding, which is that
     of the network's `own` first convolution where it is listed."""
-    pads = [layer for layer in front if _is_pad(checkpoint, layer)]
+    pads = [layer for layer in front if is_pad(checkpoint, layer)]
     kinds = POOLS | SUMS | ACTIVATIONS
-    others = [x for x in front if x not in pads and _kind(checkpoint, x) in kinds]
+    others = [x for x in front if x not in pads and kind_of(checkpoint, x) in kinds]
     return [*others, *pads[: max(0, len(pads) - own)]]
 
 
@@ -300,9 +180,9 @@ def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], own: int) -> list
     """The layers that work on the map of the last block, before the pool or whatever comes first
     in the head, but the sum and the activation that are that block's `own`, where it is listed; and
     the sums of the head, which no chain of layers has."""
-    on_map = _without_weights(checkpoint, behind)
-    pads = [layer for layer in behind if _is_pad(checkpoint, layer)]
-    sums = [layer for layer in on_map if _kind(checkpoint, layer) in SUMS]
-    in_head = [layer for layer in behind[len(on_map) :] if _kind(checkpoint, layer) in SUMS]
-    functions = [layer for layer in on_map if _kind(checkpoint, layer) in ACTIVATIONS]
+    on_map = without_weights(checkpoint, behind)
+    pads = [layer for layer in behind if is_pad(checkpoint, layer)]
+    sums = [layer for layer in on_map if kind_of(checkpoint, layer) in SUMS]
+    in_head = [layer for layer in behind[len(on_map) :] if kind_of(checkpoint, layer) in SUMS]
+    functions = [layer for layer in on_map if kind_of(checkpoint, layer) in ACTIVATIONS]
     return [*pads, *sums[own:], *functions[own:], *in_head]

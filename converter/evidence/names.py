@@ -11,7 +11,7 @@ from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
-from converter.evidence.activation import activation_fact
+from converter.evidence.activation import activation_fact, check_activations, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
@@ -64,27 +64,7 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             [f"{one!r}" for one in unreadable],
             [checkpoint.advice],
         )
-    cut = beside.unactivated(checkpoint, match)
-    if cut:
-        raise MismatchError(
-            f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
-            f"was cut behind {cut!r}",
-            hints=[checkpoint.advice],
-        )
-    misplaced = beside.misplaced(checkpoint, match)
-    if misplaced:
-        raise MismatchError(
-            f"{checkpoint.path} lists activations between a convolution and its norm, or in front "
-            "of a block's sum",
-            [f"{one!r}" for one in misplaced],
-            [checkpoint.advice],
-        )
-    if beside.lacks_activations(checkpoint, match):
-        raise MismatchError(
-            f"{checkpoint.path} lists fewer activations than the networks of {match.dialect.name} "
-            "have: which norm or sum has none is not in it",
-            hints=[checkpoint.advice],
-        )
+    check_activations(checkpoint, match)
 
 
 def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> None:
@@ -285,7 +265,7 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
         *doubts(checkpoint, match, architecture.head),
         *(
             f"where {layer!r} stands, and which function it is, is not in the file"
-            for layer in beside.activations(checkpoint, match)
+            for layer in of_head(checkpoint, match)
         ),
         *((NESTED_END,) if checkpoint.is_ordered and beside.base(checkpoint, match) else ()),
     )
