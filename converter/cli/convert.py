@@ -79,10 +79,11 @@ def convert_all(
     if target is None or wrong:
         what = f"{wrong[0]} is for a single file" if wrong else "a folder needs a folder as TARGET"
         raise UsageError(f"{source} is a folder: {what}")
-    if target.suffix in suffixes() and not target.is_dir():
+    files = keras_files(source)
+    if files and target.suffix in suffixes() and not target.is_dir():
         raise UsageError(f"{source} is a folder, and TARGET {target} is called like a file")
     worst = 0
-    with folder_progress(len(keras_files(source))) as (tell, done):
+    with folder_progress(len(files)) as (tell, done):
         for outcome in convert_folder(source, target, progress=tell, **options):
             done(outcome_line(outcome))
             worst = max(worst, outcome.exit_code)

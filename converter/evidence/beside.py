@@ -110,6 +110,7 @@ def base(checkpoint: Checkpoint, match: Match) -> str:
 
 
 def kind_of(checkpoint: Checkpoint, layer: str) -> str:
+    """The class of a layer without weights, in snake case, or what its name is without a number."""
     return checkpoint.kinds.get(layer, auto_name(layer))
 
 
@@ -137,6 +138,7 @@ def beyond(checkpoint: Checkpoint, kinds: frozenset[str], most: int) -> tuple[st
 
 
 def block_names(match: Match) -> set[tuple[str, ...]]:
+    """`{("layer1", "0"), …}`."""
     return {tuple(m.split(".")[:2]) for m in match.modules if m.startswith("layer")}
 
 
