@@ -60,7 +60,7 @@ def convert(
                 check_expressible(settings.to, network.architecture)
         if settings.dry_run or target is None:
             if target is not None:
-                delivery(settings, Path(target))
+                delivery(settings, Path(target))  # refuses one that the conversion would
             return Report(
                 source, None, opened, network, plan, Parity("not compared", reason="dry run")
             )

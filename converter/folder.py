@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def convert_folder(
     """
     files = keras_files(source)
     if not files:
-        is_saved_model = (source / "saved_model.pb").exists()
+        is_saved_model = os.path.exists(source / "saved_model.pb")
         raise SourceError(
             f"{source} holds no Keras files ({', '.join(SUFFIXES)}, or any HDF5)",
             hints=[f"it is TensorFlow's SavedModel: {AS_HDF5}"] if is_saved_model else [],

@@ -89,7 +89,7 @@ def check_regular(path: Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        is_prefix = path.with_name(f"{path.name}.index").exists()
+        is_prefix = os.path.exists(f"{path}.index")  # not Path's, which raises what stat did
         hints = [f"it is {OF_TENSORFLOW['.index']}: {AS_HDF5}"] if is_prefix else []
         raise SourceError(f"{path} cannot be read: {error.strerror}", hints=hints) from error
     if not stat.S_ISREG(mode):

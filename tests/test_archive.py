@@ -210,6 +210,14 @@ def test_what_tensorflow_keeps_otherwise_is_named_and_what_to_do(name, asked, wo
     assert "load it in TensorFlow, and save it as HDF5" in result.stderr
 
 
+def test_a_name_as_long_as_can_be_has_no_traceback(tmp_path):
+    """With `.index` behind it, it is longer than names may be."""
+    result = run(tmp_path / ("x" * 253), tmp_path / "out.pth")
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert "cannot be read: No such file" in result.stderr
+
+
 def test_another_zip_is_named_for_what_it_is(tmp_path):
     result = run(archive(tmp_path / "a.h5", {"archive/data.pkl": b"x"}), tmp_path / "out.pth")
 
