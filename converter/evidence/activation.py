@@ -103,7 +103,7 @@ def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
     found: list[str] = []
     for conv, norm in _normed(match):
         between = layers[layers.index(conv) + 1 : layers.index(norm)]
-        found += [layer for layer in between if _is_function(checkpoint, layer)]
+        found += [layer for layer in between if words(layer) & {UNTOLD, "relu"}]
     for last in _last_of_blocks(checkpoint, match):
         behind = beside.without_weights(checkpoint, layers[layers.index(last) + 1 :])
         kinds = [
@@ -111,7 +111,7 @@ def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
             for layer in behind
         ]
         early = behind[: kinds.index(True)] if True in kinds else []
-        found += [layer for layer in early if _is_function(checkpoint, layer)]
+        found += [layer for layer in early if words(layer) & {UNTOLD, "relu"}]
     return found
 
 
@@ -128,10 +128,6 @@ def _normed(match: Match) -> list[tuple[str, str]]:
         if norm in match.modules:
             found.append((layer, match.modules[norm]))
     return found
-
-
-def _is_function(checkpoint: Checkpoint, layer: str) -> bool:
-    return beside.kind_of(checkpoint, layer) in ACTIVATIONS or layer.lower().endswith("_relu")
 
 
 def unactivated(checkpoint: Checkpoint, match: Match) -> str:
