@@ -45,6 +45,7 @@ class Weight:
 
     `group` is the top-level layer it is stored under: the layer itself, or the nested model
     around it. `path` finds the array again; `spelling` is the parameter's name as written.
+    `parts` is how many arrays of the file it is, side by side (`converter.readers._groups`).
     """
 
     group: str
@@ -54,6 +55,7 @@ class Weight:
     shape: Shape
     dtype: str = "float32"
     spelling: str = ""
+    parts: int = 1
 
     def __str__(self) -> str:
         return f"{self.layer}/{self.parameter}"

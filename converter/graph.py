@@ -174,6 +174,28 @@ Op = (
 )
 
 
+CLASS_NAMES: Mapping[type, str] = {
+    Input: "InputLayer",
+    Convolution: "Conv2D",
+    BatchNorm: "BatchNormalization",
+    Pad: "ZeroPadding2D",
+    Pooling: "a pool",
+    GlobalPooling: "a global pool",
+    Reverse: "a flip",
+    Pick: "a slice",
+    Stack: "Concatenate",
+    Channels: "Concatenate",
+}
+"""What people call an op, where that is not its name here."""
+
+
+def class_name(op: Op) -> str:
+    """Keras' name of a layer's class, or what it does, for a message."""
+    if isinstance(op, Unknown):
+        return op.class_name
+    return CLASS_NAMES.get(type(op), type(op).__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One call of one layer. `id` is unique in the graph; `layer` is the name that its weights

@@ -25,6 +25,8 @@ AUTO_NAMES: Mapping[str, HeadKind] = {
     "globalaveragepooling2d": "global_avg_pool",  # Keras 1
     "global_avg_pooling": "global_avg_pool",  # ImageAI
     "pooler": "global_avg_pool",  # keras-hub
+    "pool1": "global_avg_pool",  # image-classifiers; the stem's of another network is no head's
+    "pool5": "global_avg_pool",  # keras-resnet
     "global_max_pooling2d": "global_max_pool",
     "globalmaxpooling2d": "global_max_pool",
     "average_pooling2d": "avg_pool",

@@ -16,6 +16,7 @@ from converter.errors import UsageError
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
 from converter.evidence.names import is_part, named, read_names
+from converter.evidence.reading import groups_fact
 from converter.evidence.released import of_release
 from converter.evidence.user import set_by_user
 from converter.facts import Evidence, Fact
@@ -68,7 +69,14 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     return Network(
         structure=structure,
         layout=layout,
-        facts=(*facts, bias, backend_fact, *kernel_facts, *running),
+        facts=(
+            *facts,
+            *groups_fact(checkpoint),
+            bias,
+            backend_fact,
+            *kernel_facts,
+            *running,
+        ),
         dialect=reading.dialect,
         theano=theano,
         is_raised=reading.is_raised,

@@ -95,7 +95,7 @@ def unplaced(node: Node, place: str) -> MismatchError:
             [INSTEAD.get(place, "only networks of residual blocks as published can be converted")],
         )
     return MismatchError(
-        f"layer {node.layer!r} ({type(op).__name__}) does not belong in {place} of a ResNet",
+        f"layer {node.layer!r} ({g.class_name(op)}) does not belong in {place} of a ResNet",
         hints=[WHOLE_BLOCKS if place == "the head" else SHOWN_BY],
     )
 
@@ -384,7 +384,7 @@ class _Recogniser:
         count = len(channels) or (shape[-1] if len(shape) == 4 else None)
         if count is None or self.graph.channels_first:
             why = "the number of channels is not said" if count is None else "channels come first"
-            raise unplaced(replace(node, op=g.Unknown(type(node.op).__name__, why)), "the stem")
+            raise unplaced(replace(node, op=g.Unknown(g.class_name(node.op), why)), "the stem")
         if isinstance(node.op, Reverse):
             return tuple(range(count))[::-1]
         assert isinstance(node.op, Channels)
@@ -749,8 +749,7 @@ class _Recogniser:
         )
         if not is_joined or not all_in_head:
             reason = "it joins several layers, and not the vectors of global pools alone"
-            name = node.op.class_name if isinstance(node.op, g.Unknown) else type(node.op).__name__
-            raise unplaced(replace(node, op=g.Unknown(name, reason)), "the head")
+            raise unplaced(replace(node, op=g.Unknown(g.class_name(node.op), reason)), "the head")
         return HeadLayer(node.layer, "concat", sources[0], joined=tuple(sources[1:]))
 
     def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:

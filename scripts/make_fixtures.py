@@ -326,7 +326,7 @@ def keras1_ties_by_name():
 # ---------------------------------------------------------------- published code with other names
 
 
-def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
+def published_resnet50(keras, conv_name, bn_name, classes=10, names=True, depths=(3, 4, 6, 3)):
     """The ResNet50 of keras.applications.resnet50 line by line, under other names.
 
     `conv_name(stage, block, part)` names its layers; part is "2a", "2b", "2c" or "1", the shortcut.
@@ -369,13 +369,9 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True):
     x = conv(64, 7, "conv1", 2)(layers.ZeroPadding2D((3, 3))(image))
     x = layers.Activation("relu")(norm("bn_conv1")(x))
     x = layers.MaxPooling2D((3, 3), strides=(2, 2))(x)
-    for stage, filters, letters in (
-        (2, 64, "abc"),
-        (3, 128, "abcd"),
-        (4, 256, "abcdef"),
-        (5, 512, "abc"),
-    ):
-        for letter in letters:
+    for stage, depth in enumerate(depths, 2):
+        filters = 16 * 2**stage
+        for letter in "abcdef"[:depth]:
             x = block(
                 x, filters, stage, letter, 2 if letter == "a" and stage > 2 else 1, letter == "a"
             )
@@ -395,9 +391,8 @@ def joint(form):
     "convolutions named `2a_branch2a`, their norms `bn2a_branch2a`",
 )
 def noprefix():
-    return published_resnet50(
-        the_keras(), joint("{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}")
-    )
+    names = joint("{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}")
+    return published_resnet50(the_keras(), *names, depths=SHORT)
 
 
 @fixture(
@@ -406,9 +401,8 @@ def noprefix():
     "convolutions named `2a_branch2a`, their norms `2a_branch2a_bn`",
 )
 def noprefix_bn():
-    return published_resnet50(
-        the_keras(), joint("{stage}{block}_branch{part}"), joint("{stage}{block}_branch{part}_bn")
-    )
+    names = joint("{stage}{block}_branch{part}"), joint("{stage}{block}_branch{part}_bn")
+    return published_resnet50(the_keras(), *names, depths=SHORT)
 
 
 @fixture(
@@ -1029,6 +1023,23 @@ def qubvel50():
     network, _ = importlib.import_module("classification_models.keras").Classifiers.get("resnet50")
     with narrow(keras.layers):
         return network(input_shape=(80, 96, 3), weights=None, classes=9)
+
+
+@fixture(
+    "keras-2.3.1-qubvel-resnext",
+    "keras-2.3.1",
+    "image-classifiers 1.0.0, ResNeXt with 4 groups, a Lambda and a Conv2D for each",
+    options=SMALL,
+)
+def qubvel_resnext():
+    keras = the_keras()
+    module = importlib.import_module("classification_models.models.resnext")
+    module.GroupConv2D = functools.partial(module.GroupConv2D, groups=4)
+    module.MODELS_PARAMS["short"] = module.ModelParams("short", SHORT)
+    parts = {name: getattr(keras, name) for name in ("backend", "layers", "models", "utils")}
+    settings = dict(parts, weights=None, input_shape=(80, 96, 3), classes=6)
+    with narrow(keras.layers):
+        return module.ResNeXt(module.MODELS_PARAMS["short"], **settings)
 
 
 RESNEXT = "keras-applications 1.0.8, ResNeXt with 8 groups, as depthwise convolutions"

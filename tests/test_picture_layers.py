@@ -473,7 +473,7 @@ def test_nothing_is_no_padding_of_a_convolution(tmp_path):
     result = run(source, tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "layer 'conv1_pad' (Pad) does not belong in the stem" in result.stderr
+    assert "layer 'conv1_pad' (ZeroPadding2D) does not belong in the stem" in result.stderr
 
 
 def test_nothing_around_zeros_is_refused(tmp_path):

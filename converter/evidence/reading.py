@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from converter.checkpoint import Weight
+from converter.checkpoint import Checkpoint, Weight
 from converter.facts import Evidence, Fact
 from converter.structure import Structure
 
@@ -19,6 +19,20 @@ class Reading:
     dialect: str
     is_raised: bool = False
     left_out: tuple[Weight, ...] = ()
+
+
+def groups_fact(checkpoint: Checkpoint) -> tuple[Fact, ...]:
+    """That grouped convolutions are written group by group, behind Lambda layers."""
+    kernels = [one for one in checkpoint.weights if one.parameter == "kernel"]
+    groups = [one.parts for one in kernels if one.parts > 1]
+    if not groups:
+        return ()
+    reason = (
+        f"{sum(groups)} Lambda layers are taken for the slices that the groups of {len(groups)} "
+        "convolutions read; their code is not run"
+    )
+    value = "grouped convolutions, as image-classifiers slices them"
+    return (Fact("custom code", value, Evidence.DEFAULT, reason),)
 
 
 def batch_fact(names: Sequence[str]) -> tuple[Fact, ...]:

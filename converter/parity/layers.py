@@ -172,6 +172,7 @@ class Watch:
         self.pictures: dict[str, dict[int, float]] = {}
         self.unheld: dict[str, tuple[str, ...]] = {}
         self._passed: list[str] = []
+        self._unknown: set[str] = set()
         self._glimpses: dict[str, tuple[Array, float]] = {}
 
     def running(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
@@ -204,10 +205,13 @@ class Watch:
     def alone(self, module: str, layer: str, inputs: Any, result: Tensor) -> Tensor:
         """The first picture, each layer fed the original's: returns what the next layers read."""
         sample = self.one.layers[layer]
-        if all(is_known(x) for x in inputs):
+        known_within = not any(one.startswith(f"{module}.") for one in self._unknown)
+        if known_within and all(is_known(x) for x in inputs):
             actual, expected = first_picture(as_array(result), sample)
             if expected.size:
                 self.own[layer] = difference(layer, actual, expected)
+        if not sample.is_whole:
+            self._unknown.add(module)
         return original(sample, result)
 
     def finishing(

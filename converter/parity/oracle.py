@@ -88,6 +88,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
+    if any(weight.parts > 1 for weight in checkpoint.weights):
+        return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")

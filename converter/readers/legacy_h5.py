@@ -20,6 +20,7 @@ from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
 from converter.graph import is_model, layer_name, model_layers
 from converter.readers import _hdf5
+from converter.readers._groups import grouped
 
 FORMAT = "hdf5"
 WEIGHTS = "model_weights"
@@ -51,7 +52,7 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
     ]
     _hdf5.check_distinct(datasets)
     version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
-    return Checkpoint(
+    checkpoint = Checkpoint(
         path=path,
         container=_container(version, whole),
         weights=_without_clashes(weights),
@@ -61,6 +62,7 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
         backend=_hdf5.text(root, "backend") or _hdf5.text(file, "backend"),
         config=config,
     )
+    return grouped(checkpoint)
 
 
 def _container(version: str | None, whole: bool) -> str:
