@@ -188,7 +188,8 @@ def refuse_undelivered(report: Report, settings: Options) -> None:
         )
     elif settings.require_parity and not delivered.library:
         error = ParityError(
-            delivered.reason, hints=["pip install 'convert-weights[destinations]' brings it"]
+            delivered.reason,
+            hints=["the extra 'destinations' brings it: pip install '.[destinations]' in a clone"],
         )
     else:
         return

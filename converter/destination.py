@@ -44,7 +44,7 @@ def find(name: str, target: Path) -> ModuleType:
     if missing:
         raise UsageError(
             f"--to {name} needs {', '.join(missing)}",
-            hints=["pip install 'convert-weights[destinations]'"],
+            hints=[f"pip install {' '.join(missing)}"],
         )
     if found.SUFFIXES and target.suffix not in found.SUFFIXES:
         raise UsageError(f"--to {name} needs a TARGET that ends in {', '.join(found.SUFFIXES)}")

@@ -47,6 +47,12 @@ def keras_files(folder: Path) -> list[Path]:
     ]
 
 
+def not_entered(folder: Path) -> list[str]:
+    """The names of the folders in `folder` that hold Keras files themselves."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path.name for path in inner if os.access(path, os.R_OK | os.X_OK) and keras_files(path)]
+
+
 def _is_hdf5(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -80,9 +86,11 @@ def convert_folder(
     files = keras_files(source)
     if not files:
         is_saved_model = os.path.exists(source / "saved_model.pb")
+        inner = not_entered(source)
         raise SourceError(
             f"{source} holds no Keras files ({', '.join(SUFFIXES)}, or any HDF5)",
-            hints=[f"it is TensorFlow's SavedModel: {AS_HDF5}"] if is_saved_model else [],
+            [f"folders in it hold some: {', '.join(inner)}"] if inner else [],
+            [f"it is TensorFlow's SavedModel: {AS_HDF5}"] if is_saved_model else [],
         )
     try:
         target.mkdir(exist_ok=True)

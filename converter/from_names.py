@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from converter.checkpoint import COUNT, Checkpoint
+from converter.checkpoint import COUNT, Checkpoint, Weight
 from converter.dialect import MAX_STAGES, Defaults, Dialect
 from converter.errors import MismatchError
 from converter.families import ONLY_RESNETS, family
@@ -69,9 +69,11 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     table = dialect.modules()
     modules: dict[str, str] = {}
     misfits: list[str] = []
-    for layer in weighted:
+    for layer, behind in zip(weighted, [*weighted[1:], ""], strict=True):
         if COUNT in weights[layer]:
             modules["bn_data"] = layer
+        elif _is_joined(weights[layer]) and behind in table:
+            modules[table[behind].replace(".bn", ".conv")] = layer
         elif layer in table:
             other = modules.setdefault(table[layer], layer)
             if other != layer:
@@ -88,6 +90,11 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     if not any(module.startswith("layer") for module in modules):
         modules = {}
     return _Attempt(Match(dialect, modules, tuple(head), left_out), tuple(misfits))
+
+
+def _is_joined(weights: Mapping[str, Weight]) -> bool:
+    """Whether a layer is made of several, side by side: it has no name of its own."""
+    return "kernel" in weights and weights["kernel"].parts > 1
 
 
 def _split_head(

@@ -81,6 +81,22 @@ def test_two_files_of_one_stem_do_not_share_a_target(tmp_path):
     assert [one.target.name for one in outcomes] == ["a.h5.pth", "a.hdf5.pth"]
 
 
+def test_folders_in_it_are_named_and_not_entered(tmp_path):
+    for name in ("2019", "2020"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    copy(PATH, tmp_path / "models" / "2020", "inner.h5")
+
+    result = run(tmp_path / "models", tmp_path / "out", "--no-parity")
+    assert_refused(result, 3, tmp_path / "out")
+    assert "folders in it hold some: 2020" in result.stderr
+
+    copy(PATH, tmp_path / "models", "outer.h5")
+    result = run(tmp_path / "models", tmp_path / "out", "--no-parity")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "not entered, and hold Keras files: 2020"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["outer.pth"]
+
+
 def test_shards_count_as_their_list(tmp_path):
     (tmp_path / "x.weights.json").write_text(
         json.dumps({"weight_map": {"/layers/conv2d/vars": ["x_00000.weights.h5"]}})

@@ -70,7 +70,7 @@ def convert_all(
 ) -> int:
     """A folder: a line for each file, and the worst exit code."""
     from converter.delivery import suffixes
-    from converter.folder import convert_folder, keras_files
+    from converter.folder import convert_folder, keras_files, not_entered
     from converter.text import folder_progress, outcome_line
 
     of_one_file = {**given, "--against": options["against"]}
@@ -87,4 +87,7 @@ def convert_all(
         for outcome in convert_folder(source, target, progress=tell, **options):
             done(outcome_line(outcome))
             worst = max(worst, outcome.exit_code)
+    inner = not_entered(source)
+    if inner:
+        click.echo(f"not entered, and hold Keras files: {', '.join(inner)}", err=True)
     return worst

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Verdict = Literal["equal", "not equal", "not compared"]
 Progress = Callable[[str], None]
 
-NO_KERAS = "Keras is not installed; `pip install 'convert-weights[keras]'` brings it"
+NO_KERAS = "Keras is not installed; `pip install tensorflow-cpu` brings it"
 
 OLD_VARIANCE = (
     "no Keras that runs today normalises as this one did; compare with a record of it (--against)"

@@ -144,9 +144,9 @@ def _name_of(layer: Config) -> Config:
 
 
 def _by_names(checkpoint: Checkpoint, around: set[str]) -> Groups:
-    """Convolutions that Keras numbered, between two norms of one block: the whole is called as
-    image-classifiers calls the same convolution of its other networks. The Lambda layers and the
-    Concatenate, which a file lists but for nested models, are added to `around`."""
+    """Convolutions that Keras numbered, between two norms of one block. A file lists the Lambda
+    layers, which are added to `around`, and the Concatenate; where it does not, for a nested model,
+    the whole is called as image-classifiers calls the same convolution of its other networks."""
     groups: Groups = {}
     order = list(checkpoint.of_layer()) if checkpoint.is_ordered else []
     place = 0
@@ -158,8 +158,9 @@ def _by_names(checkpoint: Checkpoint, around: set[str]) -> Groups:
         if is_part and len(parts) > 1 and behind == f"{block}_bn2":
             beside = _beside(checkpoint.layers, parts)
             if beside is not None:
-                groups[f"{block}_conv2"] = parts
-                around.update(beside)
+                *slices, whole = beside or [f"{block}_conv2"]
+                groups[whole] = parts
+                around.update(slices)
     return groups
 
 
