@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,7 @@ from converter.parity.compare import difference
 from converter.parity.inputs import inputs, takes_other_sizes
 from converter.parity.layers import compared
 from converter.parity.prove import Comparison, prove_tensors, same_bits
+from converter.parity.rounding import share
 from converter.publish import Draft
 from resnet_pt.architecture import FORMAT, Architecture
 from resnet_pt.digest import digest
@@ -35,6 +36,7 @@ from resnet_pt.digest import digest
 if TYPE_CHECKING:
     from converter.identify import Network
     from converter.options import Options
+    from converter.parity.torch_run import Results
     from converter.plan import Plan
 
 Tensors = Mapping[str, Array]
@@ -220,7 +222,9 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
     }
 
 
-def runnable(architecture: Architecture, tensors: Tensors, dtype: str) -> Run:
+def runnable(
+    architecture: Architecture, tensors: Tensors, dtype: str
+) -> Callable[[Array], Results]:
     """One of our networks as a function of pictures (N, C, H, W)."""
     from converter.parity import torch_run
 
@@ -251,7 +255,7 @@ def _library(
 
 
 def _comparisons(
-    architecture: Architecture, theirs: Run, ours: Run, name: str
+    architecture: Architecture, theirs: Run, ours: Callable[[Array], Results], name: str
 ) -> tuple[Comparison, ...]:
     """Several pictures in one batch, and one of another size where the network takes it."""
     pictures = [one.transpose(0, 3, 1, 2) for one in inputs(architecture, None)]
@@ -267,5 +271,8 @@ def _comparisons(
             top1 = float("nan")
             if there.shape == logits.shape:
                 top1 = float(np.mean(there.argmax(1) == logits.argmax(1)))
-            found.append(Comparison(name, "float32", "float32", batch.shape, worst, top1))
+            rounding = share(expected.sums[output], logits, "float32")
+            found.append(
+                Comparison(name, "float32", "float32", batch.shape, worst, top1, rounding=rounding)
+            )
     return tuple(found)

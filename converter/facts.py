@@ -15,6 +15,7 @@ from resnet_pt.architecture import (
     Architecture,
     Block,
     Conv,
+    Front,
     HeadLayer,
     Norm,
     Pool,
@@ -172,7 +173,9 @@ def norms(architecture: Architecture) -> list[Norm]:
 
 def convs(architecture: Architecture) -> list[Conv]:
     """Every convolution."""
-    found = [*(conv for conv, _ in architecture.stem.deep), architecture.stem.conv]
+    stem = architecture.stem
+    found = [one.conv for one in stem.front]
+    found += [*(conv for conv, _ in stem.deep), stem.conv]
     for stage in architecture.stages:
         for block in stage:
             found += block.convs
@@ -189,6 +192,17 @@ def describe_eps(architecture: Architecture) -> str:
 def eps_text(eps: float) -> str:
     """As short as a person writes it; 1.001e-5, which looks like 1e-5, in full."""
     return "1.001e-5" if eps == 1.001e-5 else f"{eps:g}"
+
+
+def describe_front(front: Sequence[Front]) -> str:
+    """`1x1/1 of 1 → 3 channels, relu`."""
+    words = []
+    for one in front:
+        conv, act = one.conv, one.activation
+        window = f"{conv.kernel[0]}x{conv.kernel[1]}/{conv.stride[0]}"
+        channels = f"{conv.in_channels} → {conv.out_channels} channels"
+        words.append(f"{window} of {channels}" + ("" if act == "linear" else f", {act}"))
+    return "; ".join(words)
 
 
 def describe_stem(architecture: Architecture) -> str:

@@ -111,6 +111,8 @@ def _stem(architecture: Architecture) -> Iterator[str]:
     stem = architecture.stem
     if stem.channels or stem.rescaling or stem.data_norm:
         yield "the network scales its pictures itself: it would have to be done before"
+    if stem.front:
+        yield f"{len(stem.front)} convolutions in front of the stem"
     if stem.deep:
         yield f"a stem of {len(stem.deep) + 1} convolutions: only one is there"
     elif (stem.conv.kernel, stem.conv.stride, stem.conv.padding) != ((7, 7), (2, 2), 3):

@@ -27,6 +27,7 @@ from resnet_pt.architecture import (
     Architecture,
     Block,
     Conv,
+    Front,
     HeadKind,
     HeadLayer,
     Norm,
@@ -72,6 +73,13 @@ class Tokens:
     def is_convolution(self) -> bool:
         """Whether a convolution comes next, with or without zeros around it."""
         return isinstance(self.behind_zeros(), g.Convolution)
+
+    def begins_with_two_convolutions(self) -> bool:
+        """Whether nothing but an activation stands between the next convolution and another."""
+        ops = [node.op for node in self.nodes if not isinstance(node.op, g.Pad)]
+        between = ops[1:2] if ops[2:] and isinstance(ops[1], g.Activation) else []
+        pair = (*ops[:1], *ops[1 + len(between) : 2 + len(between)])
+        return len(pair) == 2 and all(isinstance(op, g.Convolution) for op in pair)
 
     def behind_zeros(self) -> g.Op | None:
         """The next layer that is no padding."""
@@ -333,6 +341,7 @@ class _Recogniser:
         self.placed.add(source[0].id)
         channels, rescaling = self.picture(tokens, source[1].shape)
         data_norm = self.normalization(tokens) or self.norm(tokens, "bn_data")
+        front = self.front(tokens)
         deep: list[tuple[Conv, Norm]] = []
         conv, norm, activated = self.stem_conv(tokens, 0)
         while norm and activated and tokens.is_convolution():
@@ -340,8 +349,31 @@ class _Recogniser:
             conv, norm, activated = self.stem_conv(tokens, len(deep))
         self.rename_stem(len(deep))
         pool = self.pool(tokens, activated and self.is_positive(), "maxpool")
-        stem = Stem(conv, norm, activated, pool, data_norm, channels, rescaling, tuple(deep))
+        stem = Stem(conv, norm, activated, pool, data_norm, channels, rescaling, tuple(deep), front)
         return stem, tokens
+
+    def front(self, tokens: Tokens) -> tuple[Front, ...]:
+        """The convolutions before the stem's own: no norm comes between them and the next one."""
+        found: list[Front] = []
+        while tokens.begins_with_two_convolutions():
+            number = 2 * len(found)
+            conv = self.conv(tokens, f"front.{number}", "the stem")
+            found.append(Front(conv, self.front_activation(tokens, f"front.{number + 1}")))
+        return tuple(found)
+
+    def front_activation(self, tokens: Tokens, module: str) -> str:
+        taken = tokens.take(g.Activation)
+        if taken is None:
+            return "linear"
+        node, op = taken
+        over_width = op.name == "softmax" and self.graph.channels_first
+        if op.name not in ACTIVATIONS or over_width:
+            reason = OVER_WIDTH if over_width else NOT_THE_SAME
+            raise unplaced(replace(node, op=g.Unknown(op.name, reason)), "the stem")
+        self.forget_inner(node)
+        self.outputs[module] = node.layer
+        self.placed.add(node.id)
+        return op.name
 
     def stem_conv(self, tokens: Tokens, number: int) -> tuple[Conv, Norm | None, bool]:
         """A convolution of the stem, with the norm and activation behind it."""

@@ -118,12 +118,21 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """A convolution in front of a network's own stem, as of grey pictures for a network of three
+    channels, with the activation behind it."""
+
+    conv: Conv
+    activation: str = "linear"
+
+
+@dataclass(frozen=True, slots=True)
 class Stem:
     """From the picture to the first block. What a network does to the picture itself comes first:
     `channels` are the numbers of the input's channels in the order in which they are read ((2, 1,
     0) makes BGR of RGB, (0, 0, 0) a colour picture of a grey one; () leaves them), `rescaling` is
     a scale and an offset, each one number or one for each channel, `data_norm` a norm (MXNet's
-    `bn_data`, Keras' Normalization).
+    `bn_data`, Keras' Normalization). `front` are the convolutions that come next, without norms.
 
     `deep` are the convolutions before the last one, `conv`, each with its norm and an activation
     behind: ResNet-D's three 3x3 in place of one 7x7.
@@ -137,6 +146,7 @@ class Stem:
     channels: tuple[int, ...] = ()
     rescaling: tuple[Factor, Factor] | None = None
     deep: tuple[tuple[Conv, Norm], ...] = ()
+    front: tuple[Front, ...] = ()
 
     @property
     def module(self) -> str:
@@ -145,8 +155,13 @@ class Stem:
 
     @property
     def first(self) -> Conv:
-        """The convolution that reads the picture."""
+        """Its own first convolution."""
         return self.deep[0][0] if self.deep else self.conv
+
+    @property
+    def in_channels(self) -> int:
+        """The channels of the picture, as the first convolution reads it."""
+        return self.front[0].conv.in_channels if self.front else self.first.in_channels
 
 
 ACTIVATIONS = frozenset(
@@ -253,7 +268,7 @@ class Architecture:
     @property
     def in_channels(self) -> int:
         read = self.stem.channels
-        return max(read) + 1 if read else self.stem.first.in_channels
+        return max(read) + 1 if read else self.stem.in_channels
 
     @property
     def features(self) -> int:

@@ -35,9 +35,14 @@ def _network(architecture: Architecture) -> Problems:
         yield f"activation {architecture.activation!r} is not known"
     if not math.isfinite(architecture.slope):
         yield f"leaky_relu has a slope of {architecture.slope}"
-    channels = stem.first.in_channels
+    channels = stem.in_channels
     yield from _picture(stem)
     yield from _norm("bn_data", stem.data_norm, channels)
+    for number, one in enumerate(stem.front):
+        yield from _conv(f"front.{2 * number}", one.conv, channels)
+        channels = one.conv.out_channels
+        if one.activation not in ACTIVATIONS:
+            yield f"front.{2 * number + 1}: activation {one.activation!r} is not known"
     for number, (conv, norm) in enumerate(stem.deep):
         yield from _conv(f"conv1.{3 * number}", conv, channels)
         yield from _norm(f"conv1.{3 * number + 1}", norm, conv.out_channels)
@@ -58,10 +63,11 @@ def _network(architecture: Architecture) -> Problems:
 
 
 def _picture(stem: Stem) -> Problems:
-    """What is done to the picture has to give as many channels as the stem reads."""
-    channels = stem.first.in_channels
+    """What is done to the picture has to give as many channels as are read of it."""
+    channels = stem.in_channels
     if stem.channels and (len(stem.channels) != channels or min(stem.channels) < 0):
-        yield f"channels {stem.channels} are read, and conv1 wants {channels}"
+        name = "front.0" if stem.front else "conv1"
+        yield f"channels {stem.channels} are read, and {name} wants {channels}"
     for factor in stem.rescaling or ():
         if isinstance(factor, tuple) and len(factor) != channels:
             yield f"rescaling has {len(factor)} numbers for {channels} channels"

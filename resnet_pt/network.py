@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from resnet_pt import layers
-from resnet_pt.architecture import FORMAT, Architecture, Block, HeadLayer, Shortcut, Stem
+from resnet_pt.architecture import FORMAT, Architecture, Block, Front, HeadLayer, Shortcut, Stem
 from resnet_pt.factory import resnet
 from resnet_pt.tensors import module_name
 
@@ -85,6 +85,14 @@ class BasicBlock(ResidualBlock):
 
 
 BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
+
+
+def _front(front: tuple[Front, ...]) -> nn.Sequential:
+    """Convolutions and the activations behind them, at even and at odd numbers."""
+    modules: list[nn.Module] = []
+    for one in front:
+        modules += [layers.convolution(one.conv), layers.activation(one.activation)]
+    return nn.Sequential(*modules)
 
 
 def _stem(stem: Stem, activation: str, slope: float) -> nn.Module:
@@ -195,6 +203,8 @@ class ResNet(nn.Module):
             self.rescaling = layers.Rescaling(*stem.rescaling)
         if stem.data_norm:
             self.bn_data = layers.normalisation(stem.data_norm)
+        if stem.front:
+            self.front = _front(stem.front)
         self.conv1 = _stem(stem, activation, slope)
         if stem.norm:
             self.bn1 = layers.normalisation(stem.norm)
@@ -229,7 +239,7 @@ class ResNet(nn.Module):
         """(N, C_in, H, W) → the map of the last block, (N, features, h, w). Those of earlier stages
         that the network returns too are put into `maps`, by number, from 1."""
         wanted = {output.stage for output in self.architecture.outputs}
-        for name in ("channels", "rescaling", "bn_data", "conv1", "bn1"):
+        for name in ("channels", "rescaling", "bn_data", "front", "conv1", "bn1"):
             module = getattr(self, name, None)
             x = x if module is None else module(x)
         x = self.relu(x) if self.stem_activation else x

@@ -79,6 +79,8 @@ def parts(architecture: Architecture) -> Iterator[Part]:
     stem = architecture.stem
     if stem.data_norm:
         yield from _norm("bn_data", stem.data_norm)
+    for number, one in enumerate(stem.front):
+        yield _conv(f"front.{2 * number}", one.conv)
     for number, (conv, norm) in enumerate(stem.deep):
         yield _conv(f"conv1.{3 * number}", conv)
         yield from _norm(f"conv1.{3 * number + 1}", norm)

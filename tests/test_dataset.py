@@ -25,7 +25,7 @@ from converter.dataset.__main__ import main
 from converter.dataset.compare import compare_dataset
 from converter.dataset.pictures import Batch, Batches, find_pictures, load_picture
 from converter.dataset.predict import KerasProcess, converted, own_keras, recorded
-from converter.dataset.results import compare_predictions, first_five, summarise
+from converter.dataset.results import Predictions, compare_predictions, first_five, summarise
 from converter.dataset.run import Original
 from converter.dataset.spread import device
 from converter.dataset.state import Done, State, whole_lines
@@ -80,7 +80,9 @@ def a_little_off(batch):
 def compared(folder, original=by_colour, converted=a_little_off, **options):
     settings = {"size": SIZE, "transform": as_it_is, "identity": {}, "batch_size": 4, **options}
     names = settings.pop("names", None) or find_pictures(folder)
-    return compare_dataset(folder, names, original, converted, **settings)
+    return compare_dataset(
+        folder, names, original, lambda batch: Predictions(converted(batch)), **settings
+    )
 
 
 # ---- pictures, as Keras loads them
@@ -204,7 +206,7 @@ def test_agreement_and_drift_are_counted():
     actual[2] += [7, 0, 0, 0, 0, 0, 0]  # another first class, another five
 
     found = summarise(
-        "logits", ("a", "b", "c"), compare_predictions((0, 1, 2), actual, expected), {}
+        "logits", ("a", "b", "c"), compare_predictions((0, 1, 2), Predictions(actual), expected), {}
     )
 
     assert (found.pictures, found.same_top1, found.same_top5) == (3, 2, 2)
@@ -225,7 +227,7 @@ def test_what_is_not_finite_is_never_the_same(value, both):
     if both:
         expected = actual.copy()
 
-    (one,) = compare_predictions((0,), actual, expected)
+    (one,) = compare_predictions((0,), Predictions(actual), expected)
 
     assert one.difference == np.inf
     assert not one.same_top1
@@ -239,7 +241,9 @@ def test_an_original_that_is_not_finite_for_one_picture_is_not_passed_over(value
     expected = actual.copy()
     expected[1, 3] = value
 
-    found = summarise("logits", ["a", "b"], compare_predictions((0, 1), actual, expected), {})
+    found = summarise(
+        "logits", ["a", "b"], compare_predictions((0, 1), Predictions(actual), expected), {}
+    )
 
     assert found.max_relative == np.inf
     assert not found.passes
@@ -379,7 +383,9 @@ def test_a_damaged_state_is_told(folder, tmp_path):
 def test_every_bit_of_a_figure_survives_the_state(tmp_path):
     run = {"run": 1}
     awkward = np.array([[0.1 + 0.2, 1e-320, 3.0], [np.inf, 1.0, 2.0]])
-    done = Done(0, compare_predictions((0, 1), awkward, np.ones((2, 3))), {5: "torn “page”"})
+    done = Done(
+        0, compare_predictions((0, 1), Predictions(awkward), np.ones((2, 3))), {5: "torn “page”"}
+    )
     state = State(tmp_path, run, 0)
     state.add(done)
     state.close()
@@ -424,8 +430,8 @@ def test_the_converted_network_predicts_its_logits_or_what_came_of_them(folder, 
     with torch.inference_mode():
         logits = model(torch.from_numpy(batch.pictures.transpose(0, 3, 1, 2).copy()))
 
-    assert np.array_equal(converted(model, "cpu", "logits")(batch), logits.numpy())
-    softmax = converted(model, "cpu", "output")(batch)
+    assert np.array_equal(converted(model, "cpu", "logits")(batch).values, logits.numpy())
+    softmax = converted(model, "cpu", "output")(batch).values
     assert softmax.sum(1) == pytest.approx([1, 1])
     assert np.array_equal(softmax.argmax(1), logits.numpy().argmax(1))
 
@@ -580,7 +586,7 @@ def recording(folder, target, tmp_path_factory):
     names = find_pictures(folder)
     readable = [name for name in names if "broken" not in name]
     batch = Batches(folder, tuple(readable), 64, SIZE, 3, as_it_is)[0]
-    logits = converted(resnet_pt.load(target), "cpu", "logits")(batch) * (1 + 2e-7)
+    logits = converted(resnet_pt.load(target), "cpu", "logits")(batch).values * (1 + 2e-7)
     logits[7] = logits[7][::-1]
     path = tmp_path_factory.mktemp("record") / "record.npz"
     inputs, rows = np.zeros((24, *SIZE, 3), np.float32), np.zeros((24, 10))

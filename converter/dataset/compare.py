@@ -13,6 +13,7 @@ from converter.dataset.predict import Predict
 from converter.dataset.results import (
     DatasetComparison,
     Kind,
+    Predictions,
     compare_predictions,
     summarise,
 )
@@ -24,6 +25,7 @@ from resnet_pt.pictures import CHANNELS
 FORMAT = 1
 """Version of a state."""
 
+Convert = Callable[[Batch], Predictions]
 Progress = Callable[[int, int], None]
 """Told how many pictures of this process's share are done, and how many there are."""
 
@@ -32,7 +34,7 @@ def compare_dataset(
     folder: Path,
     names: Sequence[str],
     original: Predict,
-    converted: Predict,
+    converted: Convert,
     *,
     size: Size,
     channels: int = 3,
@@ -116,7 +118,7 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
-def compare_batch(batch: Batch, original: Predict, converted: Predict) -> Done:
+def compare_batch(batch: Batch, original: Predict, converted: Convert) -> Done:
     if not batch.indexes:
         return Done(batch.number, (), batch.unreadable)
     try:

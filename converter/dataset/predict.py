@@ -17,7 +17,7 @@ import numpy as np
 
 from converter.checkpoint import Array
 from converter.dataset.pictures import Batch
-from converter.dataset.results import Kind
+from converter.dataset.results import Kind, Predictions
 from converter.errors import ParityError, SourceError, UsageError
 from converter.parity.prove import OLD_VARIANCE
 from converter.parity.recording import Recording
@@ -30,12 +30,13 @@ Predict = Callable[[Batch], Array]
 """A batch of pictures (N, H, W, C) → predictions (N, classes)."""
 
 
-def converted(model: Any, device: str, of: Kind) -> Predict:
+def converted(model: Any, device: str, of: Kind) -> Callable[[Batch], Predictions]:
     """The predictions of a `resnet_pt.ResNet` with one output: its logits in float32 (no TF32), or
     what its original made of them last (softmax …) where the original gives no logits."""
     import torch
 
     from converter.parity import torch_run
+    from converter.parity.rounding import watched_sums
     from resnet_pt.layers import activation
 
     outputs = model.architecture.outputs
@@ -44,11 +45,11 @@ def converted(model: Any, device: str, of: Kind) -> Predict:
     last = activation(outputs[0].activation) if of == "output" else torch.nn.Identity()
     model = model.to(device)
 
-    def predict(batch: Batch) -> Array:
+    def predict(batch: Batch) -> Predictions:
         x = torch.from_numpy(np.ascontiguousarray(batch.pictures.transpose(0, 3, 1, 2)))
-        with torch.inference_mode(), torch_run.arithmetic():
-            found: Array = last(model(x.to(device))).cpu().numpy()
-        return found
+        with torch.inference_mode(), torch_run.arithmetic(), watched_sums(model) as sums:
+            logits = model(x.to(device))
+            return Predictions(last(logits).cpu().numpy(), sums(logits).terms)
 
     return predict
 

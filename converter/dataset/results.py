@@ -11,6 +11,7 @@ import numpy as np
 
 from converter.checkpoint import Array
 from converter.parity.compare import GATES
+from converter.parity.rounding import RATE
 
 Kind = Literal["logits", "output"]
 WORST = 20
@@ -20,8 +21,9 @@ WORST = 20
 @dataclass(frozen=True, slots=True)
 class PictureResult:
     """One picture. `difference` and `mean` are the largest and the mean absolute difference over
-    its predictions, `relative` the largest over the largest of the original's; `expected` and
-    `actual` are the classes that come first. What is not finite is infinitely far."""
+    its predictions, `relative` the largest over the largest of the original's, or over a tenth of
+    the terms that those are added up from (`parity.rounding`); `expected` and `actual` are the
+    classes that come first. What is not finite is infinitely far."""
 
     index: int
     difference: float
@@ -36,27 +38,41 @@ class PictureResult:
         return self.expected == self.actual and math.isfinite(self.difference)
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the converted network predicts, (N, classes), and the magnitudes of the terms that it is
+    added up from, (N,), the largest of each picture; None where they are not known."""
+
+    values: Array
+    terms: Array | None = None
+
+
 def compare_predictions(
-    indexes: Sequence[int], actual: Array, expected: Array
+    indexes: Sequence[int], predicted: Predictions, expected: Array
 ) -> tuple[PictureResult, ...]:
     """A result for each row of two arrays (N, classes). ValueError for other shapes."""
+    actual = predicted.values
+    terms = np.zeros(len(actual)) if predicted.terms is None else predicted.terms
     if actual.shape != expected.shape or actual.ndim != 2 or len(actual) != len(indexes):
         raise ValueError(
             f"the converted network predicts {actual.shape} and the original {expected.shape} for "
             f"{len(indexes)} pictures; both have to be (pictures, classes)"
         )
     return tuple(
-        _compared(index, ours.astype(np.float64), theirs.astype(np.float64))
-        for index, ours, theirs in zip(indexes, actual, expected, strict=True)
+        _compared(index, ours.astype(np.float64), theirs.astype(np.float64), float(added))
+        for index, ours, theirs, added in zip(indexes, actual, expected, terms, strict=True)
     )
 
 
-def _compared(index: int, ours: Array, theirs: Array) -> PictureResult:
+LEAST = RATE["float32"] / GATES["float32"]
+
+
+def _compared(index: int, ours: Array, theirs: Array, terms: float) -> PictureResult:
     with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, and is seen below
         apart = np.abs(ours - theirs)
     apart[~np.isfinite(apart)] = np.inf
     difference = float(apart.max())
-    largest = float(np.abs(theirs).max())
+    largest = max(float(np.abs(theirs).max()), LEAST * terms)
     finite = math.isfinite(difference)
     share = difference / largest if finite and largest else math.inf
     return PictureResult(

@@ -35,6 +35,8 @@ def read_config(
     stem = architecture.stem
     if stem.channels or stem.rescaling or stem.data_norm:
         pictures = "raw"
+    elif stem.front:  # what the naming's code did is not what they get
+        pictures = None
     return Reading(
         structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
         facts=(
@@ -52,9 +54,11 @@ def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact,
     def fact(name: str, value: str, what: str) -> Fact:
         return Fact(name, value, Evidence.MODEL_CONFIG, what)
 
+    front = architecture.stem.front
     activation = ("activation", f.describe_activation(architecture), "between all the layers")
     return (
         fact("epsilon", f.describe_eps(architecture), why(is_raised)),
+        *([fact("front", f.describe_front(front), "before the stem")] if front else []),
         fact("stem", f.describe_stem(architecture), "the first convolution and its padding"),
         fact("pool", f.describe_pool(architecture), "the pool after the stem"),
         fact("stride", f.describe_stride(architecture), "the strides of the convolutions"),

@@ -17,6 +17,7 @@ import numpy as np
 from converter.checkpoint import Array
 from converter.parity.compare import LAYER_GATES, OWN_GATES, Difference, difference
 from converter.parity.recording import Pass, Sample
+from converter.parity.rounding import share
 from converter.parity.sampling import spread
 from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import head_prefix, module_name
@@ -24,6 +25,7 @@ from resnet_pt.tensors import head_prefix, module_name
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from converter.parity.torch_run import Results
     from converter.structure import Structure
     from resnet_pt.network import ResNet
 
@@ -53,7 +55,8 @@ class LayerError:
     is known by the logits only. `largest` is its largest value in the converted network, and
     `pictures` how far the worst known element of each picture is off, `{number: absolute}`.
     `unheld` are the layers just before it that the original's side does not hold: what they get
-    wrong shows here first.
+    wrong shows here first. `rounding` is what may be off of logits that are near 0, relative to the
+    largest of them.
     """
 
     module: str
@@ -65,6 +68,7 @@ class LayerError:
     largest: float = 0.0
     pictures: Mapping[int, float] = field(default_factory=dict)
     unheld: tuple[str, ...] = ()
+    rounding: float = 0.0
 
     @property
     def name(self) -> str:
@@ -81,7 +85,8 @@ class LayerError:
         """The largest cumulative error that is no sign of a fault."""
         if self.dtype == "float64":
             return LAYER_GATES["float64"]
-        return min(LAYER_GATES["float32"], max(LEAST_GATE, NOISE_MARGIN * self.noise))
+        noise = max(LEAST_GATE, NOISE_MARGIN * self.noise, self.rounding)
+        return min(LAYER_GATES["float32"], noise)
 
     @property
     def is_alone(self) -> bool:
@@ -111,7 +116,7 @@ class LayerError:
 
     @property
     def own_gate(self) -> float:
-        return OWN_GATES[self.dtype]
+        return max(OWN_GATES[self.dtype], self.rounding)
 
     @property
     def own_passes(self) -> bool:
@@ -171,6 +176,7 @@ class Watch:
         self.largest: dict[str, float] = {}
         self.pictures: dict[str, dict[int, float]] = {}
         self.unheld: dict[str, tuple[str, ...]] = {}
+        self.near_zero: dict[str, float] = {}
         self._passed: list[str] = []
         self._unknown: set[str] = set()
         self._glimpses: dict[str, tuple[Array, float]] = {}
@@ -214,11 +220,12 @@ class Watch:
             self._unknown.add(module)
         return original(sample, result)
 
-    def finishing(
-        self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
-    ) -> None:
+    def finishing(self, model: ResNet, outputs: Mapping[str, str], results: Results) -> None:
         """The run is done: logits are the result of a last layer whose own activation hides it."""
         for output, (module, layer) in last_modules(model, outputs).items():
+            if output in self.one.logits:
+                expected = self.one.logits[output]
+                self.near_zero[layer] = share(results.sums[output], expected, self.one.dtype)
             if layer not in self.modules and output in results and output in self.one.logits:
                 expected = self.one.logits[output]
                 self.modules[layer] = module
@@ -250,6 +257,7 @@ class Watch:
                 self.largest.get(layer, 0.0),
                 self.pictures[layer],
                 self.unheld.get(layer, ()),
+                self.near_zero.get(layer, 0.0),
             )
             for layer, cumulative in self.cumulative.items()
         )

@@ -24,13 +24,14 @@ from converter.parity.oracle import KerasChild, OracleError, ask, choose_oracle,
 from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
+from converter.parity.rounding import share
 from converter.plan import Plan
 from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
     from converter.identify import Network
     from converter.options import Options
-    from converter.parity.torch_run import Look
+    from converter.parity.torch_run import Look, Results
     from resnet_pt.network import ResNet
 
 Verdict = Literal["equal", "not equal", "not compared"]
@@ -62,10 +63,12 @@ class Comparison:
     """False for what is only reported (TF32, bfloat16)."""
     pairs: tuple[Pair, ...] = ()
     """Some of the logits, for a report."""
+    rounding: float = 0.0
+    """What rounding may do to a logit that is near 0, relative to the largest logit."""
 
     @property
     def gate(self) -> float:
-        return GATES[self.gate_dtype]
+        return max(GATES[self.gate_dtype], self.rounding)
 
     @property
     def passes(self) -> bool:
@@ -262,7 +265,7 @@ def compare_model(
     from converter.parity import torch_run
 
     outputs = with_stem_pool(model, outputs)
-    comparisons: list[Comparison] = []
+    ran: list[tuple[Results, Pass, str, str, str]] = []
     activations: tuple[OutputActivation, ...] = ()
     first = recording.passes[0]
     watch = Watch(first)
@@ -278,12 +281,13 @@ def compare_model(
                     results = torch_run.run(model, one.input, dtype, device)
             except torch_run.CannotRunError as error:
                 return _broken_off(model, outputs, recording, watch, str(error))
-            comparisons += _compared(results, one, device, dtype, reduced)
+            ran.append((results, one, device, dtype, reduced))
             if number == 0 and device == "cpu":
                 watch.finishing(model, outputs, results)
                 activations = _output_activations(model, one, results)
             if not reduced:
                 noise.tell(one.input, dtype, device, results)
+    comparisons = [one for run in ran for one in _compared(*run, noise)]
     picture = first.input[:1]
     if first.dtype == "float64":
         with torch_run.watched(model, outputs, first.layers, watch.rounding):
@@ -372,14 +376,22 @@ class Noise:
 
     def __init__(self) -> None:
         self.floor: dict[str, float] = {}
-        self._wide: dict[int, Mapping[str, Array]] = {}
+        self._wide: dict[int, Results] = {}
+        self._sums: dict[int, float] = {}
 
-    def tell(self, picture: Array, dtype: str, device: str, results: Mapping[str, Array]) -> None:
+    def tell(self, picture: Array, dtype: str, device: str, results: Results) -> None:
         if dtype == "float64" and device == "cpu":
             self._wide[id(picture)] = results
         elif dtype == "float32" and id(picture) in self._wide:
             where = dtype if device == "cpu" else f"{dtype} on {device}"
-            self._measured(where, results, self._wide[id(picture)])
+            wide = self._wide[id(picture)]
+            self._measured(where, results, wide)
+            found = [sums.noise(wide.sums[name]) for name, sums in results.sums.items()]
+            self._sums[id(picture)] = max([self.of_sums(picture), *found])
+
+    def of_sums(self, picture: Array) -> float:
+        """One standard deviation of what float32 does to the sums of the last Dense layer."""
+        return self._sums.get(id(picture), 0.0)
 
     def reordered(self, picture: Array, results: Mapping[str, Array]) -> None:
         self._measured("float64", results, self._wide[id(picture)])
@@ -407,7 +419,7 @@ def runs(recording: Recording, device: str) -> list[tuple[Pass, str, str]]:
 
 
 def _compared(
-    results: Mapping[str, Array], one: Pass, device: str, dtype: str, reduced: str
+    results: Results, one: Pass, device: str, dtype: str, reduced: str, noise: Noise
 ) -> list[Comparison]:
     gate = "float64" if dtype == one.dtype == "float64" else "float32"
     ran = {"TF32": f"{dtype} (TF32)"}.get(reduced, reduced) or dtype
@@ -417,7 +429,11 @@ def _compared(
         worst = difference(name or "logits", actual, expected)
         top1, top5 = (agreement(actual, expected, count) for count in (1, 5))
         shape, shown = tuple(one.input.shape), pairs(actual, expected)
-        found.append(Comparison(device, ran, gate, shape, worst, top1, top5, not reduced, shown))
+        apart = noise.of_sums(one.input) if gate == "float32" else 0.0
+        rounding = share(results.sums.get(name), expected, gate, apart)
+        found.append(
+            Comparison(device, ran, gate, shape, worst, top1, top5, not reduced, shown, rounding)
+        )
     return found
 
 

@@ -17,6 +17,7 @@ from converter.checkpoint import Array
 from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array
 from converter.parity.recording import Pass, Recording
+from converter.parity.rounding import share
 from resnet_pt.architecture import ACTIVATIONS, Architecture, Block, Conv, HeadLayer, Padding, Pool
 from resnet_pt.tensors import tensors as expected
 
@@ -159,6 +160,7 @@ def _may_tie(rival: ResNet, outputs: Mapping[str, str], one: Pass) -> bool:
         return False
     nothing: Array = np.zeros(0)
     return all(
-        difference(name, results.get(name, nothing), expected).relative <= FAR * GATES["float32"]
+        difference(name, results.get(name, nothing), expected).relative
+        <= FAR * max(GATES["float32"], share(results.sums.get(name), expected, "float32"))
         for name, expected in one.logits.items()
     )

@@ -21,6 +21,7 @@ from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array, compared, first_picture
 from converter.parity.outputs import output_activations
 from converter.parity.recording import Recording
+from converter.parity.rounding import share
 from converter.plan import make_plan
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ class Trial:
     cost: int
     network: Network
     differs: str = ""
+    gate: float = GATES["float32"]
 
     @property
     def fits(self) -> bool:
-        return self.error <= GATES["float32"]
+        return self.error <= self.gate
 
     def __str__(self) -> str:
         changes = ", ".join(f"{name} {value}" for name, value in self.changes.items())
@@ -162,7 +164,7 @@ class _Court:
             self.tensors[layout] = dict(plan.tensors(self.checkpoint))
         values = {fact.name: fact.value for fact in candidate.facts}
         changed = [f for f in self.network.facts if is_open(f) and values[f.name] != f.value]
-        error, agree = self.tried(candidate, self.tensors[layout])
+        error, gate, agree = self.tried(candidate, self.tensors[layout])
         self.trials.append(
             Trial(
                 changes={fact.name: values[fact.name] for fact in changed},
@@ -170,6 +172,7 @@ class _Court:
                 agree=agree,
                 cost=sum(1 + fact.evidence for fact in changed),
                 network=candidate,
+                gate=gate,
             )
         )
 
@@ -183,9 +186,9 @@ class _Court:
         words = str(parity.wrong or "")
         return replace(trial, differs=f"{words}: {parity.diagnosis}" if parity.diagnosis else words)
 
-    def tried(self, candidate: Network, tensors: Mapping[str, Array]) -> tuple[float, int]:
-        """How far the candidate's logits are from the record's, on its first input, and how many
-        layers agree before the first that does not."""
+    def tried(self, candidate: Network, tensors: Mapping[str, Array]) -> tuple[float, float, int]:
+        """How far the candidate's logits are from the record's, on its first input, how far they
+        may be, and how many layers agree before the first that does not."""
         from converter.parity import torch_run
 
         model = torch_run.build(candidate.architecture, tensors)
@@ -201,8 +204,10 @@ class _Court:
         with torch_run.watched(model, compared(candidate.structure), one.layers, look):
             results = torch_run.run(model, one.input[:1], "float32", "cpu")
         nothing = np.zeros(0)
-        error = max(
-            difference(name, results.get(name, nothing), expected[:1]).relative
-            for name, expected in one.logits.items()
-        )
-        return error, [*agreeing, False].index(False)
+        errors: list[tuple[float, float]] = []
+        for name, expected in one.logits.items():
+            apart = difference(name, results.get(name, nothing), expected[:1]).relative
+            rounding = share(results.sums.get(name), expected[:1], "float32")
+            errors.append((apart, max(GATES["float32"], rounding)))
+        error, gate = max(errors, key=lambda one: one[0] / one[1])
+        return error, gate, [*agreeing, False].index(False)

@@ -13,6 +13,7 @@ from torch import nn
 
 from converter.checkpoint import Array
 from converter.parity.layers import as_array
+from converter.parity.rounding import Sums, watched_sums
 from resnet_pt.architecture import Architecture
 from resnet_pt.network import ResNet
 
@@ -40,21 +41,30 @@ def arithmetic(reduced: str = "", device: str = "cpu") -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
-def run_nchw(model: nn.Module, pictures: Array, dtype: str) -> dict[str, Array]:
+def run_nchw(model: nn.Module, pictures: Array, dtype: str) -> Results:
     """What the network returns for a batch (N, C, H, W) on the CPU, by output name."""
     kind = getattr(torch, dtype)
-    with torch.inference_mode():
+    with torch.inference_mode(), watched_sums(model) as sums:
         result = model.to("cpu", kind)(torch.from_numpy(pictures).to(kind))
     found = result if isinstance(result, dict) else {"": result}
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    arrays = {name: tensor.numpy() for name, tensor in found.items()}
+    return Results(arrays, {name: sums(tensor) for name, tensor in found.items()})
 
 
-def run(model: nn.Module, picture: Array, dtype: str, device: str) -> dict[str, Array]:
+class Results(dict[str, Array]):
+    """What a network returns, by output name, and the `sums` behind it."""
+
+    def __init__(self, arrays: Mapping[str, Array], sums: Mapping[str, Sums]) -> None:
+        super().__init__(arrays)
+        self.sums = sums
+
+
+def run(model: nn.Module, picture: Array, dtype: str, device: str) -> Results:
     """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
     return _run(model, picture, dtype, device, torch.contiguous_format)
 
 
-def run_reordered(model: nn.Module, picture: Array, dtype: str) -> dict[str, Array]:
+def run_reordered(model: nn.Module, picture: Array, dtype: str) -> Results:
     """The same on the CPU with its sums in another order (torch's channels_last kernels): what
     differs is rounding."""
     return _run(model, picture, dtype, "cpu", torch.channels_last)
@@ -77,17 +87,18 @@ def _can_run() -> Iterator[None]:
 
 def _run(
     model: nn.Module, picture: Array, dtype: str, device: str, memory: torch.memory_format
-) -> dict[str, Array]:
+) -> Results:
     model = model.to(device, getattr(torch, dtype))
     x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
     x = x.to(device, getattr(torch, dtype)).contiguous(memory_format=memory)
-    with torch.inference_mode(), _can_run():
+    with torch.inference_mode(), _can_run(), watched_sums(model) as sums:
         result = model(x)
     found = result if isinstance(result, dict) else {"": result}
     strange = [type(one).__name__ for one in found.values() if not isinstance(one, torch.Tensor)]
     if strange:
         raise CannotRunError(f"it returns {strange[0]}, not a tensor or a dict of tensors")
-    return {name: as_array(tensor) for name, tensor in found.items()}
+    arrays = {name: as_array(tensor) for name, tensor in found.items()}
+    return Results(arrays, {name: sums(tensor) for name, tensor in found.items()})
 
 
 Look = Callable[[str, str, Any, torch.Tensor], torch.Tensor | None]

@@ -129,8 +129,8 @@ def best_figure(data: Entry) -> Entry | None:
     counted = [one for one in data["parity"]["logits"] if one["counts"]]
     if not counted:
         return None
-    sharpest = min(one["gate"] for one in counted)
-    worst: Entry = max((one for one in counted if one["gate"] == sharpest), key=_badness)
+    sharpest = max(one["gate_dtype"] for one in counted)
+    worst: Entry = max((one for one in counted if one["gate_dtype"] == sharpest), key=_badness)
     return worst
 
 
