@@ -100,6 +100,9 @@ class Dialect:
     """Modules that a file of this naming fills, which tell it from another with the same names."""
     bias: bool | None = None
     """Whether the stem's convolution has a bias, where that tells it from another naming."""
+    signs: tuple[str, ...] = ()
+    """Layers without weights that its code names, which tell it from another with the same names:
+    a file that lists such layers within the network has one of these."""
     left_out: tuple[str, ...] = ()
     """Layers that are no part of the network, by exact name (a detector's other parts); a file of
     this naming has some of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -16,6 +16,7 @@ from resnet_pt.architecture import (
     Block,
     Conv,
     Front,
+    HeadKind,
     HeadLayer,
     Norm,
     Pool,
@@ -248,6 +249,22 @@ def describe_stride(architecture: Architecture) -> str:
 def describe_bias(architecture: Architecture) -> str:
     found = {conv.bias for conv in convs(architecture)}
     return "in some" if len(found) == 2 else ("yes" if True in found else "no")
+
+
+def with_flatten(architecture: Architecture, order: str) -> Architecture:
+    """With every Flatten in this order."""
+    kind: HeadKind = FLATTEN[order]
+    head = tuple(
+        replace(layer, kind=kind) if layer.kind.startswith("flatten") else layer
+        for layer in architecture.head
+    )
+    return replace(architecture, head=head)
+
+
+FLATTEN: Mapping[str, HeadKind] = {
+    "channels-last": "flatten_hwc",
+    "channels-first": "flatten_chw",
+}
 
 
 def describe_head(head: Sequence[HeadLayer]) -> str:

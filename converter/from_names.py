@@ -45,6 +45,8 @@ def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
     """
     attempts = [_attempt(checkpoint, dialect) for dialect in dialects]
     fitting = [one.match for one in attempts if not one.misfits and one.match.modules]
+    signed = [one for one in fitting if one.dialect.signs]
+    fitting = signed or fitting
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -85,6 +87,7 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
     required = (dialect.stem, *dialect.required)
     misfits += [f"missing: {name}" for name in _missing(modules, table, required)]
     misfits += _bias_misfit(checkpoint, dialect, modules)
+    misfits += _sign_misfit(checkpoint, dialect, modules)
     misfits += ["none of the layers beside it"] if dialect.left_out and not left_out else []
     misfits += [f"unknown: {name}" for name in unknown]
     if not any(module.startswith("layer") for module in modules):
@@ -124,6 +127,17 @@ def _bias_misfit(checkpoint: Checkpoint, dialect: Dialect, modules: Mapping[str,
     has_bias = "bias" in checkpoint.of_layer()[stem]
     found = "has" if has_bias else "has not"
     return [] if has_bias == dialect.bias else [f"{stem} {found} a bias"]
+
+
+def _sign_misfit(checkpoint: Checkpoint, dialect: Dialect, modules: Mapping[str, str]) -> list[str]:
+    """What a file lists without weights within the network, none of which this code names so."""
+    groups = {one.group for one in checkpoint.weights if one.layer in modules.values()}
+    places = [place for place, layer in enumerate(checkpoint.layers) if layer in groups]
+    inside = checkpoint.layers[places[0] : places[-1]] if places else ()
+    inside = tuple(one for one in inside if one not in groups)
+    if not dialect.signs or not checkpoint.is_ordered or not inside:
+        return []
+    return [] if set(dialect.signs) & set(inside) else [f"none of {', '.join(dialect.signs)}"]
 
 
 def _missing(

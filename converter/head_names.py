@@ -493,12 +493,15 @@ def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[HeadLayer]:
 def _headless(
     match: Match, kinds: Kinds, shapes: Shapes, features: int, kept: Sequence[HeadLayer]
 ) -> HeadAndOutputs:
-    """What a network without a top returns: its map, or the pool that the names still list."""
-    pooled = kept or [
-        one
-        for one in (_layer(layer, match, shapes, kinds, features) for layer in kinds)
-        if one and "pool" in one.kind
-    ]
-    if not pooled:
+    """What a network without a top returns: its map, or what the pools and the Flatten make of it
+    that the names still list."""
+    listed = [_layer(layer, match, shapes, kinds, features) for layer in kinds]
+    chain = [one for one in listed if one and one.kind.startswith(("flatten", *POOLING))]
+    if not chain or (kept and chain[0].name != kept[0].name):
+        chain = [*kept, *chain]
+    if not chain:
         return (), (Output("features", ""),)
-    return (pooled[0],), (Output(pooled[0].name, pooled[0].name),)
+    return _linked(chain), (Output(chain[-1].name, chain[-1].name),)
+
+
+POOLING = ("global", "avg_pool", "max_pool")

@@ -40,6 +40,7 @@ class Options:
     stride_on: Literal["1x1", "3x3"] | None = None
     theano_kernels: bool | None = None
     running_std: Literal["variance", "std"] | None = None
+    flatten: Literal["channels-last", "channels-first"] | None = None
     head_activation: str | None = None
     network: str | None = None
     preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None

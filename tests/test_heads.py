@@ -448,7 +448,9 @@ def test_a_pool_may_be_joined_with_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "class_name"), [("map", "Stack"), ("average", "Average")], ids=["map", "average"]
+    ("source", "class_name"),
+    [("map", "Concatenate"), ("average", "Average")],
+    ids=["map", "average"],
 )
 def test_what_joins_anything_else_is_refused(source, class_name, tmp_path):
     """Maps, and means of vectors."""

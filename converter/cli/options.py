@@ -109,6 +109,11 @@ FACTS = (
         type=click.Choice(["variance", "std"]),
         help="What `running_std` holds (a standard deviation before Keras 1.0.6).",
     ),
+    click.option(
+        "--flatten",
+        type=click.Choice(["channels-last", "channels-first"]),
+        help="The order in which a Flatten writes a map.",
+    ),
     click.option("--head-activation", metavar="NAME", help="Behind hidden Dense layers."),
     click.option(
         "--network",

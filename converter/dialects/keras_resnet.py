@@ -23,4 +23,5 @@ DIALECT = Dialect(
         without_top="keras-resnet without a top gives the map of every stage; this gives the last",
     ),
     bias=False,
+    signs=("conv1_relu", "pool1"),
 )

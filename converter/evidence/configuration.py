@@ -11,10 +11,10 @@ from converter.checkpoint import Checkpoint
 from converter.dialect import Dialect
 from converter.errors import MismatchError
 from converter.evidence.epsilon import raised_epsilon, why
-from converter.evidence.reading import Reading, batch_fact
+from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
-from converter.graph import is_model, model_layers, parse_graph
+from converter.graph import Graph, is_model, layer_name, model_layers, parse_graph
 from converter.recognise import recognise
 from converter.replicas import slices
 from converter.structure import Shapes, Structure
@@ -27,6 +27,7 @@ def read_config(
     assert checkpoint.config is not None
     graph = parse_graph(checkpoint.config)
     check_quantised(checkpoint.config)
+    check_unfrozen(graph, checkpoint.config)
     written = recognise(graph, shapes, theano)
     architecture = raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
@@ -113,6 +114,34 @@ def check_quantised(config: Any) -> None:
                 f"the model is quantised ({name} of {layer['config'].get('name')!r})",
                 hints=["convert it as it was before model.quantize"],
             )
+
+
+def check_unfrozen(graph: Graph, config: Any) -> None:
+    """Raise MismatchError for norms of keras-resnet before 0.2 that were not frozen: they normalise
+    by the batch at hand when they predict too (0.1.0 `layers/_batch_normalization.py`: training is
+    `not freeze`). Those versions alone pad the stem in a layer `padding_conv1`."""
+    loose = _unfrozen(config)
+    if loose and any(node.layer == KERAS_RESNET_0_1 for node in graph.nodes):
+        raise MismatchError(
+            f"{loose[0]!r} and {len(loose) - 1} more norms of keras-resnet before 0.2 are not "
+            "frozen (freeze_bn=False), and normalise by the batch at hand: what is predicted for "
+            "a picture depends on those beside it",
+            hints=[
+                "convert the weights alone (model.save_weights) for the network by the moving "
+                "statistics, which is what keras-resnet 0.2 computes"
+            ],
+        )
+
+
+def _unfrozen(config: Any) -> list[str]:
+    """The layers that say `freeze: false`, those of nested models too."""
+    found: list[str] = []
+    for layer in model_layers(config):
+        if is_model(layer):
+            found += _unfrozen(layer)
+        elif layer["config"].get("freeze") is False:
+            found.append(layer_name(layer))
+    return found
 
 
 def _policies(config: Any) -> set[str]:

@@ -13,7 +13,7 @@ from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
 from converter.evidence.activation import activation_fact, check_activations, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
-from converter.evidence.reading import Reading, batch_fact
+from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
@@ -219,6 +219,8 @@ def _decide(
         Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
         activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
+        *_flatten_fact(checkpoint, architecture),
+        *_frozen_fact(checkpoint, match),
         *_output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
@@ -274,6 +276,33 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
     evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
     return Fact("head", value, evidence, "the layers that the file lists after the last block")
+
+
+def _frozen_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
+    """By which statistics norms work, where the code may have taken the batch's."""
+    if match.dialect.name != "keras-resnet" or KERAS_RESNET_0_1 not in checkpoint.layers:
+        return ()
+    reason = (
+        f"the file lists {KERAS_RESNET_0_1!r}, of keras-resnet before 0.2, whose norms take the "
+        "batch's in prediction too, unless they are frozen (freeze_bn)"
+    )
+    return (Fact("statistics", "the moving ones", Evidence.DEFAULT, reason),)
+
+
+def _flatten_fact(checkpoint: Checkpoint, architecture: Architecture) -> tuple[Fact, ...]:
+    """The order of a Flatten of more than one pixel, where the file does not tell it: of channels
+    first, Keras wrote them first until 2.2 (keras 2.1.6 and 2.2.0 `layers/core.py`, Flatten), and
+    its kernels since Keras 2 are the same."""
+    is_flat = any(layer.kind == "flatten_hwc" for layer in architecture.head)
+    dense = [layer.in_features for layer in architecture.head if layer.kind == "dense"]
+    version = checkpoint.version() or ()
+    if not is_flat or dense[:1] == [architecture.features] or not (2,) <= version < (2, 2):
+        return ()
+    reason = (
+        "weights do not record the model's data_format: of channels first, a Flatten before Keras "
+        "2.2 wrote those first (--flatten)"
+    )
+    return (Fact("flatten", "channels-last", Evidence.DEFAULT, reason),)
 
 
 def _precision(checkpoint: Checkpoint) -> tuple[Fact, ...]:

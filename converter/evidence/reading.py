@@ -9,6 +9,9 @@ from converter.checkpoint import Checkpoint, Weight
 from converter.facts import Evidence, Fact
 from converter.structure import Structure
 
+KERAS_RESNET_0_1 = "padding_conv1"
+"""The layer that pads the stem of keras-resnet before 0.2, and of no later version."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

@@ -38,6 +38,12 @@ def set_by_user(
     if options.stride_on is not None:
         new = f.with_stride_on(architecture, options.stride_on)
         architecture = change("stride", new, f.describe_stride(new), "--stride-on")
+    flat = any(layer.kind.startswith("flatten") for layer in architecture.head)
+    if options.flatten is not None and not flat:
+        raise UsageError("--flatten: this network has no Flatten")
+    if options.flatten is not None:
+        new = f.with_flatten(architecture, options.flatten)
+        architecture = change("flatten", new, options.flatten, "--flatten")
     if options.head_activation is not None:
         new = with_head_activation(architecture, options.head_activation)
         if any(layer.kind == "activation" for layer in architecture.head):

@@ -32,6 +32,7 @@ ALTERNATIVES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "stem": ("stem", ("pad", "same")),
     "pool": ("pool", ("valid", "zero", "same")),
     "stride": ("stride_on", ("1x1", "3x3")),
+    "flatten": ("flatten", ("channels-last", "channels-first")),
     "flipped": ("theano_kernels", (False, True)),
     "running_std": ("running_std", ("variance", "std")),
 }
