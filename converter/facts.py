@@ -145,7 +145,10 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
 
     stem = architecture.stem
     deep = tuple((conv, change(norm)) for conv, norm in stem.deep)
-    stem = replace(stem, norm=maybe(stem.norm), data_norm=maybe(stem.data_norm), deep=deep)
+    front = tuple(replace(one, norm=maybe(one.norm)) for one in stem.front)
+    stem = replace(
+        stem, norm=maybe(stem.norm), front=front, data_norm=maybe(stem.data_norm), deep=deep
+    )
     return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
 
 

@@ -143,6 +143,13 @@ class Normalization:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """Every channel of a picture so many times, one beside the other."""
+
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     class_name: str
     reason: str = "this layer class is not known"
@@ -166,6 +173,7 @@ Op = (
     | Rescaling
     | Normalization
     | Reverse
+    | Repeat
     | Pick
     | Stack
     | Channels
@@ -182,6 +190,7 @@ CLASS_NAMES: Mapping[type, str] = {
     Pooling: "a pool",
     GlobalPooling: "a global pool",
     Reverse: "a flip",
+    Repeat: "a repeat",
     Pick: "a slice",
     Stack: "Concatenate",
     Channels: "Concatenate",
@@ -653,6 +662,8 @@ def _depthwise(config: Config) -> Op:
 def _norm(config: Config) -> Op:
     if config.get("mode", 0) != 0:
         return Unknown("BatchNormalization", "mode 1 and 2 normalise by the batch at hand")
+    if config.get("renorm"):
+        return Unknown("BatchNormalization", "renorm=True keeps statistics of another kind")
     return BatchNorm(
         eps=float(config["epsilon"]),
         momentum=float(config.get("momentum", 0.99)),
@@ -850,6 +861,13 @@ def _flip(config: Config) -> Op:
     return Reverse() if axis in (-1, [-1], 3, [3]) else Unknown("Flip", f"it turns the axis {axis}")
 
 
+def _repeat(config: Config) -> Op:
+    times, axis = config.get("repeats"), config.get("axis")
+    if not isinstance(times, int) or times < 1 or axis not in (-1, 3):
+        return Unknown("Repeat", f"it repeats {times} times along the axis {axis}")
+    return Repeat(times)
+
+
 def _constant(op: Op) -> Callable[[Config], Op]:
     return lambda config: op
 
@@ -915,6 +933,7 @@ FURTHER_OPERATORS: dict[str, Callable[[Config], Op]] = {
     "Amax": _over_map("max"),
     "Pad": _pad,
     "Flip": _flip,
+    "Repeat": _repeat,
     "StopGradient": _constant(Identity()),
     "LeakyRelu": _leaky_relu,
     "Elu": _elu,
@@ -949,11 +968,13 @@ TF_ACTIVATIONS: Mapping[str, str] = {
 TF_FUNCTIONS: dict[str, Callable[[Config], Op]] = {
     "compat.v1.pad": _pad,  # what tf.pad is called
     "identity": _constant(Identity()),
+    "image.grayscale_to_rgb": _constant(Repeat(3)),
     "math.reduce_max": _over_map("max"),
     "math.reduce_mean": _over_map("avg"),
     "nn.gelu": _gelu,
     "nn.leaky_relu": lambda config: _leaky_relu({"alpha": LEAKY, **config}),
     "nn.softmax": _softmax,
+    "repeat": _repeat,
     "reshape": lambda config: _reshape({"newshape": config["shape"]}),
     "reverse": _flip,
     "stop_gradient": _constant(Identity()),

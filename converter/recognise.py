@@ -74,12 +74,15 @@ class Tokens:
         """Whether a convolution comes next, with or without zeros around it."""
         return isinstance(self.behind_zeros(), g.Convolution)
 
-    def begins_with_two_convolutions(self) -> bool:
-        """Whether nothing but an activation stands between the next convolution and another."""
-        ops = [node.op for node in self.nodes if not isinstance(node.op, g.Pad)]
-        between = ops[1:2] if ops[2:] and isinstance(ops[1], g.Activation) else []
-        pair = (*ops[:1], *ops[1 + len(between) : 2 + len(between)])
-        return len(pair) == 2 and all(isinstance(op, g.Convolution) for op in pair)
+    def is_front(self) -> bool:
+        """Whether a convolution comes next, and another, with a norm or an activation between
+        them, or neither: both are a deep stem's."""
+        ops = [node.op for node in self.nodes if not isinstance(node.op, g.Pad | g.Scale)]
+        places = [place for place, op in enumerate(ops) if isinstance(op, g.Convolution)][:2]
+        between = ops[1 : places[1]] if places[:1] == [0] and places[1:] else [None] * 2
+        return len(between) < 2 and all(
+            isinstance(op, g.BatchNorm | g.Activation) for op in between
+        )
 
     def behind_zeros(self) -> g.Op | None:
         """The next layer that is no padding."""
@@ -288,6 +291,9 @@ class _Recogniser:
                 "a model whose layers were given other names",
                 hints=["convert the weights alone: model.save_weights"],
             )
+        if len(add.inputs) == 1:
+            reason = "it adds a constant that is neither a number nor one for each of the channels"
+            raise unplaced(replace(add, op=g.Unknown("Add", f"{reason}, last")), "the network")
         if len(add.inputs) != 2:
             raise MismatchError(f"{add.layer!r} adds {len(add.inputs)} tensors; a block adds two")
         one, other = (self.chain(source) for source in self.sources(add))
@@ -353,12 +359,15 @@ class _Recogniser:
         return stem, tokens
 
     def front(self, tokens: Tokens) -> tuple[Front, ...]:
-        """The convolutions before the stem's own: no norm comes between them and the next one."""
+        """The convolutions before the stem's own, less those of a deep stem, behind which a norm
+        and an activation stand."""
         found: list[Front] = []
-        while tokens.begins_with_two_convolutions():
-            number = 2 * len(found)
+        while tokens.is_front():
+            number = 3 * len(found)
             conv = self.conv(tokens, f"front.{number}", "the stem")
-            found.append(Front(conv, self.front_activation(tokens, f"front.{number + 1}")))
+            norm = self.norm(tokens, f"front.{number + 1}")
+            activation = self.front_activation(tokens, f"front.{number + 2}")
+            found.append(Front(conv, activation, norm))
         return tuple(found)
 
     def front_activation(self, tokens: Tokens, module: str) -> str:
@@ -419,6 +428,8 @@ class _Recogniser:
             raise unplaced(replace(node, op=g.Unknown(g.class_name(node.op), why)), "the stem")
         if isinstance(node.op, Reverse):
             return tuple(range(count))[::-1]
+        if isinstance(node.op, g.Repeat):
+            return tuple(number for number in range(count) for _ in range(node.op.times))
         assert isinstance(node.op, Channels)
         chosen = [range(count) if one is None else (one % count,) for one in node.op.picks]
         return tuple(number for some in chosen for number in some)
@@ -931,7 +942,7 @@ def is_activated_norm(nodes: Sequence[Node]) -> bool:
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
 """What no block that is known has (squeeze-and-excitation blocks do)."""
 
-PICTURE = (Rescaling, Reverse, Channels)
+PICTURE = (Rescaling, Reverse, g.Repeat, Channels)
 """What can be done to a picture before the network."""
 
 

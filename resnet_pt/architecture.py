@@ -120,10 +120,11 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Front:
     """A convolution in front of a network's own stem, as of grey pictures for a network of three
-    channels, with the activation behind it."""
+    channels, with a norm behind it, if there is one, and an activation."""
 
     conv: Conv
     activation: str = "linear"
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Stem:
     `channels` are the numbers of the input's channels in the order in which they are read ((2, 1,
     0) makes BGR of RGB, (0, 0, 0) a colour picture of a grey one; () leaves them), `rescaling` is
     a scale and an offset, each one number or one for each channel, `data_norm` a norm (MXNet's
-    `bn_data`, Keras' Normalization). `front` are the convolutions that come next, without norms.
+    `bn_data`, Keras' Normalization). `front` are the convolutions that come next.
 
     `deep` are the convolutions before the last one, `conv`, each with its norm and an activation
     behind: ResNet-D's three 3x3 in place of one 7x7.

@@ -39,10 +39,11 @@ def _network(architecture: Architecture) -> Problems:
     yield from _picture(stem)
     yield from _norm("bn_data", stem.data_norm, channels)
     for number, one in enumerate(stem.front):
-        yield from _conv(f"front.{2 * number}", one.conv, channels)
+        yield from _conv(f"front.{3 * number}", one.conv, channels)
         channels = one.conv.out_channels
+        yield from _norm(f"front.{3 * number + 1}", one.norm, channels)
         if one.activation not in ACTIVATIONS:
-            yield f"front.{2 * number + 1}: activation {one.activation!r} is not known"
+            yield f"front.{3 * number + 2}: activation {one.activation!r} is not known"
     for number, (conv, norm) in enumerate(stem.deep):
         yield from _conv(f"conv1.{3 * number}", conv, channels)
         yield from _norm(f"conv1.{3 * number + 1}", norm, conv.out_channels)

@@ -88,10 +88,11 @@ BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
 
 
 def _front(front: tuple[Front, ...]) -> nn.Sequential:
-    """Convolutions and the activations behind them, at even and at odd numbers."""
+    """Three modules each: a convolution, its norm and its activation, or what does nothing."""
     modules: list[nn.Module] = []
     for one in front:
-        modules += [layers.convolution(one.conv), layers.activation(one.activation)]
+        norm = layers.normalisation(one.norm) if one.norm else nn.Identity()
+        modules += [layers.convolution(one.conv), norm, layers.activation(one.activation)]
     return nn.Sequential(*modules)
 
 

@@ -80,7 +80,9 @@ def parts(architecture: Architecture) -> Iterator[Part]:
     if stem.data_norm:
         yield from _norm("bn_data", stem.data_norm)
     for number, one in enumerate(stem.front):
-        yield _conv(f"front.{2 * number}", one.conv)
+        yield _conv(f"front.{3 * number}", one.conv)
+        if one.norm:
+            yield from _norm(f"front.{3 * number + 1}", one.norm)
     for number, (conv, norm) in enumerate(stem.deep):
         yield _conv(f"conv1.{3 * number}", conv)
         yield from _norm(f"conv1.{3 * number + 1}", norm)

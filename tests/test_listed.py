@@ -17,6 +17,8 @@ from test_beside import FLAT_VARIABLES, listed, with_variables
 from resnet_pt import ResNet
 
 FLAT = fixture("keras-2.10-functional-head")
+NAMED = fixture("keras-resnet-0.2.0-18")
+"""Every activation is called after its function."""
 AUTO = fixture("keras-2.2.4-tensorflow")
 KECAM = fixture("kecam-1.4.1-aotnet50")
 OLD = fixture("keras-2.1.6-tensorflow")
@@ -56,8 +58,11 @@ def runs(network: Any, size: int) -> None:
 
 
 def test_names_say_the_function_or_it_is_a_default(tmp_path):
-    with opened(of_weights(FLAT, tmp_path, {})) as (_, network):
+    with opened(of_weights(NAMED, tmp_path, {})) as (_, network):
         assert facts(network)["activation"] == ("relu", "layer names")
+    with opened(of_weights(FLAT, tmp_path, {})) as (_, network):  # `conv2_block1_out` says none
+        assert facts(network)["activation"] == ("relu", "default")
+        assert "'conv1_relu', and others whose names do not say" in reason(network, "activation")
     with opened(of_weights(AUTO, tmp_path, {})) as (_, network):
         assert facts(network)["activation"] == ("relu", "default")
         assert "weights do not record it" in reason(network, "activation")
@@ -66,13 +71,13 @@ def test_names_say_the_function_or_it_is_a_default(tmp_path):
 @pytest.mark.parametrize("name", ["re_lu_3", "activation_3", "conv1_relu6"])
 def test_one_layer_that_does_not_say_its_function_leaves_it_a_default(name, tmp_path):
     """`re_lu` is a class, which may have a bound or a slope."""
-    with opened(of_weights(FLAT, tmp_path, {"conv3_block1_1_relu": name})) as (_, network):
+    with opened(of_weights(NAMED, tmp_path, {"res3a_branch2a_relu": name})) as (_, network):
         assert facts(network)["activation"] == ("relu", "default")
 
 
 @pytest.mark.parametrize("name", ["conv1_relu_1", "stem_ReLU2", "gate_1_relu"])
 def test_a_relu_may_be_numbered(name, tmp_path):
-    with opened(of_weights(FLAT, tmp_path, {"conv1_relu": name})) as (_, network):
+    with opened(of_weights(NAMED, tmp_path, {"res3a_branch2a_relu": name})) as (_, network):
         assert facts(network)["activation"] == ("relu", "layer names")
 
 

@@ -48,11 +48,14 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
             [f"{layer!r}" for layer in others],
             [checkpoint.advice],
         )
-    functions = [*named, *(layer for layer in inside if layer.endswith("_out"))]
     count = activated_norms(checkpoint, match) - checkpoint.is_ordered  # one comes last
-    if named and not others and not untold and len(functions) >= count:
+    if named and not others and not untold and len(named) >= count and checkpoint.is_ordered:
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
     reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
+    if named and not checkpoint.is_ordered:
+        reason = f"the file lists {named[0]!r}, and this container keeps no order: {reason}"
+    elif named:
+        reason = f"the file lists {named[0]!r}, and others whose names do not say it: {reason}"
     return Fact("activation", "relu", Evidence.DEFAULT, reason)
 
 
@@ -60,10 +63,11 @@ def check_activations(checkpoint: Checkpoint, match: Match) -> None:
     """Raise MismatchError for a file that lists fewer activations than its network has, or lists
     one in another place."""
     cut, elsewhere = unactivated(checkpoint, match), misplaced(checkpoint, match)
-    if cut:
+    if cut and not elsewhere:
+        some = "" if checkpoint.is_ordered else "some have none, or "
         raise MismatchError(
-            f"{checkpoint.path} lists fewer sums and activations than its network has: the model "
-            f"was cut behind {cut!r}",
+            f"{checkpoint.path} lists fewer sums and activations than its network has: {some}the "
+            f"model was cut behind {cut!r}",
             hints=[checkpoint.advice],
         )
     if elsewhere:
@@ -98,7 +102,9 @@ def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
     """The activations that are listed where no network that is known has one: between a
     convolution and its norm, or in front of a block's sum."""
     layers = list(checkpoint.layers)
-    if not checkpoint.is_ordered or not set(match.modules.values()) <= set(layers):
+    if not checkpoint.is_ordered:
+        return _before_sums(checkpoint, match)
+    if not set(match.modules.values()) <= set(layers):
         return []
     found: list[str] = []
     for conv, norm in _normed(match):
@@ -113,6 +119,24 @@ def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
         early = behind[: kinds.index(True)] if True in kinds else []
         found += [layer for layer in early if words(layer) & {UNTOLD, "relu"}]
     return found
+
+
+def _before_sums(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """Those that are called like a block's last norm, whose activation is that of the sum, and not
+    called so by any code that is known: `conv2_block1_3_relu` beside `conv2_block1_3_bn`."""
+    if match.dialect.defaults.preactivation or not checkpoint.is_named:
+        return []
+    last: dict[str, tuple[str, str]] = {}
+    for module, layer in match.modules.items():
+        block, _, part = module.rpartition(".")
+        if part.startswith("bn") and block.startswith("layer"):
+            last[block] = max((part, layer), last.get(block, ("", "")))
+    stems = {layer.removesuffix("_bn") for _, layer in last.values() if layer.endswith("_bn")}
+    return [
+        layer
+        for layer in checkpoint.kinds
+        if layer.rpartition("_")[0] in stems and "relu" in words(layer)
+    ]
 
 
 def _normed(match: Match) -> list[tuple[str, str]]:

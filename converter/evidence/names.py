@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from converter import facts as f
 from converter import weightless
-from converter.checkpoint import Checkpoint
+from converter.checkpoint import Checkpoint, Weight
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside
@@ -19,7 +19,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.graph import epsilons
-from converter.head_names import auto_name, doubts
+from converter.head_names import POOL, auto_name, doubts
 from converter.replicas import unsliced
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm
@@ -80,20 +80,24 @@ def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architectur
 
 
 def _check_stem_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> None:
-    """Refuse a file that lists an average where the naming's code has the stem's max-pool."""
+    """Refuse a file that lists an average where the naming's code has the stem's max-pool, or a
+    pool, and none that could be the stem's."""
     listed = around.between
     if not checkpoint.is_ordered:  # an average may be the head's where a max-pool is listed
         pools = beside.pools_inside(checkpoint, match)
         has_max = any(checkpoint.kinds[layer] in beside.MAX_POOLS for layer in pools)
         listed = () if has_max else tuple(pools)
     averages = [layer for layer in listed if beside.is_average(checkpoint, layer)]
-    if averages and match.dialect.defaults.pool != "none":
-        raise MismatchError(
-            f"{checkpoint.path} lists an average-pool in the stem of its network, and the code of "
-            f"{match.dialect.name} has a max-pool there",
-            [f"{one!r}" for one in averages],
-            [checkpoint.advice],
-        )
+    if not averages or match.dialect.defaults.pool == "none":
+        return
+    found = "lists an average-pool in the stem of its network"
+    if averages == [POOL] and not checkpoint.is_ordered:
+        found = f"lists no pool for the stem of its network beside {POOL!r}"
+    raise MismatchError(
+        f"{checkpoint.path} {found}, and the code of {match.dialect.name} has a max-pool there",
+        [f"{one!r}" for one in averages],
+        [checkpoint.advice],
+    )
 
 
 INPUTS = frozenset(["input", "input_layer"])
@@ -217,6 +221,8 @@ def _decide(
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
         Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        Fact("amounts", AMOUNTS, Evidence.DEFAULT, default),
+        *_gamma_fact(checkpoint, match),
         activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
         *_flatten_fact(checkpoint, architecture),
@@ -224,6 +230,10 @@ def _decide(
         *_output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
+
+
+AMOUNTS = "zeros and windows as above, no dilation"
+"""What no name of a layer says, where it says that there is one."""
 
 
 def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:
@@ -287,6 +297,29 @@ def _frozen_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
         "batch's in prediction too, unless they are frozen (freeze_bn)"
     )
     return (Fact("statistics", "the moving ones", Evidence.DEFAULT, reason),)
+
+
+def _gamma_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
+    """Which vector a norm of three arrays has, where a container numbers them."""
+    weights = checkpoint.of_layer()
+    norms = [
+        layer
+        for module, layer in match.modules.items()
+        if module != "bn_data" and "moving_mean" in weights[layer] and "gamma" not in weights[layer]
+    ]
+    numbered = [
+        one for one in norms if "beta" in weights[one] and _is_numbered(weights[one]["beta"])
+    ]
+    if not numbered:
+        return ()
+    reason = (
+        f"{numbered[0]!r} has three arrays: whether gamma or beta is missing is not in the file"
+    )
+    return (Fact("norms", "without gamma", Evidence.DEFAULT, reason),)
+
+
+def _is_numbered(weight: Weight) -> bool:
+    return weight.spelling.isdigit()
 
 
 def _flatten_fact(checkpoint: Checkpoint, architecture: Architecture) -> tuple[Fact, ...]:

@@ -68,7 +68,8 @@ class _Network:
             x = layers.Rescaling(*stem.rescaling)(x)
         x = self.norm(x, stem.data_norm, "bn_data")
         for number, one in enumerate(stem.front):
-            x = self.conv(x, one.conv, f"front.{2 * number}")
+            x = self.conv(x, one.conv, f"front.{3 * number}")
+            x = self.norm(x, one.norm, f"front.{3 * number + 1}")
             x = layers.Activation(one.activation)(x)
         for number, (conv, norm) in enumerate(stem.deep):
             x = self.conv(x, conv, f"conv1.{3 * number}")
