@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from converter import graph as g
+from converter import ops as g
 from converter.arithmetic import Channels, Rescaling, Reverse, Stack, Value, plus, times
 from converter.errors import MismatchError
 from converter.families import ONLY_RESNETS, WITH_SUMS, family
 from converter.graph import Graph, Node
+from converter.layer_classes import JOINS
 from converter.structure import NORMALIZATION_EPS, Shapes, Structure
 from resnet_pt.architecture import (
     ACTIVATIONS,
@@ -239,7 +240,7 @@ class _Recogniser:
     def check_known(self) -> None:
         """Refuse a model whose network may be in a layer that is not known, or joined by one."""
         for node in self.graph.nodes:
-            if isinstance(node.op, g.Unknown) and node.op.class_name in g.JOINS:
+            if isinstance(node.op, g.Unknown) and node.op.class_name in JOINS:
                 raise unplaced(node, "the place of a sum")
             if isinstance(node.op, g.Unknown) and node.op.class_name not in (
                 "Lambda",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from converter import graph as g
+from converter import ops as g
 from converter.errors import SourceError
 from converter.graph import parse_graph
 

@@ -8,7 +8,7 @@ from edits import assert_refused, edited, layer, reconfigured, run, with_leaky_r
 from helpers import as_text, converted, fixture, opened
 
 import resnet_pt
-from converter import graph as g
+from converter import ops as g
 from converter.errors import MismatchError
 from converter.graph import parse_graph
 

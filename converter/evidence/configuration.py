@@ -14,7 +14,8 @@ from converter.evidence.epsilon import raised_epsilon, why
 from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
-from converter.graph import Graph, is_model, layer_name, model_layers, parse_graph
+from converter.graph import Graph, parse_graph
+from converter.model_config import is_model, layer_name, model_layers
 from converter.recognise import recognise
 from converter.replicas import slices
 from converter.structure import Shapes, Structure

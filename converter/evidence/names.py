@@ -18,8 +18,8 @@ from converter.evidence.surroundings import Surroundings, input_fact, pool_paddi
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
-from converter.graph import epsilons
 from converter.head_names import POOL, auto_name, doubts
+from converter.model_config import epsilons
 from converter.replicas import unsliced
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture, Norm

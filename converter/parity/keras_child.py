@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from converter.graph import LEAKY
 from converter.isolation.limits import Limits, restrict
+from converter.layer_classes import LEAKY
 from converter.parity.sampling import sample_index
 
 WHOLE_LIMIT = 1 << 30

@@ -18,8 +18,8 @@ import numpy as np
 
 from converter.arithmetic import OPERATORS
 from converter.checkpoint import COUNT, Array, Checkpoint
-from converter.graph import FURTHER_OPERATORS, OPS
 from converter.identify import Network
+from converter.layer_classes import FURTHER_OPERATORS, OPS
 from converter.parity.layers import compared
 from converter.parity.recording import Pass, Recording, Sample
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from converter.checkpoint import COUNT, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
-from converter.graph import is_model, is_operator, layer_name, model_layers
+from converter.model_config import is_model, is_operator, layer_name, model_layers
 from converter.readers import _hdf5
 
 LAYERS = ("layers", "_layer_checkpoint_dependencies")

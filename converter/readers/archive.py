@@ -17,7 +17,7 @@ import h5py
 
 from converter.checkpoint import Checkpoint
 from converter.errors import SourceError, UnsafeError
-from converter.graph import is_model
+from converter.model_config import is_model
 from converter.readers import _hdf5, _variables
 
 FORMAT = "zip"

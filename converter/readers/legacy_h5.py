@@ -18,7 +18,7 @@ from typing import Any
 
 from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
-from converter.graph import is_model, layer_name, model_layers
+from converter.model_config import is_model, layer_name, model_layers
 from converter.readers import _hdf5
 from converter.readers._groups import grouped
 

@@ -1,0 +1,120 @@
+"""How Keras writes a model's configuration: Keras 1, 2 and 3 in one set of questions.
+
+Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 3.15
+`src/models/functional.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from converter import arithmetic
+
+Config = Mapping[str, Any]
+
+
+def epsilons(config: Any) -> dict[str, float]:
+    """`{layer: epsilon}` of every batch norm in a configuration, those of nested models too."""
+    found: dict[str, float] = {}
+    for layer in model_layers(config):
+        inner = layer.get("config")
+        if is_model(layer):
+            found |= epsilons(layer)
+        elif isinstance(inner, dict) and isinstance(inner.get("epsilon"), float):
+            found[layer_name(layer)] = inner["epsilon"]
+    return found
+
+
+MODELS = ("Model", "Functional", "Sequential")
+
+
+def is_model(config: Config) -> bool:
+    """Whether a layer's configuration is that of a nested model."""
+    inner = config.get("config")
+    listed = isinstance(inner, list) or (isinstance(inner, dict) and "layers" in inner)
+    return config.get("class_name") in MODELS or listed
+
+
+def is_operator(config: Config) -> bool:
+    """Whether a layer's configuration is that of an operator on tensors (Keras 3). An `.h5` has
+    no modules; operators are never trainable, and the base of all layers writes whether they are
+    (keras 3.15 `src/layers/layer.py`, get_config)."""
+    if ">" in str(config.get("class_name")):  # `package>Name`: a registered class
+        return False
+    if "module" in config:
+        return str(config["module"]).startswith("keras.src.ops")
+    inner, calls = config.get("config"), config.get("inbound_nodes") or ()
+    is_keras_3 = any(isinstance(call, dict) for call in calls)
+    return is_keras_3 and isinstance(inner, dict) and "trainable" not in inner
+
+
+def model_layers(config: Config) -> Sequence[Config]:
+    """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
+    inner = config["config"]
+    return inner if isinstance(inner, list) else inner["layers"]
+
+
+def layer_name(config: Config) -> str:
+    """A layer's name: beside its class in functional models, inside its config elsewhere."""
+    inner = config.get("config")
+    name = config.get("name")
+    if name is None and isinstance(inner, dict):
+        name = inner.get("name")
+    return str(name if name is not None else config["class_name"])
+
+
+Reference = tuple[str, int, int]
+"""(layer, which of its calls, which of that call's outputs)."""
+
+
+def references(value: Any) -> list[str]:
+    return [name for name, _, _ in reference_list(value)]
+
+
+def reference_list(value: Any) -> list[Reference]:
+    """`[["a", 0, 0], …]`; Keras 3 writes `["a", 0, 0]` for a single one, or a dict by name."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if value and isinstance(value[0], str):
+        value = [value]
+    tensors = [one for one in value if one[0] != arithmetic.CONSTANT]
+    return [(str(one[0]), int(one[1]), int(one[2])) for one in tensors]
+
+
+def inbound(layer: Config) -> list[list[Reference]]:
+    """For each call of a layer, the tensors it reads, in any of the three ways to write them."""
+    found = []
+    for call in layer.get("inbound_nodes") or []:
+        if isinstance(call, dict):
+            found.append(list(_keras_3_references(call.get("args", []))))
+        else:
+            others = call_arguments(call).values()
+            extra = [one for one in others if arithmetic.is_reference(one)]
+            found.append([*reference_list(call), *reference_list(extra)])
+    return found
+
+
+def first_argument(call: Any) -> Any:
+    """The constant that a Keras 2 operator has on its left; None where a tensor stands there."""
+    is_constant = bool(call) and call[0] == arithmetic.CONSTANT and len(call) > 2
+    return call[2] if is_constant else None
+
+
+def call_arguments(call: Any) -> Config:
+    """What Keras 2 passes in a call beside its first tensors."""
+    first: Any = call if call and isinstance(call[0], str) else call[0] if call else ()
+    return first[3] if len(first) > 3 and isinstance(first[3], dict) else {}
+
+
+def _keras_3_references(value: Any) -> Iterator[Reference]:
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        name, call, tensor = value["config"]["keras_history"]
+        yield str(name), int(call), int(tensor)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _keras_3_references(one)
+
+
+def is_channels_first(config: Config) -> bool:
+    return config.get("data_format") == "channels_first" or config.get("dim_ordering") == "th"
