@@ -16,7 +16,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
 from converter.graph import Graph, parse_graph
 from converter.model_config import is_model, layer_name, model_layers
-from converter.recognise import recognise
+from converter.recognition import recognise
 from converter.replicas import slices
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import Architecture
