@@ -192,12 +192,20 @@ def record(
         wanted = job["wanted"] if number == 0 else {}
         with captured(leaves, job["outputs"], wanted) as seen:
             result = model(picture.astype(dtype), training=False)
-        results = result if isinstance(result, list | tuple) else [result]
-        for output, value in zip(job["outputs"], results, strict=True):
+        for output, value in zip(job["outputs"], in_order(result), strict=True):
             logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
             found[f"{number}/logits/{output['name']}"] = logits
         first = first or {wanted[name]: seen[name] for name in seen if name in wanted}
     return found, first
+
+
+def in_order(result: Any) -> list[Any]:
+    """What a model returned, as Keras counts its outputs: those of a dict in the order of their
+    names (keras 3.15 `src/tree/optree_impl.py`, flatten), as the graph in its configuration is
+    read too."""
+    if isinstance(result, dict):
+        return [result[name] for name in sorted(result)]
+    return list(result) if isinstance(result, list | tuple) else [result]
 
 
 def kept(seen: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
