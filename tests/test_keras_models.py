@@ -14,6 +14,8 @@ import torch
 
 import resnet_pt
 from converter.conversion import convert
+from converter.errors import ParityError
+from converter.parity import torch_run
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -22,7 +24,8 @@ pytestmark = pytest.mark.keras
 
 def made(folder: Path, code: str) -> Path:
     """A model that real Keras builds, fills and saves: `code` makes `model` of the legacy network,
-    narrow. What it gives for `pictures` is beside it, by the names of a dict."""
+    narrow. What it gives for `pictures`, (N, C, H, W) for it where its input is, is beside it, by
+    the names of a dict."""
     path = folder / "model.keras"
     program = f"""
 import sys; sys.path.insert(0, {str(SCRIPTS)!r})
@@ -31,7 +34,8 @@ from keras import layers
 from legacy_resnet50 import fill, resnet50
 {code}
 pictures = np.random.default_rng(5).uniform(-100, 100, (2, 224, 224, 3)).astype("float32")
-given = model.predict(pictures, verbose=0)
+first = model.input_shape[1] == 3
+given = model.predict(pictures.transpose(0, 3, 1, 2) if first else pictures, verbose=0)
 np.savez({str(folder / "given.npz")!r}, pictures=pictures, **given)
 model.save({str(path)!r})
 """
@@ -81,3 +85,67 @@ def test_each_output_of_a_dict_is_keras_own(code, softmax, tmp_path):
         found = resnet_pt.load(target)(torch.from_numpy(given["pictures"].transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(found[softmax].softmax(1), given["second"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(found["z"].sigmoid(), given["first"], rtol=0, atol=1e-5)
+
+
+CHANNELS_FIRST = """
+body = resnet50(width=4, classes=7)
+fill(body)
+config = body.get_config()
+for layer in config["layers"]:
+    layer.pop("build_config", None)  # of the other shapes
+    settings = layer["config"]
+    if "data_format" in settings:
+        settings["data_format"] = "channels_first"
+    if layer["class_name"] == "BatchNormalization":
+        settings["axis"] = 1
+    if layer["class_name"] == "InputLayer":
+        settings["batch_shape"] = (None, 3, 224, 224)
+stage = body.get_layer("res3a_branch2a").input._keras_history.operation.name
+config["output_layers"] = {"stage": [stage, 0, 0], "classes": ["fc1000", 0, 0]}
+model = keras.Model.from_config(config)
+model.set_weights(body.get_weights())
+"""
+
+
+@pytest.fixture(scope="module")
+def channels_first(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("keras"), CHANNELS_FIRST)
+
+
+def test_a_model_of_channels_first_is_asked_itself(channels_first, tmp_path):
+    """It was given (N, H, W, C), and said not to be loaded."""
+    target = tmp_path / "out.pth"
+
+    report = convert(channels_first, target, device="cpu", require_parity=True)
+
+    assert report.parity.oracle == "Keras itself"
+    assert len(report.parity.layers) > 100
+    assert all(one.own and one.own.relative < 1e-13 for one in report.parity.layers)
+    given = np.load(channels_first.parent / "given.npz")
+    with torch.no_grad():
+        found = resnet_pt.load(target)(torch.from_numpy(given["pictures"].transpose(0, 3, 1, 2)))
+    (stage,) = set(found) - {"fc1000"}
+    scale = np.abs(given["stage"]).max()
+    np.testing.assert_allclose(found[stage], given["stage"], rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(found["fc1000"].softmax(1), given["classes"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", ["conv1", "layer2.0.conv2"])
+def test_a_wrong_convolution_in_it_is_named(module, channels_first, tmp_path, monkeypatch):
+    """The anti-test: one kernel is turned on its side, which the shapes do not show."""
+    build = torch_run.build
+
+    def build_wrong(*arguments):
+        model = build(*arguments)
+        weight = model.get_submodule(module).weight
+        weight.data = weight.data.transpose(2, 3).contiguous()
+        return model
+
+    monkeypatch.setattr(torch_run, "build", build_wrong)
+
+    with pytest.raises(ParityError) as error:
+        convert(channels_first, tmp_path / "out.pth", device="cpu")
+
+    parity = error.value.report.parity
+    assert parity.oracle == "Keras itself"
+    assert parity.diagnosis == "height and width of its kernel are swapped"

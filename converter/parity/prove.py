@@ -229,7 +229,7 @@ def ask_keras(
         if oracle.kind != "load":
             raise
         progress("asking the bundled Keras definition")
-        build = type(oracle)("build", f"Keras could not load the model: {error}")
+        build = type(oracle)("build", f"Keras could not load and run the model: {error}")
         return ask(keras, build, checkpoint, network, inputs(network.architecture, None))
 
 
