@@ -1,5 +1,5 @@
-"""Forms of whole models that Keras itself runs, and is asked about, rather than a definition that
-is bundled here."""
+"""Models of other forms than those of the fixtures, that Keras makes here: what Keras itself, or
+the definition that is bundled, is given and gives."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import weights_only
+from torch import nn
 
 import resnet_pt
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity import torch_run
+from converter.parity import sizes, torch_run
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 pytestmark = pytest.mark.keras
 
 
-def made(folder: Path, code: str) -> Path:
+def made(folder: Path, code: str, suffix: str = ".keras") -> Path:
     """A model that real Keras builds, fills and saves: `code` makes `model` of the legacy network,
     narrow. What it gives for `pictures`, (N, C, H, W) for it where its input is, is beside it, by
-    the names of a dict."""
-    path = folder / "model.keras"
+    the names of a dict, or as `classes`."""
+    path = folder / f"model{suffix}"
     program = f"""
 import sys; sys.path.insert(0, {str(SCRIPTS)!r})
 import keras, numpy as np
 from keras import layers
 from legacy_resnet50 import fill, resnet50
 {code}
-pictures = np.random.default_rng(5).uniform(-100, 100, (2, 224, 224, 3)).astype("float32")
 first = model.input_shape[1] == 3
+size = model.input_shape[2:] if first else model.input_shape[1:3]
+pictures = np.random.default_rng(5).uniform(-100, 100, (2, *size, 3)).astype("float32")
 given = model.predict(pictures.transpose(0, 3, 1, 2) if first else pictures, verbose=0)
+given = given if isinstance(given, dict) else {{"classes": given}}
 np.savez({str(folder / "given.npz")!r}, pictures=pictures, **given)
 model.save({str(path)!r})
 """
@@ -149,3 +153,75 @@ def test_a_wrong_convolution_in_it_is_named(module, channels_first, tmp_path, mo
     parity = error.value.report.parity
     assert parity.oracle == "Keras itself"
     assert parity.diagnosis == "height and width of its kernel are swapped"
+
+
+FLATTENED = """
+body = resnet50(width=4, classes=7)
+fill(body)
+features = keras.Model(body.inputs, body.get_layer("avg_pool").input)
+config = features.get_config()
+for layer in config["layers"]:
+    layer.pop("build_config", None)
+config["layers"][0]["config"]["batch_shape"] = (None, 64, 96, 3)
+small = keras.Model.from_config(config)
+small.set_weights(features.get_weights())
+flat = layers.Flatten(name="flat")(small.output)
+model = keras.Model(small.inputs, layers.Dense(3, name="last", activation="softmax")(flat))
+"""
+"""Of a map of 2x3 pixels."""
+
+
+@pytest.fixture(scope="module")
+def flattened(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras")
+    return weights_only(made(folder, FLATTENED, ".h5"), folder)
+
+
+def test_weights_behind_a_flattened_map_are_proven_with_pictures_that_fit(flattened, tmp_path):
+    """They were not compared: the pictures were of 224x224."""
+    target = tmp_path / "out.pth"
+
+    report = convert(flattened, target, device="cpu", require_parity=True)
+
+    assert report.parity.oracle == "the bundled Keras definition"
+    assert {one.shape for one in report.parity.comparisons} == {(1, 64, 96, 3)}
+    given = np.load(flattened.parent / "given.npz")
+    with torch.no_grad():
+        found = resnet_pt.load(target)(torch.from_numpy(given["pictures"].transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(found.softmax(1), given["classes"], rtol=0, atol=1e-5)
+
+
+def test_a_flatten_in_another_order_is_noticed(flattened, tmp_path, monkeypatch):
+    """The anti-test."""
+    build = torch_run.build
+
+    def build_wrong(*arguments):
+        model = build(*arguments)
+        (flat,) = [name for name in model.head if name != "last"]
+        model.head[flat] = nn.Flatten(1)
+        return model
+
+    monkeypatch.setattr(torch_run, "build", build_wrong)
+
+    with pytest.raises(ParityError, match="the first layer that differs is last"):
+        convert(flattened, tmp_path / "out.pth", device="cpu")
+
+
+def test_a_destination_is_compared_with_pictures_that_fit(flattened, tmp_path):
+    report = convert(flattened, tmp_path / "out.pt2", to="pt2", device="cpu")
+
+    assert report.delivery.passes
+    assert {one.shape for one in report.delivery.comparisons} == {(3, 3, 64, 96)}
+    assert any("other sizes than 64x96" in loss for loss in report.delivery.losses)
+
+
+def test_that_no_picture_fits_is_said(flattened, tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "LARGEST_SIDE", 64)
+
+    report = convert(flattened, tmp_path / "out.pth", device="cpu")
+
+    assert report.verdict == "not compared"
+    assert report.parity.reason == (
+        "no picture of up to 64x64 becomes a map of 128 channels of which 'last' can read 768 "
+        "numbers"
+    )
