@@ -73,9 +73,11 @@ def references(value: Any) -> list[str]:
 
 
 def reference_list(value: Any) -> list[Reference]:
-    """`[["a", 0, 0], …]`; Keras 3 writes `["a", 0, 0]` for a single one, or a dict by name."""
+    """`[["a", 0, 0], …]`; Keras 3 writes `["a", 0, 0]` for a single one, or a dict by name, whose
+    tensors it counts in the order of the names (keras 3.15 `src/ops/function.py`, tree.flatten;
+    tf.nest in Keras 2), whatever the order in which they are written."""
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[name] for name in sorted(value)]
     if value and isinstance(value[0], str):
         value = [value]
     tensors = [one for one in value if one[0] != arithmetic.CONSTANT]

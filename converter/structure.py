@@ -27,6 +27,8 @@ class Structure:
     outputs: Mapping[str, str]
     assumed: tuple[str, ...] = ()
     """Layers of custom code that are taken for what their names say."""
+    channels_first: bool = False
+    """Whether the configuration of a whole model says that its maps are (N, C, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,14 @@ def test_three_ways_to_write_it_are_one_graph():
     assert one.outputs == parse_graph(keras_2(keras3=True)).outputs == ("fc/activation",)
 
 
+def test_the_outputs_of_a_dict_are_counted_in_the_order_of_their_names():
+    """As Keras counts them; it writes them as the model's code did."""
+    config = keras_2(keras3=True)
+    config["config"]["output_layers"] = {"second": ["fc", 0, 0], "first": ["bn", 0, 0]}
+
+    assert parse_graph(config).outputs == ("bn", "fc/activation")
+
+
 def test_an_activation_inside_a_layer_is_a_node_of_its_own():
     nodes = parse_graph(KERAS_1).by_id()
 

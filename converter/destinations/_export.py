@@ -13,6 +13,7 @@ import numpy as np
 
 from converter.checkpoint import Array
 from converter.parity.inputs import default_size, takes_other_sizes
+from converter.parity.sizes import NoSizeError
 from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import tensors as shapes
 
@@ -35,8 +36,20 @@ def example(architecture: Architecture) -> Any:
     """Two pictures to trace with: a batch of one would be taken for a fixed number."""
     import torch
 
-    size = architecture.input_size or default_size(architecture)
-    return torch.zeros(2, architecture.in_channels, *size)
+    return torch.zeros(2, architecture.in_channels, *example_size(architecture))
+
+
+def obstacles(architecture: Architecture) -> list[str]:
+    """A network is traced with a picture, which has to fit it."""
+    try:
+        example_size(architecture)
+    except NoSizeError as error:
+        return [error.headline]
+    return []
+
+
+def example_size(architecture: Architecture) -> tuple[int, int]:
+    return architecture.input_size or default_size(architecture)
 
 
 def dynamic(architecture: Architecture) -> tuple[int, ...]:
@@ -48,7 +61,7 @@ def fixed_size(architecture: Architecture) -> list[str]:
     """What is lost where the size of the pictures is not free."""
     if takes_other_sizes(architecture):
         return []
-    height, width = architecture.input_size or default_size(architecture)
+    height, width = example_size(architecture)
     return [f"other sizes than {height}x{width}: the head is tied to the size of the map"]
 
 

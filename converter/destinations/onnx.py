@@ -30,8 +30,7 @@ def losses(architecture: Architecture) -> list[str]:
     return ["training: the graph is for inference", *_export.fixed_size(architecture)]
 
 
-def obstacles(architecture: Architecture) -> list[str]:
-    return []
+obstacles = _export.obstacles
 
 
 def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:

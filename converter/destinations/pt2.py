@@ -24,8 +24,7 @@ NEEDS = ("torch",)
 losses = _export.fixed_size
 
 
-def obstacles(architecture: Architecture) -> list[str]:
-    return []
+obstacles = _export.obstacles
 
 
 def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from converter.parity.sizes import Size, fits, fitting_size
 from resnet_pt.architecture import Architecture
 
 Input = npt.NDArray[np.float32]
@@ -16,24 +17,28 @@ map is 8x8, which a 7x7 average pool still takes to one pixel."""
 SMALL_SIZE = (32, 32)
 
 
-def inputs(architecture: Architecture, fixed: tuple[int, int] | None) -> list[Input]:
+def inputs(architecture: Architecture, fixed: Size | None) -> list[Input]:
     """Batches of one picture, (1, H, W, C): noise, a smooth picture, the same in [-1, 1], and one
-    of another size if the network is not `fixed` to one."""
+    of another size if the network is not `fixed` to one, nor its head.
+
+    Raises NoSizeError for a network that no picture fits.
+    """
     size = fixed or architecture.input_size or default_size(architecture)
     channels = architecture.in_channels
     generator = np.random.default_rng(2016)
     noise = generator.uniform(-123, 132, (1, *size, channels))
     smooth = smooth_picture(generator, size, channels)
     found = [noise, smooth, smooth / 127.5]
-    if fixed is None and takes_any_size(architecture):
-        other = OTHER_SIZE if size != SMALL_SIZE else (40, 36)
+    other = OTHER_SIZE if size != SMALL_SIZE else (40, 36)
+    if fixed is None and takes_any_size(architecture) and fits(architecture, other):
         found.append(smooth_picture(generator, other, channels))
     return [picture.astype(np.float32) for picture in found]
 
 
-def default_size(architecture: Architecture) -> tuple[int, int]:
-    """224x224, or 32x32 for a network without a pool in its stem (CIFAR)."""
-    return DEFAULT_SIZE if architecture.stem.pool else SMALL_SIZE
+def default_size(architecture: Architecture) -> Size:
+    """224x224, or 32x32 for a network without a pool in its stem (CIFAR); where the head flattens
+    a map of other than the pixels that these give, a size that fits. Raises NoSizeError."""
+    return fitting_size(architecture, DEFAULT_SIZE if architecture.stem.pool else SMALL_SIZE)
 
 
 def takes_any_size(architecture: Architecture) -> bool:

@@ -28,6 +28,9 @@ from converter.parity.sampling import sample_index
 WHOLE_LIMIT = 1 << 30
 """Bytes of whole activations; a ResNet-50 at 224x224 has 0.2 GiB in float64."""
 
+CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+"""The axes of a map (N, H, W, C) in the order (N, C, H, W), and back."""
+
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
 """What the environment may say otherwise, and what it may not."""
@@ -78,7 +81,8 @@ def in_dtype(model: Any, dtype: str) -> Any:
 def exact(model: Any, dtype: str) -> Any:
     """The model, with the constants of its layers in that dtype: Keras casts numbers of Python by
     way of float32, and TensorFlow keeps leaky relu's slope and gelu's divisor in that, in layers
-    and in operators. A Normalization computes with copies of its weights, which are made anew."""
+    and in operators. A Normalization computes with copies of its weights, which are made anew.
+    Convolutions of channels-first maps are made such as the CPU has."""
     for operator in operators(model):
         kind = type(operator).__name__
         if kind == "LeakyRelu":
@@ -97,6 +101,8 @@ def exact(model: Any, dtype: str) -> Any:
             layer.mean, layer.variance = (
                 np.broadcast_to(np.asarray(x, dtype), shape) for x in given
             )
+        elif kind == "Conv2D" and layer.data_format == "channels_first":
+            layer.convolution_op = convolution(layer)
         elif kind in ("LeakyReLU", "ReLU") and layer.negative_slope:
             layer.call = leaky_relu(layer.negative_slope)
         elif type(getattr(layer, "activation", None)).__name__ == "LeakyReLU":
@@ -119,6 +125,26 @@ def operators(model: Any) -> Iterator[Any]:
 def named(layer: Any) -> str:
     """The name of the function that a layer applies last; '' where it has none."""
     return getattr(getattr(layer, "activation", None), "__name__", "")
+
+
+def convolution(layer: Any) -> Any:
+    """A layer's convolution of maps (N, C, H, W) as one of (N, H, W, C), as Keras does it with
+    pools (keras 3.15 `backend/tensorflow/nn.py`, max_pool): on the CPU TensorFlow has no other
+    (2.21: "currently only supports the NHWC tensor format on the CPU"), and `predict` compiles."""
+    import keras
+
+    def turned(inputs: Any, kernel: Any) -> Any:
+        result = keras.ops.conv(
+            keras.ops.transpose(inputs, CHANNELS_LAST),
+            kernel,
+            strides=list(layer.strides),
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format="channels_last",
+        )
+        return keras.ops.transpose(result, CHANNELS_FIRST)
+
+    return turned
 
 
 def leaky_relu(slope: Any) -> Any:
@@ -184,20 +210,36 @@ def correlating(array: Any, layout: Mapping[str, Any]) -> Any:
 def record(
     model: Any, job: Mapping[str, Any], pictures: list[Any], dtype: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(logits for every picture, the activations of the first one)."""
+    """(logits for every picture, the activations of the first one), maps as (N, H, W, C)."""
     leaves = list(leaf_layers(model))
     found: dict[str, Any] = {}
     first: dict[str, Any] = {}
     for number, picture in enumerate(pictures):
         wanted = job["wanted"] if number == 0 else {}
         with captured(leaves, job["outputs"], wanted) as seen:
-            result = model(picture.astype(dtype), training=False)
-        results = result if isinstance(result, list | tuple) else [result]
-        for output, value in zip(job["outputs"], results, strict=True):
+            given = picture.transpose(CHANNELS_FIRST) if job["channels_first"] else picture
+            result = model(given.astype(dtype), training=False)
+        for output, value in zip(job["outputs"], in_order(result), strict=True):
             logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
-            found[f"{number}/logits/{output['name']}"] = logits
-        first = first or {wanted[name]: seen[name] for name in seen if name in wanted}
+            found[f"{number}/logits/{output['name']}"] = channels_last(logits, job)
+        first = first or {
+            wanted[name]: channels_last(seen[name], job) for name in seen if name in wanted
+        }
     return found, first
+
+
+def channels_last(value: Any, job: Mapping[str, Any]) -> Any:
+    """A map as (N, H, W, C), whatever the model keeps it as; a vector as it is."""
+    return value.transpose(CHANNELS_LAST) if job["channels_first"] and value.ndim == 4 else value
+
+
+def in_order(result: Any) -> list[Any]:
+    """What a model returned, as Keras counts its outputs: those of a dict in the order of their
+    names (keras 3.15 `src/tree/optree_impl.py`, flatten), as the graph in its configuration is
+    read too."""
+    if isinstance(result, dict):
+        return [result[name] for name in sorted(result)]
+    return list(result) if isinstance(result, list | tuple) else [result]
 
 
 def kept(seen: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:

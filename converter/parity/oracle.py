@@ -212,6 +212,7 @@ def _job(
     return {
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
+        "channels_first": loads and network.structure.channels_first,
         "suffix": ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5",
         "architecture": architecture.to_dict(),
         "layers": dict(network.structure.layers),

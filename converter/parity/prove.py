@@ -25,6 +25,7 @@ from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.parity.rounding import share
+from converter.parity.sizes import NoSizeError
 from converter.plan import Plan
 from resnet_pt.architecture import Architecture
 
@@ -180,6 +181,8 @@ def prove_logits(
     else:
         try:
             recording = ask_keras(keras, checkpoint, network, progress)
+        except NoSizeError as error:
+            return Parity("not compared", reason=error.headline)
         except OracleError as error:
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
@@ -229,7 +232,7 @@ def ask_keras(
         if oracle.kind != "load":
             raise
         progress("asking the bundled Keras definition")
-        build = type(oracle)("build", f"Keras could not load the model: {error}")
+        build = type(oracle)("build", f"Keras could not load and run the model: {error}")
         return ask(keras, build, checkpoint, network, inputs(network.architecture, None))
 
 

@@ -93,7 +93,13 @@ class _Recogniser(StemReader, HeadReader):
             input_size=self.input_size(),
         )
         self.check_all_placed()
-        return Structure(architecture, self.named(architecture), self.outputs, tuple(self.summed))
+        return Structure(
+            architecture=architecture,
+            layers=self.named(architecture),
+            outputs=self.outputs,
+            assumed=tuple(self.summed),
+            channels_first=self.graph.channels_first,
+        )
 
     def check_known(self) -> None:
         """Refuse a model whose network may be in a layer that is not known, or joined by one."""
