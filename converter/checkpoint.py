@@ -73,6 +73,7 @@ class Checkpoint:
 
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
     a weights-only file does not say otherwise. `config` is the `model_config` of a whole model,
+    `description` that of one whose class keeps its layers to itself, with the class's arguments,
     `parts` are the names of the files beside `path` that it is only the list of, `notes` is what
     is to be said about how the file was read.
 
@@ -90,6 +91,7 @@ class Checkpoint:
     keras_version: str | None = None
     backend: str | None = None
     config: Mapping[str, Any] | None = None
+    description: Mapping[str, Any] | None = None
     parts: tuple[str, ...] = ()
     is_ordered: bool = True
     is_named: bool = True

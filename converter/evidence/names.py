@@ -10,7 +10,7 @@ from converter import weightless
 from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
-from converter.evidence import beside
+from converter.evidence import beside, keras_hub
 from converter.evidence.activation import activation_fact, check_activations, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import Reading, batch_fact
@@ -30,12 +30,15 @@ def read_names(
 ) -> Reading:
     checkpoint, sliced = unsliced(checkpoint)
     match, naming = _match(checkpoint, shapes, dialects)
+    said = keras_hub.described(checkpoint)
+    match = keras_hub.as_configured(match, said, shapes)
     _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     _check_pools(checkpoint, match, structure.architecture)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
+    structure, facts = keras_hub.settled(structure, facts, said)
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 

@@ -194,10 +194,12 @@ def checkpoint(
     found: Sequence[Holder],
     *,
     config: Any = None,
+    description: Any = None,
     keras_version: str | None = None,
     parts: tuple[str, ...] = (),
 ) -> Checkpoint:
-    """The checkpoint of what was found; `config` gives the layers their names."""
+    """The checkpoint of what was found; `config` gives the layers their names, `description` is
+    that of a model class which lists none."""
     _check_listed(path, found)
     scales: dict[str, bool] = {}
     if config is not None:
@@ -220,6 +222,7 @@ def checkpoint(
         keras_version=keras_version,
         backend="tensorflow" if is_old else None,  # Keras 3's kernels are the same on every one
         config=config,
+        description=description,
         parts=parts,
         is_ordered=False,
         kinds={label(one): one.kind for one in weightless},

@@ -1,0 +1,358 @@
+"""keras-hub's own classes: what their configuration says of a network it does not list.
+
+A `.keras` of one of them holds the arguments that its class was made with. The names in its weights
+say which layer stands where; strides, blocks that pool and the last activation are these arguments.
+Each of them is taken, or held against the weights.
+
+Sources: keras-hub 0.32 `models/resnet/resnet_backbone.py`, `models/image_classifier.py`,
+`models/task.py` and `models/backbone.py`, get_config.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from converter import facts as f
+from converter.checkpoint import Checkpoint
+from converter.errors import MismatchError
+from converter.evidence import beside
+from converter.evidence.configuration import NARROW
+from converter.facts import Evidence, Fact
+from converter.from_names import Match
+from converter.structure import Shapes, Structure
+from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
+
+BACKBONE = "keras_hub>ResNetBackbone"
+CLASSIFIERS = ("keras_hub>ResNetImageClassifier", "keras_hub>ImageClassifier")
+"""The names that these classes are registered by; a project's own class has another package. The
+second classifier is the first one's base, which takes any backbone."""
+
+NAMINGS = ("keras-hub", "keras-hub-v2", "keras-hub-vd")
+"""The dialects of the layers that a ResNetBackbone makes."""
+
+OF_BACKBONE = frozenset(
+    [
+        *("stackwise_num_strides", "block_type", "image_shape", "dtype"),  # taken
+        *("stackwise_num_blocks", "use_pre_activation", "input_conv_kernel_sizes"),  # held against
+        *(
+            "stackwise_num_filters",
+            "input_conv_filters",
+        ),  # the same; widths are those of the arrays
+        *("name", "trainable"),  # change nothing at inference
+    ]
+)
+OF_CLASSIFIER = frozenset(
+    [
+        *("backbone", "pooling", "activation", "dropout"),  # taken
+        "num_classes",  # held against the weights
+        "preprocessor",  # works on pictures before the network
+        "name",  # changes nothing
+    ]
+)
+"""Every argument that keras-hub 0.32 writes. `data_format` and `head_dtype` it does not: the first
+is how pictures lie, not what is computed, the second is the type of the Dense layer's arrays."""
+
+CONVOLUTIONS = {
+    "basic_block": 2,
+    "basic_block_vd": 2,
+    "bottleneck_block": 3,
+    "bottleneck_block_vd": 3,
+}
+"""The convolutions of each type of block, less the shortcut's."""
+
+POOLS: Mapping[str, HeadKind] = {"avg": "global_avg_pool", "max": "global_max_pool"}
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The arguments in a config.json: those of its backbone, if that is keras-hub's ResNet, and
+    those of the classifier around it, if there is one."""
+
+    backbone: Settings | None = None
+    classifier: Settings | None = None
+
+
+def described(checkpoint: Checkpoint) -> Described:
+    """What the configuration of a class of keras-hub says; nothing for any other class.
+
+    Raises MismatchError for an argument that is not known: it may change what is computed.
+    """
+    outer = _of_class(checkpoint.description, (BACKBONE, *CLASSIFIERS))
+    if outer is None or checkpoint.description is None:
+        return Described()
+    if checkpoint.description.get("registered_name") == BACKBONE:
+        return Described(backbone=_known(outer, OF_BACKBONE, "ResNetBackbone"))
+    inner = _of_class(outer.get("backbone"), (BACKBONE,))
+    return Described(
+        backbone=None if inner is None else _known(inner, OF_BACKBONE, "ResNetBackbone"),
+        classifier=_known(outer, OF_CLASSIFIER, "ImageClassifier"),
+    )
+
+
+def _of_class(config: Any, names: Sequence[str]) -> Settings | None:
+    """The arguments of an object of one of these classes."""
+    if not isinstance(config, Mapping) or config.get("registered_name") not in names:
+        return None
+    settings = config.get("config")
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def _known(settings: Settings, keys: frozenset[str], class_name: str) -> Settings:
+    others = sorted(map(str, settings.keys() - keys))
+    if others:
+        raise MismatchError(
+            f"config.json has arguments of keras-hub's {class_name} that keras-hub 0.32 does not "
+            "write: what they change is not known",
+            [f"{key!r}: {settings[key]!r}" for key in others],
+            [WEIGHTS_ALONE],
+        )
+    return settings
+
+
+WEIGHTS_ALONE = "convert its weights alone (model.save_weights): what they do not say is then shown"
+
+
+# ---- before the network is built: what its blocks do
+
+
+def as_configured(match: Match, said: Described, shapes: Shapes) -> Match:
+    """The match with the strides and shortcuts of the backbone's arguments, in the place of the
+    naming's. Raises MismatchError for arguments that are not those of these weights."""
+    settings = said.backbone
+    if settings is None:
+        return match
+    _check_backbone(settings, match, shapes)
+    kind = settings["block_type"]
+    defaults = replace(
+        match.dialect.defaults,
+        stage_strides=_strides(settings, match),
+        shortcut_pool=kind.endswith("_vd") and not match.dialect.defaults.preactivation,
+    )
+    return replace(match, dialect=replace(match.dialect, defaults=defaults))
+
+
+def _check_backbone(settings: Settings, match: Match, shapes: Shapes) -> None:
+    if match.dialect.name not in NAMINGS:
+        raise MismatchError(
+            "config.json is of keras-hub's ResNetBackbone, and the layers in the weights are those "
+            f"of {match.dialect.name}",
+            hints=[WEIGHTS_ALONE],
+        )
+    if settings.get("block_type") not in CONVOLUTIONS:
+        raise _unexpected("block_type", settings, ", ".join(CONVOLUTIONS))
+    if not isinstance(settings.get("use_pre_activation"), bool):
+        raise _unexpected("use_pre_activation", settings, "true and false")
+    depths, stem = _depths(match), _stem_kernels(match, shapes)
+    _compare("use_pre_activation", settings, match.dialect.defaults.preactivation)
+    _compare("stackwise_num_blocks", settings, depths)
+    _compare("input_conv_kernel_sizes", settings, stem)
+    _check_count("stackwise_num_filters", settings, len(depths))
+    _check_count("input_conv_filters", settings, len(stem))
+    expected = CONVOLUTIONS[settings["block_type"]]
+    found = {len(some) for some in _convolutions(match).values()}
+    if found != {expected}:
+        raise _misfit("block_type", settings, f"blocks of {_listed(found)} convolutions")
+
+
+def _depths(match: Match) -> list[int]:
+    counts = Counter(stage for stage, _ in beside.block_names(match))
+    return [counts[stage] for stage in sorted(counts)]
+
+
+def _convolutions(match: Match) -> Mapping[tuple[str, ...], list[str]]:
+    """The convolutions of each block, less the shortcut's."""
+    found: dict[tuple[str, ...], list[str]] = {one: [] for one in beside.block_names(match)}
+    for module in match.modules:
+        block, part = tuple(module.split(".")[:2]), module.rpartition(".")[2]
+        if block in found and part.startswith("conv"):
+            found[block].append(module)
+    return found
+
+
+def _stem_kernels(match: Match, shapes: Shapes) -> list[int]:
+    """The heights of the stem's kernels, as they follow each other; keras-hub's are square."""
+    own = sorted(one for one in match.modules if one == "conv1" or one.startswith("conv1."))
+    layers = [match.modules[one] for one in own]
+    return [shapes.kernel(layer)[0] for layer in layers if shapes.has(layer, "kernel")]
+
+
+def _strides(settings: Settings, match: Match) -> tuple[int, ...]:
+    """By how much each stage shrinks the map. A block without a projection cannot, nor can one that
+    pools where it is activated first: keras-hub's sum of its two sides fails there."""
+    strides = settings.get("stackwise_num_strides")
+    _check_count("stackwise_num_strides", settings, len(_depths(match)))
+    assert isinstance(strides, list)
+    is_flat = match.dialect.defaults.preactivation and settings["block_type"].endswith("_vd")
+    for stage, stride in enumerate(strides, start=1):
+        if stride > 1 and (is_flat or f"layer{stage}.0.downsample.0" not in match.modules):
+            raise _misfit(
+                "stackwise_num_strides", settings, f"no projection that strides in stage {stage}"
+            )
+    return tuple(strides)
+
+
+def _compare(key: str, settings: Settings, found: Any) -> None:
+    if settings.get(key) != found:
+        raise _misfit(key, settings, repr(found))
+
+
+def _check_count(key: str, settings: Settings, count: int) -> None:
+    value = settings.get(key)
+    is_list = isinstance(value, list) and all(type(one) is int and one > 0 for one in value)
+    if not is_list or len(settings[key]) != count:
+        raise _unexpected(key, settings, f"whole numbers above 0, {count} of them")
+
+
+def _misfit(key: str, settings: Settings, found: str) -> MismatchError:
+    return MismatchError(
+        f"config.json is not of these weights: {key!r} is {settings.get(key)!r} in it, and the "
+        f"weights hold {found}",
+        hints=[WEIGHTS_ALONE],
+    )
+
+
+def _unexpected(key: str, settings: Settings, expected: str) -> MismatchError:
+    return MismatchError(
+        f"{key!r} in config.json is {settings.get(key)!r}, and expected were {expected}",
+        hints=[WEIGHTS_ALONE],
+    )
+
+
+def _listed(numbers: set[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))
+
+
+# ---- after it is built: its stem, its head, and what the facts rest on
+
+
+def settled(
+    structure: Structure, facts: Sequence[Fact], said: Described
+) -> tuple[Structure, tuple[Fact, ...]]:
+    """The network with what is left of the arguments, and the facts that rest on them now."""
+    architecture, told = structure.architecture, list[Fact]()
+    if said.backbone is not None:
+        architecture = _with_backbone(architecture, said.backbone)
+        stride = f.describe_stride(architecture)
+        told += [_fact("stride", stride, "stackwise_num_strides and block_type")]
+        told += _precision(said.backbone)
+        # what stands in front is in the class: its input is that of its first convolution
+        facts = [fact for fact in facts if fact.name != "input"]
+        facts = [_restated(fact, architecture) for fact in facts]
+    if said.classifier is not None:
+        architecture = _with_head(architecture, said.classifier)
+        head, output = f.describe_head(architecture.head), architecture.outputs[0].activation
+        told += [_fact("head", head, "pooling, dropout and num_classes")]
+        told += [_fact("output", output, "activation; the logits come before it")]
+    elif said.backbone is not None and architecture.head:
+        raise MismatchError(
+            "config.json is of keras-hub's ResNetBackbone, and the weights hold a head too",
+            [layer.name for layer in architecture.head],
+            [WEIGHTS_ALONE],
+        )
+    own = {fact.name: fact for fact in told}
+    kept = [own.pop(fact.name, fact) for fact in facts]
+    return replace(structure, architecture=architecture), (*kept, *own.values())
+
+
+def _fact(name: str, value: str, what: str) -> Fact:
+    return Fact(name, value, Evidence.MODEL_CONFIG, f"config.json: {what}")
+
+
+def _restated(fact: Fact, architecture: Architecture) -> Fact:
+    """What a stem of an even window changes."""
+    return replace(fact, value=f.describe_stem(architecture)) if fact.name == "stem" else fact
+
+
+def _with_backbone(architecture: Architecture, settings: Settings) -> Architecture:
+    return replace(
+        _with_stem(architecture), input_size=_input_size(settings, architecture.in_channels)
+    )
+
+
+def _with_stem(architecture: Architecture) -> Architecture:
+    """The stem padded as keras-hub does: by (window - 1) // 2, which is less than half a window
+    where that is even."""
+    stem = architecture.stem
+    first = replace(stem.first, padding=(stem.first.kernel[0] - 1) // 2)
+    if stem.deep:
+        stem = replace(stem, deep=((first, stem.deep[0][1]), *stem.deep[1:]))
+    else:
+        stem = replace(stem, conv=first)
+    return replace(architecture, stem=stem)
+
+
+def _input_size(settings: Settings, channels: int) -> tuple[int, int] | None:
+    """(height, width) where `image_shape` fixes it: (height, width, channels), or channels first.
+    Which of the two is not written; the weights tell how many channels there are."""
+    shape = settings.get("image_shape")
+    if not isinstance(shape, list) or len(shape) != 3 or not all(map(_is_size, shape)):
+        raise _unexpected("image_shape", settings, "a height, a width and the channels")
+    if channels not in (shape[2], shape[0]):
+        raise _misfit("image_shape", settings, f"a stem of {channels} channels")
+    height, width = shape[:2] if shape[2] == channels else shape[1:]
+    return None if height is None or width is None else (height, width)
+
+
+def _is_size(value: Any) -> bool:
+    return value is None or (type(value) is int and value > 0)
+
+
+def _precision(settings: Settings) -> list[Fact]:
+    """That the original computed in half precision. `dtype` is a policy or its name; one for each
+    layer, or of a quantised model, is another class."""
+    policy = settings.get("dtype")
+    if isinstance(policy, Mapping) and policy.get("class_name") == "DTypePolicy":
+        inner = policy.get("config")
+        policy = inner.get("name") if isinstance(inner, Mapping) else None
+    if not isinstance(policy, str):
+        raise _unexpected("dtype", settings, "a DTypePolicy, one for all layers")
+    if policy not in NARROW:
+        return []
+    reason = f"dtype is {policy}: what it predicted is off by the rounding of that"
+    return [_fact("precision", "float32", reason)]
+
+
+def _with_head(architecture: Architecture, settings: Settings) -> Architecture:
+    """A pool, a Dropout and a Dense layer, which is all that the class has."""
+    if settings.get("pooling") not in POOLS:
+        raise _unexpected("pooling", settings, "'avg' and 'max'")
+    head = architecture.head
+    kinds = [layer.kind for layer in head if layer.kind != "dropout"]
+    if kinds != [POOLS[settings["pooling"]], "dense"]:
+        raise _misfit("pooling", settings, f"a head of {f.describe_head(head)}")
+    classes, activation = head[-1].out_features, _activation(settings)
+    _compare("num_classes", settings, classes)
+    rate = _rate(settings)
+    return replace(
+        architecture,
+        head=tuple(_dropped(layer, rate) for layer in head),
+        outputs=tuple(replace(one, activation=activation) for one in architecture.outputs),
+    )
+
+
+def _dropped(layer: HeadLayer, rate: float) -> HeadLayer:
+    return replace(layer, rate=rate) if layer.kind == "dropout" else layer
+
+
+def _rate(settings: Settings) -> float:
+    """The Dropout's rate: keras 3.15 `layers/regularization/dropout.py` takes 0 to 1."""
+    rate = settings.get("dropout")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        raise _unexpected("dropout", settings, "numbers from 0 to 1")
+    return float(rate)
+
+
+def _activation(settings: Settings) -> str:
+    """The function behind the logits, by name or as Keras 3 writes a function of its own."""
+    value = settings.get("activation")
+    if isinstance(value, Mapping) and value.get("class_name") == "function":
+        value = value.get("config")
+    name = "linear" if value is None else value
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise _unexpected("activation", settings, ", ".join(sorted(ACTIVATIONS)))
+    return name
