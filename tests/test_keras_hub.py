@@ -317,3 +317,161 @@ def test_a_backbone_with_a_head_is_refused(tmp_path):
     path = saved(tmp_path, lambda config: config["config"]["backbone"])
 
     assert "and the weights hold a head too" in refusal(path, tmp_path)
+
+
+# ---- a preprocessor beside the network
+
+
+TORCH = {
+    "scale": [1 / 255 / deviation for deviation in (0.229, 0.224, 0.225)],
+    "offset": [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225],
+}
+TF = {"scale": 1 / 127.5, "offset": -1}
+
+
+def of_class(name, settings):
+    return {"class_name": name, "registered_name": f"keras_hub>{name}", "config": settings}
+
+
+def preprocessor(**settings):
+    """As keras-hub 0.32 writes it."""
+    converter = of_class("ResNetImageConverter", {"image_size": [64, 96], **settings})
+    return of_class("ResNetImageClassifierPreprocessor", {"image_converter": converter})
+
+
+def beside(file):
+    """The groups of that preprocessor."""
+    for group in ("", "/image_converter", "/image_converter/resizing"):
+        file.create_group(f"preprocessor{group}/vars")
+
+
+def with_preprocessor(folder, written, edit=beside):
+    return saved(folder, setting(classifier, preprocessor=written), edit=edit)
+
+
+def rows(path, name):
+    with opened(path) as (_, network):
+        return [(one.reason, str(one.evidence)) for one in network.facts if one.name == name]
+
+
+def test_the_network_behind_a_preprocessor_is_converted_and_that_is_said(tmp_path):
+    """As from_preset makes it. It was refused for a part that is no part of the network."""
+    path = with_preprocessor(tmp_path, preprocessor(scale=1 / 255, offset=[-1, -0.5, 0]))
+    plain, _ = read(PATH)
+
+    with opened(path) as (checkpoint, network):
+        assert checkpoint.has_preprocessor
+        assert network.architecture.preprocessing is None
+        assert network.architecture.stages == plain.stages
+        assert network.architecture.head == plain.head
+        assert not network.left_out
+    assert rows(path, "preprocessing") == []
+    assert rows(path, "input") == [
+        (
+            "the file's preprocessor works on pictures before the network, and is no part of it; "
+            "config.json: image size 64x96; scale 0.00392157; offset -1, -0.5, 0",
+            "model_config",
+        )
+    ]
+    assert run(path, tmp_path / "o.pth", "--no-parity").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        (TORCH, "torch"),
+        (TF, "tf"),
+        ({"scale": None, "offset": None}, "raw"),
+        ({**TF, "offset": -0.9}, None),
+        ({**TF, "scale": "a"}, None),
+        ({**TF, "scale": []}, None),
+    ],
+)
+def test_what_a_preprocessor_does_is_a_mode_where_there_is_one(settings, mode, tmp_path):
+    path = with_preprocessor(tmp_path, preprocessor(**settings))
+
+    architecture, told = read(path)
+
+    assert architecture.preprocessing == mode
+    assert told.get("preprocessing") == (mode and (mode, "model_config"))
+
+
+def test_an_option_beats_what_the_preprocessor_does(tmp_path):
+    path = with_preprocessor(tmp_path, preprocessor(**TF))
+
+    with opened(path, preprocess="caffe") as (_, network):
+        assert network.architecture.preprocessing == "caffe"
+        assert facts(network)["preprocessing"] == ("caffe", "set by the user")
+
+
+def test_a_preprocessor_without_a_converter_does_nothing(tmp_path):
+    written = of_class("ResNetImageClassifierPreprocessor", {})
+    path = with_preprocessor(tmp_path, written, lambda file: file.create_group("preprocessor/vars"))
+
+    assert rows(path, "input")[0][0].endswith("config.json: no image size; scale none; offset none")
+    assert read(path)[0].preprocessing == "raw"
+
+
+def test_a_preprocessor_of_another_class_is_said_to_be_unread(tmp_path):
+    """keras-hub takes any layer or function for one; a function has no group."""
+    for written, edit in (
+        ({"class_name": "Rescaling", "config": {}}, lambda file: file.create_group("preprocessor")),
+        ({"class_name": "function", "config": "mine"}, None),
+    ):
+        path = with_preprocessor(tmp_path, written, edit)
+        ((reason, evidence),) = rows(path, "input")
+
+        assert f"it is of the class {written['class_name']}, and what it does is not" in reason
+        assert evidence == "default"
+        assert read(path)[0].preprocessing is None
+
+
+def test_weights_alone_say_that_there_is_a_preprocessor(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes((FIXTURES / "keras-hub-0.32-18.weights.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        beside(file)
+
+    ((reason, evidence),) = rows(path, "input")
+
+    assert "and is no part of it; what it does is not in the weights" in reason
+    assert evidence == "default"
+    assert read(path)[0] == read(FIXTURES / "keras-hub-0.32-18.weights.h5")[0]
+
+
+@pytest.mark.parametrize("name", ["preprocessor/dense", "tail"])
+def test_other_parts_are_refused_as_before(name, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes((FIXTURES / "keras-hub-0.32-18.weights.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        beside(file)
+        file.create_group(f"{name}/vars")
+
+    assert f"a part: {name.split('/')[0]}" in refusal(path, tmp_path)
+
+
+def test_a_preprocessor_with_weights_is_refused(tmp_path):
+    """A Normalization, say: nothing tells where its numbers belong."""
+
+    def edit(file):
+        file["preprocessor/vars/0"] = np.ones(3, "f4")
+
+    assert "a part: preprocessor" in refusal(
+        with_preprocessor(tmp_path, {"class_name": "Normalization"}, edit), tmp_path
+    )
+
+
+def test_a_preprocessor_of_another_class_of_model_is_refused(tmp_path):
+    def change(config):
+        config["registered_name"] = "project>ResNetImageClassifier"
+
+    assert "a part: preprocessor" in refusal(saved(tmp_path, change, edit=beside), tmp_path)
+
+
+def test_a_preprocessor_beside_another_network_is_refused_in_weights_alone(tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes((FIXTURES / "keras-cv-0.9.0.weights.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        beside(file)
+
+    assert "a part: preprocessor" in refusal(path, tmp_path)

@@ -10,6 +10,7 @@ Sources: keras-hub 0.32 `models/resnet/resnet_backbone.py`, `models/image_classi
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +23,9 @@ from converter.evidence import beside
 from converter.evidence.configuration import NARROW
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
+from converter.keras_hub import BACKBONE, CLASSIFIERS, PREPROCESSOR
 from converter.structure import Shapes, Structure
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
-
-BACKBONE = "keras_hub>ResNetBackbone"
-CLASSIFIERS = ("keras_hub>ResNetImageClassifier", "keras_hub>ImageClassifier")
-"""The names that these classes are registered by; a project's own class has another package. The
-second classifier is the first one's base, which takes any backbone."""
 
 NAMINGS = ("keras-hub", "keras-hub-v2", "keras-hub-vd")
 """The dialects of the layers that a ResNetBackbone makes."""
@@ -240,7 +237,7 @@ def settled(
         stride = f.describe_stride(architecture)
         told += [_fact("stride", stride, "stackwise_num_strides and block_type")]
         told += _precision(said.backbone)
-        # what stands in front is in the class: its input is that of its first convolution
+        # nothing stands in front: the class's input is that of its first convolution
         facts = [fact for fact in facts if fact.name != "input"]
         facts = [_restated(fact, architecture) for fact in facts]
     if said.classifier is not None:
@@ -356,3 +353,132 @@ def _activation(settings: Settings) -> str:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise _unexpected("activation", settings, ", ".join(sorted(ACTIVATIONS)))
     return name
+
+
+# ---- what is done to pictures before the network
+
+
+PREPROCESSORS = (
+    "keras_hub>ResNetImageClassifierPreprocessor",
+    "keras_hub>ImageClassifierPreprocessor",
+)
+CONVERTERS = ("keras_hub>ResNetImageConverter", "keras_hub>ImageConverter")
+"""What works on pictures in a classifier of keras-hub, and the part of it that does: it resizes
+them, multiplies them by `scale` and adds `offset` (keras-hub 0.32
+`layers/preprocessing/image_converter.py`)."""
+
+Numbers = tuple[float, ...]
+
+DEVIATIONS = (0.229, 0.224, 0.225)
+MEANS = (0.485, 0.456, 0.406)
+MODES: Mapping[str, tuple[Numbers, Numbers]] = {
+    "torch": (
+        tuple(1 / 255 / deviation for deviation in DEVIATIONS),
+        tuple(-mean / deviation for mean, deviation in zip(MEANS, DEVIATIONS, strict=True)),
+    ),
+    "tf": ((1 / 127.5,) * 3, (-1.0,) * 3),
+    "raw": ((1.0,) * 3, (0.0,) * 3),
+}
+"""(scale, offset) of the modes that `resnet_pt.preprocess` has."""
+
+NO_PART = "the file's preprocessor works on pictures before the network, and is no part of it"
+
+
+def with_pictures(
+    structure: Structure, facts: Sequence[Fact], said: Described, has_preprocessor: bool
+) -> tuple[Structure, tuple[Fact, ...]]:
+    """The facts with the file's preprocessor, where it has one, and the mode of `resnet_pt` that
+    does the same to the numbers of a picture, where there is one."""
+    written = said.classifier.get(PREPROCESSOR) if said.classifier is not None else None
+    if written is None and not has_preprocessor:
+        return structure, tuple(facts)
+    converter = _converter(written)
+    front = [fact.reason for fact in facts if fact.name == "input"]
+    does = f"config.json: {_describe(converter)}" if converter is not None else _unsaid(written)
+    is_told = converter is not None and not front
+    evidence = Evidence.MODEL_CONFIG if is_told else Evidence.DEFAULT
+    reason = "; ".join([NO_PART, does, *front])
+    told = [Fact("input", "as it comes to the first convolution", evidence, reason)]
+    facts = [fact for fact in facts if fact.name != "input"]
+    if written is None:
+        return structure, (*told, *facts)
+    mode = _mode(converter)
+    if mode is not None:
+        told += [_fact("preprocessing", mode, "scale and offset of the preprocessor")]
+    changed = replace(structure.architecture, preprocessing=mode)
+    return replace(structure, architecture=changed), (*told, *facts)
+
+
+def _converter(written: Any) -> Settings | None:
+    """The arguments of a preprocessor's converter of pictures: {} where it has none and so does
+    nothing, None where they are not in the file, or the preprocessor is of another class."""
+    settings = _of_class(written, PREPROCESSORS)
+    if settings is None or settings.get("image_converter") is None:
+        return settings if settings is None else {}
+    converter = _of_class(settings["image_converter"], CONVERTERS)
+    if converter is None or None in (_scale(converter), _offset(converter)):
+        return None
+    return converter
+
+
+def _unsaid(written: Any) -> str:
+    if written is None:
+        return "what it does is not in the weights"
+    name = written.get("class_name") if isinstance(written, Mapping) else None
+    return f"config.json: it is of the class {name}, and what it does is not read"
+
+
+def _describe(converter: Settings) -> str:
+    """`image size 64x96, scale 0.00392157, offset -1, -0.5, 0`, as they are written."""
+    size = converter.get("image_size")
+    is_size = isinstance(size, list) and len(size) == 2
+    return "; ".join(
+        (
+            f"image size {size[0]}x{size[1]}" if is_size and size else "no image size",
+            f"scale {_in_words(converter.get('scale'))}",
+            f"offset {_in_words(converter.get('offset'))}",
+        )
+    )
+
+
+def _in_words(value: Any) -> str:
+    numbers = _numbers(value)
+    return "none" if value is None else ", ".join(f"{one:.6g}" for one in numbers or ())
+
+
+def _scale(converter: Settings) -> Numbers | None:
+    return _numbers(converter.get("scale"), 1.0)
+
+
+def _offset(converter: Settings) -> Numbers | None:
+    return _numbers(converter.get("offset"), 0.0)
+
+
+def _numbers(value: Any, default: float = 0.0) -> Numbers | None:
+    """One number, or one for each channel; None for what is neither."""
+    values = value if isinstance(value, list) else [default if value is None else value]
+    if not values or not all(type(one) in (int, float) for one in values):
+        return None
+    return tuple(map(float, values))
+
+
+def _mode(converter: Settings | None) -> str | None:
+    """The mode whose scale and offset these are."""
+    if converter is None:
+        return None
+    scale, offset = _scale(converter) or (), _offset(converter) or ()
+    return next(
+        (
+            mode
+            for mode, (scales, offsets) in MODES.items()
+            if _is_close(scale, scales) and _is_close(offset, offsets)
+        ),
+        None,
+    )
+
+
+def _is_close(found: Numbers, wanted: Numbers) -> bool:
+    found = found * len(wanted) if len(found) == 1 else found
+    return len(found) == len(wanted) and all(
+        math.isclose(one, other, rel_tol=1e-5) for one, other in zip(found, wanted, strict=True)
+    )

@@ -39,6 +39,7 @@ def read_names(
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
     structure, facts = keras_hub.settled(structure, facts, said)
+    structure, facts = keras_hub.with_pictures(structure, facts, said, checkpoint.has_preprocessor)
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 
