@@ -475,3 +475,47 @@ def test_a_preprocessor_beside_another_network_is_refused_in_weights_alone(tmp_p
         beside(file)
 
     assert "a part: preprocessor" in refusal(path, tmp_path)
+
+
+# ---- weights alone: which stages stride
+
+
+def weights_alone(folder, edit, name="26"):
+    path = folder / "model.weights.h5"
+    path.write_bytes((FIXTURES / f"keras-hub-0.32-{name}.weights.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        edit({file[BASE][one]["vars"].attrs["name"]: one for one in file[BASE]}, file[BASE])
+    return path
+
+
+def renamed(old, new):
+    def edit(groups, file):
+        file[groups[old]]["vars"].attrs["name"] = new
+
+    return edit
+
+
+def test_a_stage_strides_where_a_padding_is_listed_for_it(tmp_path):
+    """The layer is there for a stride alone; the third stage was said to stride without one."""
+    path = weights_alone(tmp_path, renamed("stack2_block0_2_pad", "stack0_block0_2_pad"))
+
+    architecture, told = read(path)
+
+    assert strides(architecture) == [2, 2, 1, 2]
+    assert told["stride"][0].startswith("stem 2, pool 2, stages 2 2 1 2")
+    assert told["stride"][1] == "default"  # by how much is not in the name
+
+
+def test_a_padding_for_a_stride_without_a_projection_is_refused(tmp_path):
+    path = weights_alone(tmp_path, renamed("stack2_block0_1_pad", "stack0_block0_1_pad"), "18")
+
+    assert "in stage 1, which has no projection" in refusal(path, tmp_path)
+
+
+def test_where_no_paddings_are_listed_the_strides_are_the_codes(tmp_path):
+    def edit(groups, file):
+        for name, group in groups.items():
+            if name.endswith("_pad"):
+                del file[group]
+
+    assert strides(read(weights_alone(tmp_path, edit))[0]) == [1, 2, 2, 2]

@@ -117,12 +117,13 @@ WEIGHTS_ALONE = "convert its weights alone (model.save_weights): what they do no
 # ---- before the network is built: what its blocks do
 
 
-def as_configured(match: Match, said: Described, shapes: Shapes) -> Match:
+def as_configured(checkpoint: Checkpoint, match: Match, said: Described, shapes: Shapes) -> Match:
     """The match with the strides and shortcuts of the backbone's arguments, in the place of the
-    naming's. Raises MismatchError for arguments that are not those of these weights."""
+    naming's; without them, with strides where the file lists what pads for one. Raises
+    MismatchError for arguments that are not those of these weights."""
     settings = said.backbone
     if settings is None:
-        return match
+        return _with_listed_strides(checkpoint, match)
     _check_backbone(settings, match, shapes)
     kind = settings["block_type"]
     defaults = replace(
@@ -131,6 +132,38 @@ def as_configured(match: Match, said: Described, shapes: Shapes) -> Match:
         shortcut_pool=kind.endswith("_vd") and not match.dialect.defaults.preactivation,
     )
     return replace(match, dialect=replace(match.dialect, defaults=defaults))
+
+
+STEM_PAD = "conv1_pad"
+"""A layer that every ResNetBackbone has; a file without it lists no layers without weights."""
+
+
+def _with_listed_strides(checkpoint: Checkpoint, match: Match) -> Match:
+    """The match that strides in the stages whose first block has a padding layer: keras-hub 0.32
+    makes one in front of a convolution that strides, and in front of no other. By how much is not
+    in its name: 2 in what it makes of timm's networks (`utils/timm/convert_resnet.py`)."""
+    if match.dialect.name not in NAMINGS or STEM_PAD not in checkpoint.layers:
+        return match
+    strides = tuple(
+        2 if _pad_of(match, stage) in checkpoint.layers else 1
+        for stage in range(1, len(_depths(match)) + 1)
+    )
+    _check_projected(strides, match, f"{checkpoint.path} lists a padding for a stride")
+    defaults = replace(match.dialect.defaults, stage_strides=strides)
+    return replace(match, dialect=replace(match.dialect, defaults=defaults))
+
+
+def _pad_of(match: Match, stage: int) -> str:
+    """The name of the padding in a stage's first block, in front of its 3x3 that strides."""
+    number = 2 if f"layer{stage}.0.conv3" in match.modules else 1
+    return f"stack{stage - 1}_block0_{number}_pad"
+
+
+def _check_projected(strides: Sequence[int], match: Match, what: str) -> None:
+    """Refuse a stride in a block whose shortcut is its input: their sum would fail in Keras."""
+    for stage, stride in enumerate(strides, start=1):
+        if stride > 1 and f"layer{stage}.0.downsample.0" not in match.modules:
+            raise MismatchError(f"{what} in stage {stage}, which has no projection that strides")
 
 
 def _check_backbone(settings: Settings, match: Match, shapes: Shapes) -> None:

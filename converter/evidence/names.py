@@ -31,7 +31,7 @@ def read_names(
     checkpoint, sliced = unsliced(checkpoint)
     match, naming = _match(checkpoint, shapes, dialects)
     said = keras_hub.described(checkpoint)
-    match = keras_hub.as_configured(match, said, shapes)
+    match = keras_hub.as_configured(checkpoint, match, said, shapes)
     _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
@@ -215,12 +215,18 @@ def _decide(
     pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around)
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
+    by_pads = "those stages stride that list a padding for it; by how much is " + default
     facts = (
         *input_fact(checkpoint, around, match),
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
-        Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        Fact(
+            "stride",
+            f.describe_stride(architecture),
+            Evidence.DEFAULT,
+            by_pads if match.dialect.defaults.stage_strides else default,
+        ),
         activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
         *_output_fact(architecture),
