@@ -73,8 +73,10 @@ class Checkpoint:
 
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
     a weights-only file does not say otherwise. `config` is the `model_config` of a whole model,
+    `description` that of one whose class keeps its layers to itself, with the class's arguments,
     `parts` are the names of the files beside `path` that it is only the list of, `notes` is what
-    is to be said about how the file was read.
+    is to be said about how the file was read. `has_preprocessor` says that a part of the model that
+    works on pictures before the network does (keras-hub's) was left out of these lists.
 
     Where the container is not `is_ordered`, layers are in order within their class alone; where
     it is not `is_named`, their names are classes with a number (`conv2d_3`). `kinds` gives the
@@ -90,6 +92,7 @@ class Checkpoint:
     keras_version: str | None = None
     backend: str | None = None
     config: Mapping[str, Any] | None = None
+    description: Mapping[str, Any] | None = None
     parts: tuple[str, ...] = ()
     is_ordered: bool = True
     is_named: bool = True
@@ -97,6 +100,7 @@ class Checkpoint:
     homes: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     notes: tuple[str, ...] = ()
+    has_preprocessor: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:

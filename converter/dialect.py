@@ -69,6 +69,8 @@ class Defaults:
     """Which convolution of a basic block strides."""
     first_stage_stride: int = 1
     """By how much the first stage shrinks the map, where the pool before it does too."""
+    stage_strides: tuple[int, ...] = ()
+    """By how much each stage does, where a file tells that."""
     momentum: float = 0.99
     output: str = "softmax"
     """The activation behind the logits."""

@@ -278,6 +278,8 @@ class _Builder:
         defaults = self.defaults
         if index != (depth - 1 if defaults.stride_in == "last" else 0):
             return 1
+        if defaults.stage_strides:
+            return defaults.stage_strides[stage - 1]
         if defaults.unstrided_stage == "last":
             return 2 if stage < last else 1
         return 2 if stage > 1 else defaults.first_stage_stride
@@ -305,7 +307,7 @@ class _Builder:
             return Shortcut(pool=pool) if pool else None
         pool = None
         if self.defaults.shortcut_pool and stride > 1:
-            pool, stride = Pool((stride, stride), (stride, stride), "same", mode="avg"), 1
+            pool, stride = Pool((2, 2), (stride, stride), "same", mode="avg"), 1
         conv = self.conv(f"{name}.downsample.0", stride, "same")
         norm = self.norm(f"{name}.downsample.1")
         return Shortcut(conv, norm, pool, self.defaults.shortcut_on)

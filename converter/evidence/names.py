@@ -10,7 +10,7 @@ from converter import weightless
 from converter.checkpoint import Checkpoint, Weight
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
-from converter.evidence import beside
+from converter.evidence import beside, keras_hub
 from converter.evidence.activation import activation_fact, check_activations, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
@@ -30,12 +30,16 @@ def read_names(
 ) -> Reading:
     checkpoint, sliced = unsliced(checkpoint)
     match, naming = _match(checkpoint, shapes, dialects)
+    said = keras_hub.described(checkpoint)
+    match = keras_hub.as_configured(checkpoint, match, said, shapes)
     _check_weightless(checkpoint, match, shapes)
     structure = structure_from_names(checkpoint, match, shapes, theano)
     structure, facts = _decide(checkpoint, match, structure, theano)
     _check_pools(checkpoint, match, structure.architecture)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
     facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
+    structure, facts = keras_hub.settled(structure, facts, said)
+    structure, facts = keras_hub.with_pictures(structure, facts, said, checkpoint.has_preprocessor)
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 
@@ -215,12 +219,18 @@ def _decide(
     pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around)
     architecture = f.with_pool(architecture, pool)
     default = f"what {match.dialect.name} ran ({match.dialect.source})"
+    by_pads = "those stages stride that list a padding for it; by how much is " + default
     facts = (
         *input_fact(checkpoint, around, match),
         eps_fact,
         Fact("stem", f.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", f.describe_pool(architecture), pool_evidence, pool_reason),
-        Fact("stride", f.describe_stride(architecture), Evidence.DEFAULT, default),
+        Fact(
+            "stride",
+            f.describe_stride(architecture),
+            Evidence.DEFAULT,
+            by_pads if match.dialect.defaults.stage_strides else default,
+        ),
         Fact("amounts", AMOUNTS, Evidence.DEFAULT, default),
         *_gamma_fact(checkpoint, match),
         activation_fact(checkpoint, match),

@@ -53,7 +53,7 @@ def set_by_user(
     if options.preprocess is not None:
         new = replace(architecture, preprocessing=options.preprocess)
         architecture = change("preprocessing", new, options.preprocess, "--preprocess")
-    elif architecture.preprocessing:
+    elif architecture.preprocessing and not any(fact.name == "preprocessing" for fact in kept):
         evidence, reason = _pictures(architecture)
         kept.append(Fact("preprocessing", architecture.preprocessing, evidence, reason))
     return replace(structure, architecture=architecture), tuple(kept)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from converter import keras_hub
 from converter.checkpoint import COUNT, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
 from converter.model_config import is_model, is_operator, layer_name, model_layers
@@ -194,10 +195,13 @@ def checkpoint(
     found: Sequence[Holder],
     *,
     config: Any = None,
+    description: Any = None,
     keras_version: str | None = None,
     parts: tuple[str, ...] = (),
 ) -> Checkpoint:
-    """The checkpoint of what was found; `config` gives the layers their names."""
+    """The checkpoint of what was found; `config` gives the layers their names, `description` is
+    that of a model class which lists none."""
+    found, has_preprocessor = _without_preprocessor(found, description)
     _check_listed(path, found)
     scales: dict[str, bool] = {}
     if config is not None:
@@ -220,12 +224,32 @@ def checkpoint(
         keras_version=keras_version,
         backend="tensorflow" if is_old else None,  # Keras 3's kernels are the same on every one
         config=config,
+        description=description,
         parts=parts,
         is_ordered=False,
         kinds={label(one): one.kind for one in weightless},
         homes={label(one): "/".join(one.path[:-1]) for one in weightless},
         is_named=all(one.name is not None for one in found if one.arrays),
+        has_preprocessor=has_preprocessor,
     )
+
+
+def _without_preprocessor(
+    found: Sequence[Holder], description: Any
+) -> tuple[Sequence[Holder], bool]:
+    """(what is found but the preprocessor of keras-hub's tasks, whether there is one)."""
+    inside = [one for one in found if one.path[0] == keras_hub.PREPROCESSOR]
+    others = [one for one in found if one.path[0] != keras_hub.PREPROCESSOR]
+    is_attribute = any(one.is_attribute and len(one.path) == 1 for one in inside)
+    groups = {one.path: bool(one.arrays) for one in inside}
+    has_backbone = any(counted(one.path[0])[0] == BACKBONE_GROUP for one in others)
+    if is_attribute and keras_hub.is_preprocessor(groups, description, has_backbone):
+        return others, True
+    return found, False
+
+
+BACKBONE_GROUP = "res_net_backbone"
+"""The group of keras-hub's ResNetBackbone, after its class."""
 
 
 def _check_listed(path: Path, found: Sequence[Holder]) -> None:

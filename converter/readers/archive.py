@@ -46,12 +46,15 @@ def read(file: zipfile.ZipFile, path: Path, keep: ExitStack) -> Checkpoint:
     stored = keep.enter_context(_weights(file, members[WEIGHTS], path, keep))
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     version = version if isinstance(version, str) else None
+    config = config if isinstance(config, dict) else None
+    # A custom class keeps its layers to itself: their names are in the weights, or nowhere.
+    lists_layers = config is not None and is_model(config)
     return _variables.checkpoint(
         path,
         "Keras archive (.keras), whole model",
         _variables.holders([stored]),
-        # A custom class keeps its layers to itself: their names are in the weights, or nowhere.
-        config=config if isinstance(config, dict) and is_model(config) else None,
+        config=config if lists_layers else None,
+        description=None if lists_layers else config,
         keras_version=version,
     )
 
