@@ -29,6 +29,8 @@ class Structure:
     """Layers of custom code that are taken for what their names say."""
     channels_first: bool = False
     """Whether the configuration of a whole model says that its maps are (N, C, H, W)."""
+    unread: tuple[str, ...] = ()
+    """Layers with weights that lead to no output."""
 
 
 @dataclass(frozen=True, slots=True)

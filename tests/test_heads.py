@@ -1097,3 +1097,31 @@ def test_a_dense_layer_without_a_kernel_is_shown_with_what_it_has(tmp_path):
 
     assert_refused(result, 5, tmp_path / "o.pth")
     assert "layer 'out' has no Dense kernel\n  out/bias (" in result.stderr
+
+
+def test_layers_of_a_head_that_lead_to_no_output_are_left_out_by_name(tmp_path):
+    """As of a nested model one of whose outputs nothing reads."""
+
+    def change(file: Any) -> None:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        dense = next(one for one in layers if one["class_name"] == "Dense")
+        another = json.loads(json.dumps(dense).replace(f'"{dense["name"]}"', '"unread"'))
+        layers.insert(layers.index(dense), another)
+        file.attrs["model_config"] = json.dumps(config)
+        root = file["model_weights"]
+        group = root.create_group("unread")
+        shape = root[f"{dense['name']}/{dense['name']}/kernel:0"].shape
+        group.attrs["weight_names"] = [b"unread/kernel:0", b"unread/bias:0"]
+        group["unread/kernel:0"] = np.ones(shape, "f4")
+        group["unread/bias:0"] = np.ones(shape[1:], "f4")
+        root.attrs["layer_names"] = [*map(str, root.attrs["layer_names"]), "unread"]
+
+    path = edited(FUNCTIONAL, tmp_path, change)
+    network, tensors = converted(path)
+    plain, same = converted(FUNCTIONAL)
+    assert {weight.layer for weight in network.left_out} == {"unread"}
+    assert network.architecture == plain.architecture
+    assert tensors.keys() == same.keys()
+    result = run(path, tmp_path / "out.pth", "--no-parity")
+    assert "left out  unread: no part of the network" in result.stderr

@@ -133,6 +133,13 @@ def test_a_global_pool_behind_the_one_that_old_code_left_in_is_read(tmp_path):
     assert [layer.kind for layer in network.architecture.head] == ["avg_pool", "global_avg_pool"]
 
 
+def test_a_flatten_that_ends_the_network_is_compared(tmp_path):
+    path = edited(OLD, tmp_path, popped(1), alone=True)
+    result = run(path, tmp_path / "out.pth", "--require-parity")
+    assert result.exit_code == 0, result.stderr
+    assert "equal to the bundled Keras definition" in result.stderr
+
+
 def without_biases(file: Any) -> None:
     for name in file:
         weights = [bytes(one) for one in file[name].attrs["weight_names"]]

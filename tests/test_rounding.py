@@ -123,3 +123,23 @@ def test_a_picture_of_a_data_set_may_have_a_logit_near_zero():
     assert plain.relative == 0.0
     [bare, _] = compare_predictions((0, 1), Predictions(actual), expected)
     assert bare.relative == pytest.approx(1e-3)
+
+
+def features(values):
+    """What a network without a top returns: no Dense layer adds it up."""
+    none = Sums(np.zeros(len(values)), np.zeros((len(values), 1)))
+    return torch_run.Results({"": values}, {"": none})
+
+
+@pytest.mark.parametrize(("size", "allowed"), [(prove.MANY, 4e-5), (prove.MANY - 1, 1e-5)])
+def test_features_may_be_off_by_some_times_their_own_noise(size, allowed):
+    """Measured on many: the worst of a few is a matter of luck."""
+    picture = np.zeros((1, 8, 8, 3), np.float32)
+    wide = np.linspace(-1, 1, size)[None]
+    noise = prove.Noise()
+    noise.tell(picture, "float64", "cpu", features(wide))
+    noise.tell(picture, "float32", "cpu", features(wide + 1e-5))
+    for dtype, gate in (("float64", 1e-12), ("float32", allowed)):
+        one = Pass(picture, {"": wide}, {}, dtype)
+        [found] = prove._compared(features(wide), one, "cpu", dtype, "", noise)
+        assert found.gate == pytest.approx(gate)

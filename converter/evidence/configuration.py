@@ -49,6 +49,7 @@ def read_config(
         ),
         dialect=naming.name if naming else "names of its own, read by the graph",
         is_raised=is_raised,
+        left_out=tuple(one for one in checkpoint.weights if one.layer in written.unread),
     )
 
 

@@ -204,6 +204,8 @@ class _Network:
             x = layers.Permute((3, 1, 2))(x)
         readers = {one.source: one for one in self.architecture.head}
         while layer.kind not in ("dense", "norm"):
+            if layer.name not in readers:  # what is flattened is what the network gives
+                return layers.Flatten()(x)
             layer = readers[layer.name]
         width = layer.in_features if layer.norm is None else layer.norm.channels
         return layers.Reshape((width,))(x)

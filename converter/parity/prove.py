@@ -373,6 +373,12 @@ def _look(watch: Watch, one: Pass, dtype: str, number: int) -> Look | None:
     return watch.rounding if one is watch.one and dtype == "float32" else None
 
 
+MANY = 256
+FEATURES = 4
+"""How many times its own measured noise a map, or features, of a float32 original may be off: as
+NOISE_MARGIN of the layers, which is more, since they are known by samples."""
+
+
 class Noise:
     """What rounding alone does to the converted network's logits: float32 against float64, and
     float64 against float64 with its sums in another order, relative to the largest logit."""
@@ -381,6 +387,7 @@ class Noise:
         self.floor: dict[str, float] = {}
         self._wide: dict[int, Results] = {}
         self._sums: dict[int, float] = {}
+        self._features: dict[tuple[int, str], float] = {}
 
     def tell(self, picture: Array, dtype: str, device: str, results: Results) -> None:
         if dtype == "float64" and device == "cpu":
@@ -391,6 +398,15 @@ class Noise:
             self._measured(where, results, wide)
             found = [sums.noise(wide.sums[name]) for name, sums in results.sums.items()]
             self._sums[id(picture)] = max([self.of_sums(picture), *found])
+            for name, features in results.items():
+                if not results.sums[name].norm and features.size >= MANY:
+                    apart = difference(name, features, wide[name]).relative
+                    self._features[id(picture), name] = apart
+
+    def of_features(self, picture: Array, name: str) -> float:
+        """What float32 does to the worst of many numbers that no Dense layer gave, relative to
+        their largest; 0 for few, whose worst is a matter of luck."""
+        return self._features.get((id(picture), name), 0.0)
 
     def of_sums(self, picture: Array) -> float:
         """One standard deviation of what float32 does to the sums of the last Dense layer."""
@@ -432,8 +448,10 @@ def _compared(
         worst = difference(name or "logits", actual, expected)
         top1, top5 = (agreement(actual, expected, count) for count in (1, 5))
         shape, shown = tuple(one.input.shape), pairs(actual, expected)
-        apart = noise.of_sums(one.input) if gate == "float32" else 0.0
-        rounding = share(results.sums.get(name), expected, gate, apart)
+        rounding = share(results.sums.get(name), expected, gate)
+        if gate == "float32":
+            apart = share(results.sums.get(name), expected, gate, noise.of_sums(one.input))
+            rounding = max(apart, FEATURES * noise.of_features(one.input, name))
         found.append(
             Comparison(device, ran, gate, shape, worst, top1, top5, not reduced, shown, rounding)
         )

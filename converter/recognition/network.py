@@ -8,8 +8,8 @@ place; one that does not is named in the refusal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from converter import ops as g
 from converter.errors import MismatchError
@@ -61,6 +61,8 @@ def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
 @dataclass
 class _Recogniser(StemReader, HeadReader):
     cut: Node | None = None
+    unread: list[str] = field(default_factory=list)
+    """Layers with weights that lead to no output."""
 
     def run(self) -> Structure:
         sums = [node for node in self.graph.nodes if isinstance(node.op, g.Add)]
@@ -99,6 +101,7 @@ class _Recogniser(StemReader, HeadReader):
             outputs=self.outputs,
             assumed=tuple(self.summed),
             channels_first=self.graph.channels_first,
+            unread=tuple(self.unread),
         )
 
     def check_known(self) -> None:
@@ -339,7 +342,16 @@ class _Recogniser(StemReader, HeadReader):
         used = {output.layer for output in outputs}
         for layer in reversed(head):  # a final softmax leads to no output
             used |= set(layer.sources) if layer.name in used else set()
+        self.leave_out(layer.name for layer in head if layer.name not in used)
         return norm, tuple(layer for layer in head if layer.name in used), outputs
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Forget layers of the head that lead to no output, as of a nested model one of whose
+        outputs nothing reads."""
+        for name in names:
+            self.outputs.pop(f"head:{name}", None)
+            layer = self.layers.pop(f"head:{name}", None)
+            self.unread += [layer] if layer else []
 
     def line(self, node: Node) -> list[Node]:
         """The layers after a node, for as long as each has one reader."""
