@@ -56,7 +56,7 @@ def share(sums: Sums | None, expected: Array, dtype: str, noise: float = 0.0) ->
 
 
 def _wide(tensor: Tensor) -> Array:
-    values: Array = tensor.double().cpu().numpy()
+    values: Array = tensor.cpu().double().numpy()  # in this order: MPS has no float64
     return values
 
 
@@ -70,7 +70,7 @@ def watched_sums(model: nn.Module) -> Iterator[Callable[[Tensor], Sums]]:
     def keep(module: nn.Linear, args: Any, result: Tensor) -> None:
         bias = None if module.bias is None else module.bias.abs()
         terms = torch.nn.functional.linear(args[0].abs(), module.weight.abs(), bias)
-        norm = float(module.weight.double().norm(dim=1).max())
+        norm = float(module.weight.norm(dim=1).max())
         largest = terms.flatten(1).amax(1)
         found[id(result)] = result, Sums(_wide(largest), _wide(args[0].flatten(1)), norm)
 

@@ -67,6 +67,8 @@ class StemReader(Placing):
         over_width = op.name == "softmax" and self.graph.channels_first
         if op.name not in ACTIVATIONS or over_width:
             reason = OVER_WIDTH if over_width else NOT_THE_SAME
+            if op.name == "leaky_relu":
+                reason = "in front of a stem, functions without a slope are read alone"
             raise unplaced(replace(node, op=g.Unknown(op.name, reason)), "the stem")
         self.forget_inner(node)
         self.outputs[module] = node.layer
