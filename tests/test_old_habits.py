@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import h5py
@@ -16,6 +17,7 @@ from converter.errors import UsageError
 KERAS_RESNET = fixture("keras-resnet-0.2.0-18")
 OLD = fixture("keras-2.1.6-tensorflow")
 FLAT = fixture("keras-2.10-head-flatten")
+NESTED = fixture("keras-2.10-nested-head")
 
 
 def as_of_0_1(frozen: bool) -> Any:
@@ -167,3 +169,27 @@ def test_without_a_list_of_layers_it_is_taken_for_keras_resnet(tmp_path):
 
     network, _ = converted(edited(OLD, tmp_path, change, alone=True))
     assert network.dialect == "keras-resnet"
+
+
+def in_a_sequential_of_its_own(file: Any) -> None:
+    """Write both models as lists, as Keras before 2.2.3 did: the inner one has no name then."""
+    config = json.loads(file.attrs["model_config"])
+    layers = config["config"]["layers"]
+    outer = [one for one in layers if one["class_name"] != "InputLayer"]
+    inner, last = outer.pop(), {"class_name": "Sequential"}
+    file.attrs["model_config"] = json.dumps(
+        {"class_name": "Sequential", "config": [*outer, {**last, "config": [inner]}]}
+    )
+    root = file["model_weights"]
+    name = inner["config"]["name"]
+    root.move(name, "sequential_9")
+    names = [str(one) for one in root.attrs["layer_names"]]
+    root.attrs["layer_names"] = ["sequential_9" if one == name else one for one in names]
+
+
+def test_a_sequential_in_a_sequential_without_a_name_is_read(tmp_path):
+    path = edited(NESTED, tmp_path, in_a_sequential_of_its_own)
+    network, tensors = converted(path)
+    plain, same = converted(NESTED)
+    assert network.architecture.head == plain.architecture.head
+    assert all(np.array_equal(tensors[name], same[name]) for name in tensors)

@@ -43,7 +43,7 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
     if len(set(layers)) != len(layers):
         raise SourceError("the file lists two layers of one name")
     config = _config(file) if whole else None
-    inside = _inside(config)
+    inside = _inside(config, layers)
     datasets: dict[str, Any] = {}
     weights = [
         weight
@@ -87,11 +87,20 @@ def _config(file: Any) -> Any:
     return config
 
 
-def _inside(config: Any) -> dict[str, frozenset[str]]:
-    """`{nested model: the names of all layers in it}` of a configuration."""
+def _inside(config: Any, listed: Sequence[str]) -> dict[str, frozenset[str]]:
+    """`{nested model: the names of all layers in it}` of a configuration. A Sequential in another
+    has no name in it before Keras 2.2.3, which wrote both as lists: it has its place in what the
+    file lists, which is the outer one's layers."""
     try:
         layers = model_layers(config) if config else ()
-        return {layer_name(one): frozenset(_names(one)) for one in layers if is_model(one)}
+        names = [layer_name(one) for one in layers]
+        if config and isinstance(config.get("config"), list) and len(listed) == len(names):
+            names = list(listed)
+        return {
+            name: frozenset(_names(one))
+            for name, one in zip(names, layers, strict=True)
+            if is_model(one)
+        }
     except (KeyError, TypeError, AttributeError, RecursionError):
         return {}  # the graph's reader says what is wrong with it
 
