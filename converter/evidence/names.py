@@ -7,14 +7,22 @@ from dataclasses import replace
 
 from converter import facts as f
 from converter import weightless
-from converter.checkpoint import Checkpoint, Weight
+from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside, keras_hub
 from converter.evidence.activation import activation_fact, check_activations, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
-from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
+from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
+from converter.evidence.unsaid import (
+    AMOUNTS,
+    flatten_fact,
+    frozen_fact,
+    gamma_fact,
+    output_fact,
+    precision_fact,
+)
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
@@ -37,7 +45,7 @@ def read_names(
     structure, facts = _decide(checkpoint, match, structure, theano)
     _check_pools(checkpoint, match, structure.architecture)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    facts = (*naming, *facts, *batch_fact(sliced), *_precision(checkpoint))
+    facts = (*naming, *facts, *batch_fact(sliced), *precision_fact(checkpoint))
     structure, facts = keras_hub.settled(structure, facts, said)
     structure, facts = keras_hub.with_pictures(structure, facts, said, checkpoint.has_preprocessor)
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
@@ -232,18 +240,14 @@ def _decide(
             by_pads if match.dialect.defaults.stage_strides else default,
         ),
         Fact("amounts", AMOUNTS, Evidence.DEFAULT, default),
-        *_gamma_fact(checkpoint, match),
+        *gamma_fact(checkpoint, match),
         activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
-        *_flatten_fact(checkpoint, architecture),
-        *_frozen_fact(checkpoint, match),
-        *_output_fact(architecture),
+        *flatten_fact(checkpoint, architecture),
+        *frozen_fact(checkpoint, match),
+        *output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
-
-
-AMOUNTS = "zeros and windows as above, no dilation"
-"""What no name of a layer says, where it says that there is one."""
 
 
 def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:
@@ -296,72 +300,3 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
     listed = {layer.name for layer in architecture.head} <= set(checkpoint.layers)
     evidence = Evidence.LAYER_NAMES if listed else Evidence.SHAPES
     return Fact("head", value, evidence, "the layers that the file lists after the last block")
-
-
-def _frozen_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
-    """By which statistics norms work, where the code may have taken the batch's."""
-    if match.dialect.name != "keras-resnet" or KERAS_RESNET_0_1 not in checkpoint.layers:
-        return ()
-    reason = (
-        f"the file lists {KERAS_RESNET_0_1!r}, of keras-resnet before 0.2, whose norms take the "
-        "batch's in prediction too, unless they are frozen (freeze_bn)"
-    )
-    return (Fact("statistics", "the moving ones", Evidence.DEFAULT, reason),)
-
-
-def _gamma_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
-    """Which vector a norm of three arrays has, where a container numbers them."""
-    weights = checkpoint.of_layer()
-    norms = [
-        layer
-        for module, layer in match.modules.items()
-        if module != "bn_data" and "moving_mean" in weights[layer] and "gamma" not in weights[layer]
-    ]
-    numbered = [
-        one for one in norms if "beta" in weights[one] and _is_numbered(weights[one]["beta"])
-    ]
-    if not numbered:
-        return ()
-    reason = (
-        f"{numbered[0]!r} has three arrays: whether gamma or beta is missing is not in the file"
-    )
-    return (Fact("norms", "without gamma", Evidence.DEFAULT, reason),)
-
-
-def _is_numbered(weight: Weight) -> bool:
-    return weight.spelling.isdigit()
-
-
-def _flatten_fact(checkpoint: Checkpoint, architecture: Architecture) -> tuple[Fact, ...]:
-    """The order of a Flatten of more than one pixel, where the file does not tell it: of channels
-    first, Keras wrote them first until 2.2 (keras 2.1.6 and 2.2.0 `layers/core.py`, Flatten), and
-    its kernels since Keras 2 are the same."""
-    is_flat = any(layer.kind == "flatten_hwc" for layer in architecture.head)
-    dense = [layer.in_features for layer in architecture.head if layer.kind == "dense"]
-    version = checkpoint.version() or ()
-    if not is_flat or dense[:1] == [architecture.features] or not (2,) <= version < (2, 2):
-        return ()
-    reason = (
-        "weights do not record the model's data_format: of channels first, a Flatten before Keras "
-        "2.2 wrote those first (--flatten)"
-    )
-    return (Fact("flatten", "channels-last", Evidence.DEFAULT, reason),)
-
-
-def _precision(checkpoint: Checkpoint) -> tuple[Fact, ...]:
-    """That kernels are kept in half precision, where they are: a Keras that does computes so too,
-    and what it predicted is that far from the logits of its weights."""
-    found = {one.dtype for one in checkpoint.weights if one.parameter == "kernel"}
-    half = sorted(found & {"float16", "bfloat16"})
-    if not half:
-        return ()
-    reason = f"kernels are kept in {half[0]}: what was predicted in that is off by its rounding"
-    return (Fact("precision", "float32", Evidence.DEFAULT, reason),)
-
-
-def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:
-    values = [output.activation for output in architecture.outputs]
-    if not any(layer.kind == "dense" for layer in architecture.head):
-        return ()
-    reason = "weights do not record the last activation; the logits come before it"
-    return (Fact("output", ", ".join(values), Evidence.DEFAULT, reason),)
