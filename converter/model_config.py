@@ -17,11 +17,9 @@ Config = Mapping[str, Any]
 def epsilons(config: Any) -> dict[str, float]:
     """`{layer: epsilon}` of every batch norm in a configuration, those of nested models too."""
     found: dict[str, float] = {}
-    for layer in model_layers(config):
+    for layer in all_layers(config):
         inner = layer.get("config")
-        if is_model(layer):
-            found |= epsilons(layer)
-        elif isinstance(inner, dict) and isinstance(inner.get("epsilon"), float):
+        if isinstance(inner, dict) and isinstance(inner.get("epsilon"), float):
             found[layer_name(layer)] = inner["epsilon"]
     return found
 
@@ -53,6 +51,15 @@ def model_layers(config: Config) -> Sequence[Config]:
     """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
     inner = config["config"]
     return inner if isinstance(inner, list) else inner["layers"]
+
+
+def all_layers(config: Any) -> Iterator[Config]:
+    """The layers of a model that are no models, those of nested models too."""
+    for layer in model_layers(config):
+        if is_model(layer):
+            yield from all_layers(layer)
+        else:
+            yield layer
 
 
 def layer_name(config: Config) -> str:

@@ -13,7 +13,7 @@ from converter.dataset.results import Predictions, compare_predictions
 from converter.parity import prove, torch_run
 from converter.parity.compare import GATES
 from converter.parity.recording import Pass, Recording
-from converter.parity.rounding import RATE, Sums, share, watched_sums
+from converter.parity.rounding import MANY, RATE, Sums, share, watched_sums
 from converter.parity.settle import Trial
 
 PATH = fixture("keras-2.3.1-conv_block-50")
@@ -131,7 +131,7 @@ def features(values):
     return torch_run.Results({"": values}, {"": none})
 
 
-@pytest.mark.parametrize(("size", "allowed"), [(prove.MANY, 4e-5), (prove.MANY - 1, 1e-5)])
+@pytest.mark.parametrize(("size", "allowed"), [(MANY, 4e-5), (MANY - 1, 1e-5)])
 def test_features_may_be_off_by_some_times_their_own_noise(size, allowed):
     """Measured on many: the worst of a few is a matter of luck."""
     picture = np.zeros((1, 8, 8, 3), np.float32)
@@ -143,3 +143,17 @@ def test_features_may_be_off_by_some_times_their_own_noise(size, allowed):
         one = Pass(picture, {"": wide}, {}, dtype)
         [found] = prove._compared(features(wide), one, "cpu", dtype, "", noise)
         assert found.gate == pytest.approx(gate)
+
+
+def test_what_overflows_in_float32_widens_no_gate():
+    picture = np.zeros((1, 8, 8, 3), np.float32)
+    wide = np.linspace(-1, 1, MANY)[None]
+    broken = wide.copy()
+    broken[0, 0] = np.inf
+    noise = prove.Noise()
+    noise.tell(picture, "float64", "cpu", features(wide))
+    noise.tell(picture, "float32", "cpu", features(broken))
+    one = Pass(picture, {"": wide}, {}, "float32")
+    [found] = prove._compared(features(broken), one, "cpu", "float32", "", noise)
+    assert found.gate == 1e-5
+    assert not found.passes

@@ -15,7 +15,7 @@ from converter.evidence.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.facts import Evidence, Fact
 from converter.from_names import match_dialect
 from converter.graph import Graph, parse_graph
-from converter.model_config import is_model, layer_name, model_layers
+from converter.model_config import all_layers, layer_name
 from converter.recognition import recognise
 from converter.replicas import slices
 from converter.structure import Shapes, Structure
@@ -105,10 +105,7 @@ def _precision(config: Any) -> tuple[Fact, ...]:
 def check_quantised(config: Any) -> None:
     """Raise MismatchError for a model after `model.quantize` (Keras 3.3 on): its kernels are not
     those that its layers had."""
-    for layer in model_layers(config):
-        if is_model(layer):
-            check_quantised(layer)
-            continue
+    for layer in all_layers(config):
         policy = layer["config"].get("dtype")
         name = policy.get("class_name") if isinstance(policy, dict) else None
         if isinstance(name, str) and name.startswith("Quantized"):
@@ -122,7 +119,9 @@ def check_unfrozen(graph: Graph, config: Any) -> None:
     """Raise MismatchError for norms of keras-resnet before 0.2 that were not frozen: they normalise
     by the batch at hand when they predict too (0.1.0 `layers/_batch_normalization.py`: training is
     `not freeze`). Those versions alone pad the stem in a layer `padding_conv1`."""
-    loose = _unfrozen(config)
+    loose = [
+        layer_name(layer) for layer in all_layers(config) if layer["config"].get("freeze") is False
+    ]
     if loose and any(node.layer == KERAS_RESNET_0_1 for node in graph.nodes):
         raise MismatchError(
             f"{loose[0]!r} and {len(loose) - 1} more norms of keras-resnet before 0.2 are not "
@@ -135,24 +134,10 @@ def check_unfrozen(graph: Graph, config: Any) -> None:
         )
 
 
-def _unfrozen(config: Any) -> list[str]:
-    """The layers that say `freeze: false`, those of nested models too."""
-    found: list[str] = []
-    for layer in model_layers(config):
-        if is_model(layer):
-            found += _unfrozen(layer)
-        elif layer["config"].get("freeze") is False:
-            found.append(layer_name(layer))
-    return found
-
-
 def _policies(config: Any) -> set[str]:
     """The names of all layers' policies: `dtype` is one, or holds one (Keras 2.4 on)."""
     found: set[str] = set()
-    for layer in model_layers(config):
-        if is_model(layer):
-            found |= _policies(layer)
-            continue
+    for layer in all_layers(config):
         policy = layer["config"].get("dtype")
         if isinstance(policy, dict):
             inner = policy.get("config")

@@ -33,11 +33,9 @@ NAMINGS = ("keras-hub", "keras-hub-v2", "keras-hub-vd")
 OF_BACKBONE = frozenset(
     [
         *("stackwise_num_strides", "block_type", "image_shape", "dtype"),  # taken
-        *("stackwise_num_blocks", "use_pre_activation", "input_conv_kernel_sizes"),  # held against
-        *(
-            "stackwise_num_filters",
-            "input_conv_filters",
-        ),  # the same; widths are those of the arrays
+        # held against the weights; of filters their number, since widths are those of the arrays
+        *("stackwise_num_blocks", "use_pre_activation", "input_conv_kernel_sizes"),
+        *("stackwise_num_filters", "input_conv_filters"),
         *("name", "trainable"),  # change nothing at inference
     ]
 )

@@ -24,7 +24,7 @@ from converter.parity.oracle import KerasChild, OracleError, ask, choose_oracle,
 from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
-from converter.parity.rounding import share
+from converter.parity.rounding import FEATURES, MANY, share
 from converter.parity.sizes import NoSizeError
 from converter.plan import Plan
 from resnet_pt.architecture import Architecture
@@ -65,7 +65,7 @@ class Comparison:
     pairs: tuple[Pair, ...] = ()
     """Some of the logits, for a report."""
     rounding: float = 0.0
-    """What rounding may do to a logit that is near 0, relative to the largest logit."""
+    """What rounding may do to a logit that is near 0, or to features, relative to the largest."""
 
     @property
     def gate(self) -> float:
@@ -373,12 +373,6 @@ def _look(watch: Watch, one: Pass, dtype: str, number: int) -> Look | None:
     return watch.rounding if one is watch.one and dtype == "float32" else None
 
 
-MANY = 256
-FEATURES = 4
-"""How many times its own measured noise a map, or features, of a float32 original may be off: as
-NOISE_MARGIN of the layers, which is more, since they are known by samples."""
-
-
 class Noise:
     """What rounding alone does to the converted network's logits: float32 against float64, and
     float64 against float64 with its sums in another order, relative to the largest logit."""
@@ -399,9 +393,10 @@ class Noise:
             found = [sums.noise(wide.sums[name]) for name, sums in results.sums.items()]
             self._sums[id(picture)] = max([self.of_sums(picture), *found])
             for name, features in results.items():
-                if not results.sums[name].norm and features.size >= MANY:
-                    apart = difference(name, features, wide[name]).relative
-                    self._features[id(picture), name] = apart
+                apart = difference(name, features, wide[name]).relative
+                if not results.sums[name].norm and features.size >= MANY and np.isfinite(apart):
+                    before = self.of_features(picture, name)
+                    self._features[id(picture), name] = max(before, apart)
 
     def of_features(self, picture: Array, name: str) -> float:
         """What float32 does to the worst of many numbers that no Dense layer gave, relative to
@@ -448,10 +443,10 @@ def _compared(
         worst = difference(name or "logits", actual, expected)
         top1, top5 = (agreement(actual, expected, count) for count in (1, 5))
         shape, shown = tuple(one.input.shape), pairs(actual, expected)
-        rounding = share(results.sums.get(name), expected, gate)
-        if gate == "float32":
-            apart = share(results.sums.get(name), expected, gate, noise.of_sums(one.input))
-            rounding = max(apart, FEATURES * noise.of_features(one.input, name))
+        single = gate == "float32"
+        of_sums = noise.of_sums(one.input) if single else 0.0
+        of_features = FEATURES * noise.of_features(one.input, name) if single else 0.0
+        rounding = max(share(results.sums.get(name), expected, gate, of_sums), of_features)
         found.append(
             Comparison(device, ran, gate, shape, worst, top1, top5, not reduced, shown, rounding)
         )

@@ -30,6 +30,12 @@ DEVIATIONS = 6
 of both sides' roundings are random: 4 of the difference between two."""
 
 
+MANY = 256
+FEATURES = 4
+"""How many times its own measured noise a map, or features, of a float32 original may be off where
+they are `MANY` numbers, as NOISE_MARGIN of `layers` is more, since those are known by samples."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
     """What a Dense layer added up for N pictures: the `terms`' magnitudes, (N,), the largest sum
