@@ -127,10 +127,14 @@ def test_a_concatenate_in_the_head_is_not_passed_over(tmp_path):
     assert "concatenate_9" in refusal(path, tmp_path)
 
 
-def swap_spans(config):
-    one, other = (layer(config, name)["config"]["arguments"] for name in ("lambda_1", "lambda_2"))
+def swap_spans(config, names=("lambda_1", "lambda_2")):
+    one, other = (layer(config, name)["config"]["arguments"] for name in names)
     one["start"], other["start"] = other["start"], one["start"]
     one["stop"], other["stop"] = other["stop"], one["stop"]
+
+
+def swap_later_spans(config):
+    swap_spans(config, ("lambda_2", "lambda_3"))
 
 
 def leave_out(config):
@@ -166,6 +170,7 @@ def another_class(config):
     "change",
     [
         swap_spans,
+        swap_later_spans,
         leave_out,
         another_argument,
         swap_joined,
