@@ -47,6 +47,20 @@ def test_a_map_is_as_large_as_the_network_makes_it(name):
         assert found == expected if all(expected) else not all(found)
 
 
+@pytest.mark.parametrize("padding", [0, 6, "same", (0, 1, 2, 3)])
+def test_a_dilated_convolution_reaches_further(padding):
+    """Of the stem: 7x7 with dilation 2 is a window of 13."""
+    plain = resnet_pt.resnet((1, 1, 1, 1), 3, width=16)
+    conv = replace(plain.stem.conv, dilation=(2, 2), padding=padding)
+    architecture = replace(plain, stem=replace(plain.stem, conv=conv))
+
+    for height, width in [(224, 224), (61, 75), (96, 130)]:
+        found = tuple(
+            sides(architecture, side, axis)[""] for axis, side in enumerate((height, width))
+        )
+        assert found == on_meta(architecture, height, width)
+
+
 def flattening(pixels, between=(), features=512, depths=(1, 1, 1, 1)):
     """A network whose head flattens a map for a Dense layer that reads so many pixels of it."""
     body = resnet_pt.resnet(depths, 3, width=16)
