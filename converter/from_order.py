@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from converter.auto_names import auto_name
 from converter.checkpoint import COUNT, Checkpoint, Weight
 from converter.dialect import Dialect
 from converter.errors import MismatchError
 from converter.from_names import Match
-from converter.head_names import auto_name
 from converter.structure import Shapes
 
 AUTO_NAMED = frozenset(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES
 from converter.errors import MismatchError
@@ -50,12 +51,6 @@ Kinds = Mapping[str, HeadKind | None]
 the layers in `AUTO_NAMES`."""
 
 HeadAndOutputs = tuple[tuple[HeadLayer, ...], tuple[Output, ...]]
-
-
-def auto_name(layer: str) -> str:
-    """`max_pooling2d_1` → `max_pooling2d`."""
-    stem, _, number = layer.rpartition("_")
-    return stem if stem and number.isdigit() else layer
 
 
 def _kind(checkpoint: Checkpoint, layer: str) -> HeadKind | None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
-from converter.head_names import ACTIVATIONS, AUTO_NAMES, auto_name
+from converter.head_names import ACTIVATIONS, AUTO_NAMES
 
 Config = dict[str, Any]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
-from converter.head_names import auto_name
 
 PICTURE = frozenset(["rescaling", "normalization", "resizing", "center_crop"])
 """Classes that people set in front of a network, and hardly anywhere else."""

@@ -3,12 +3,13 @@ whether it stands where it should."""
 
 from __future__ import annotations
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.errors import MismatchError
 from converter.evidence import beside
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
-from converter.head_names import ACTIVATIONS, auto_name
+from converter.head_names import ACTIVATIONS
 
 OTHERS = frozenset(
     [

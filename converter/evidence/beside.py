@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.from_names import Match
-from converter.head_names import ACTIVATIONS, AUTO_NAMES, auto_name
+from converter.head_names import ACTIVATIONS, AUTO_NAMES
 from resnet_pt.architecture import Architecture
 
 PADS = frozenset(["zero_padding2d", "zeropadding2d"])

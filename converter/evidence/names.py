@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from converter import facts as f
 from converter import weightless
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
@@ -26,7 +27,7 @@ from converter.evidence.unsaid import (
 from converter.facts import Evidence, Fact
 from converter.from_names import Match, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
-from converter.head_names import POOL, auto_name, doubts
+from converter.head_names import POOL, doubts
 from converter.model_config import epsilons
 from converter.replicas import unsliced
 from converter.structure import Shapes, Structure

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from converter import weightless
+from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.evidence import beside
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
-from converter.head_names import ACTIVATIONS, auto_name
+from converter.head_names import ACTIVATIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from converter.auto_names import auto_name
 from converter.checkpoint import Array, ArraySource, Checkpoint, Shape, Weight
-from converter.head_names import auto_name
 from converter.model_config import is_model, layer_name, model_layers
 
 Config = Mapping[str, Any]
