@@ -243,3 +243,23 @@ def test_a_link_inside_the_weights_is_refused(tmp_path):
 
     assert_refused(result, 4, tmp_path / "out.pth")
     assert "link to elsewhere" in result.stderr
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json", "metadata.json", "assets/words.txt"])
+def test_a_member_that_is_not_what_its_checksum_was_made_of_is_refused(name, method, tmp_path):
+    """The least fault, and HDF5 would have read another number: one bit of one weight."""
+    source = archive(
+        tmp_path / "a.keras", {**members(), "assets/words.txt": b"w" * 99}, method=method
+    )
+    with zipfile.ZipFile(source) as file:
+        info = file.getinfo(name)
+    content = bytearray(source.read_bytes())
+    start = info.header_offset + 30 + len(name)
+    content[start + info.compress_size * 3 // 4] ^= 1
+    source.write_bytes(content)
+
+    result = run(source, tmp_path / "out.pth", "--no-parity")
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert f"{name!r} cannot be read" in result.stderr

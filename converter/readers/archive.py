@@ -1,7 +1,8 @@
 """`.keras` archives: a zip of `config.json`, `metadata.json` and `model.weights.h5`.
 
-Only these members are read, in place where they are stored as they are (as Keras stores them);
-nothing is extracted to disk. Source: keras 3.15 `src/saving/saving_lib.py`.
+Only these members are read, in place where they are stored as they are (as Keras stores them), and
+after the checksum of every member was found right; nothing is extracted to disk.
+Source: keras 3.15 `src/saving/saving_lib.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +25,10 @@ from converter.readers import _hdf5, _variables
 FORMAT = "zip"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_MEMBERS = 10_000
+BLOCK = 2**20
+NOT_READ = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What `zipfile` raises for a member: a wrong checksum or header, a stream cut off or broken, a
+packing that it does not know, a password."""
 MAX_RATIO = 200
 """How many times larger than stored a packed member may be; weights hardly pack at all."""
 
@@ -41,6 +47,8 @@ def read(file: zipfile.ZipFile, path: Path, keep: ExitStack) -> Checkpoint:
             f"{path} is a Keras archive without {WEIGHTS}",
             hints=["save its weights with model.save_weights, and convert those"],
         )
+    for info in members.values():
+        _check_sum(file, info, path)
     config = _json(file, members[CONFIG], path)
     metadata = _json(file, members[METADATA], path) if METADATA in members else {}
     stored = keep.enter_context(_weights(file, members[WEIGHTS], path, keep))
@@ -79,6 +87,25 @@ def _members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
+def _check_sum(file: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Refuse a member that is not what its CRC-32 was made of. `zipfile` compares at the member's
+    end: the weights are read in the middle, by HDF5, which would compare nothing."""
+    try:
+        with file.open(info) as member:
+            while member.read(BLOCK):
+                pass
+    except (*NOT_READ, OSError) as error:
+        raise _damaged(info, path, error) from error
+
+
+def _damaged(info: zipfile.ZipInfo, path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path}: {info.filename!r} cannot be read",
+        [str(error)[:200] or type(error).__name__],
+        ["the archive is damaged: fetch or save it again"],
+    )
+
+
 def _content(file: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, path: Path) -> bytes:
     """A member's bytes; what it says of its own size is not believed."""
     if info.file_size > limit:
@@ -86,10 +113,8 @@ def _content(file: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, path: Pat
     try:
         with file.open(info) as member:
             content = member.read(limit + 1)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(
-            f"{path}: {info.filename!r} cannot be read", [str(error)[:200]]
-        ) from error
+    except NOT_READ as error:
+        raise _damaged(info, path, error) from error
     if len(content) > limit:
         raise UnsafeError(f"{path}: {info.filename!r} is larger than it says")
     return content
