@@ -11,9 +11,12 @@ together would be larger than WHOLE_LIMIT.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +47,17 @@ LIMITS = Limits(
 )
 """Far above what a ResNet-152 in float64 takes: a model made to exhaust the machine ends here."""
 
+FAILED, UNREAD, DAMAGED = 3, 4, 5
+"""Exit codes: Keras could not do the job; could not read the file; found it damaged."""
+
+
+class UnreadError(Exception):
+    """Keras could not read the file: `code` says whether the file or the machine is why."""
+
+    def __init__(self, error: BaseException, code: int) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.code = code
+
 
 def main(folder: Path) -> None:
     job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
@@ -63,7 +77,25 @@ def load(job: Mapping[str, Any]) -> Any:
     path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
     if not path.exists():
         path.symlink_to(job["source"])
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        refused = unread(error)
+        if refused:
+            raise refused from error
+        raise
+
+
+def unread(error: BaseException | None) -> UnreadError | None:
+    """What an error says of the bytes of the file; None for one that says that Keras read them and
+    could not make the model of them. h5py's errors about a file have no number of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+            return UnreadError(error, UNREAD)
+        if isinstance(error, OSError | EOFError | zipfile.BadZipFile | zlib.error):
+            return UnreadError(error, DAMAGED)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def in_dtype(model: Any, dtype: str) -> Any:
@@ -320,5 +352,9 @@ if __name__ == "__main__":
         if sys.stdin.readline():  # its caller has not ended
             main(work)
     except Exception as error:
-        (work / "error.txt").write_text(f"{type(error).__name__}: {error}"[:2000])
-        raise SystemExit(3) from error
+        told = f"{type(error).__name__}: {error}"
+        code = FAILED
+        if isinstance(error, UnreadError):
+            told, code = str(error), error.code
+        (work / "error.txt").write_text(told[:2000])
+        raise SystemExit(code) from error

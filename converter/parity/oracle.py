@@ -18,8 +18,10 @@ import numpy as np
 
 from converter.arithmetic import OPERATORS
 from converter.checkpoint import COUNT, Array, Checkpoint
+from converter.errors import SourceError
 from converter.identify import Network
 from converter.layer_classes import FURTHER_OPERATORS, OPS
+from converter.parity.keras_child import DAMAGED, UNREAD
 from converter.parity.layers import compared
 from converter.parity.recording import Pass, Recording, Sample
 
@@ -49,6 +51,15 @@ given to Keras."""
 
 class OracleError(Exception):
     """Keras could not do the job; the text says why."""
+
+
+class UnreadError(OracleError):
+    """Keras could not read the file; `is_damaged` if it is the file's fault. That is no reason to
+    ask another oracle, which is given what our own reader read."""
+
+    def __init__(self, reason: str, is_damaged: bool) -> None:
+        super().__init__(reason)
+        self.is_damaged = is_damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +167,10 @@ class KerasChild:
         code, told = self.process.returncode, self.start() / "error.txt"
         if code:
             reason = told.read_text() if told.exists() else f"exit code {code}"
-            raise OracleError(reason.splitlines()[0][:300] if reason else "no reason given")
+            line = reason.splitlines()[0][:300] if reason else "no reason given"
+            if code in (UNREAD, DAMAGED):
+                raise UnreadError(line, is_damaged=code == DAMAGED)
+            raise OracleError(line)
 
     def end(self) -> None:
         if self.process:
@@ -178,7 +192,7 @@ def ask(
     """What Keras computes for each picture, in each dtype, and every layer of the first one.
 
     Whole activations stay on the disk, mapped; their files are gone with the recording. Raises
-    OracleError.
+    OracleError; SourceError for a file that Keras finds damaged.
     """
     folder = child.start()
     job = json.dumps(_job(oracle, checkpoint, network, dtypes))
@@ -186,6 +200,13 @@ def ask(
         _write(folder, job, pictures)
         child.run()
         passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+    except UnreadError as error:
+        if not error.is_damaged:
+            raise
+        hint = "fetch it again from its source"
+        raise SourceError(
+            f"{checkpoint.path} is damaged: Keras cannot read it", [str(error)], [hint]
+        ) from error
     finally:
         child.end()
     what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"

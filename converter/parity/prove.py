@@ -20,7 +20,14 @@ from converter.parity.layers import (
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.oracle import KerasChild, OracleError, ask, choose_oracle, is_installed
+from converter.parity.oracle import (
+    KerasChild,
+    OracleError,
+    UnreadError,
+    ask,
+    choose_oracle,
+    is_installed,
+)
 from converter.parity.outputs import OutputActivation, output_activations
 from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
@@ -222,14 +229,15 @@ def will_ask_keras(network: Network, options: Options, recording: Recording | No
 def ask_keras(
     keras: KerasChild, checkpoint: Checkpoint, network: Network, progress: Progress
 ) -> Recording:
-    """Keras' own answer; where it cannot load the file after all, the bundled definition's."""
+    """Keras' own answer; where it has read the file and cannot load the model after all, the
+    bundled definition's."""
     oracle = choose_oracle(checkpoint, network)
     size = network.architecture.input_size if oracle.fixed_size else None
     progress("asking Keras for the original's logits")
     try:
         return ask(keras, oracle, checkpoint, network, inputs(network.architecture, size))
     except OracleError as error:
-        if oracle.kind != "load":
+        if oracle.kind != "load" or isinstance(error, UnreadError):
             raise
         progress("asking the bundled Keras definition")
         build = type(oracle)("build", f"Keras could not load and run the model: {error}")
