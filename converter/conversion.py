@@ -21,6 +21,7 @@ from converter.parity.oracle import KerasChild
 from converter.parity.prove import Parity, devices, prove_logits, will_ask_keras
 from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
+from converter.parity.verdict import not_asked, rests_on
 from converter.plan import make_plan
 from converter.publish import check_target, draft, fingerprint
 from converter.report import Report
@@ -36,7 +37,7 @@ def convert(
     **options: Any,
 ) -> Report:
     """Convert the Keras file `source` to `target` (.pth or .safetensors; with `to`, what that
-    destination writes) and prove it equal.
+    destination writes) and prove it; `Report.verdict` says how far.
 
     The keywords are the fields of `converter.options.Options`; `progress` is told each stage in
     words. Nothing is printed. Raises a subclass of `converter.errors.ConvertError`, and then
@@ -99,10 +100,9 @@ def convert(
                 plan,
                 parity,
                 written.proven,
-                hashing.result(),
-                time.perf_counter() - started,
-                trials,
-                sanity.warnings,
+                seconds=time.perf_counter() - started,
+                trials=trials,
+                warnings=sanity.warnings,
             )
             refuse_unproven(report, settings)
             progress("running what was written")
@@ -110,8 +110,9 @@ def convert(
             del written  # closes the draft: Windows renames no open file
             report = replace(report, delivery=delivered, seconds=time.perf_counter() - started)
             refuse_undelivered(report, settings)
+            digest = hashing.result()
             finishing.result()
-    return report
+    return replace(report, target_sha256=digest)
 
 
 def recorded(
@@ -159,7 +160,8 @@ def prove(
 
 
 def refuse_unproven(report: Report, settings: Options) -> None:
-    """ParityError, with the report, if the logits differ or were not compared and had to be."""
+    """ParityError, with the report, if the logits differ, or had to be equal and are not known
+    to be: nobody asked the original, or nothing was compared."""
     parity, proven = report.parity, bool(report.proven_tensors)
     if parity.verdict == "not equal":
         error = not_equal(parity, report.trials)
@@ -168,10 +170,26 @@ def refuse_unproven(report: Report, settings: Options) -> None:
             f"the logits were not compared: {parity.reason}",
             hints=["without --require-parity the tensors alone are proven"] * proven,
         )
+    elif parity.verdict == "consistent" and settings.require_parity:
+        error = ParityError(
+            f"the logits are consistent, and not proven equal: {not_asked(parity.reason)}",
+            [rests_on(parity.assumed)],
+            [*how_to_ask(report.checkpoint), "without --require-parity 'consistent' is enough"],
+        )
     else:
         return
-    error.report = report
-    raise error
+    raise report.refused(error)
+
+
+def how_to_ask(checkpoint: Checkpoint) -> list[str]:
+    """What would ask the original of a file, which a consistent verdict takes to become equal."""
+    alone = checkpoint.config is None
+    code = ", with --build MODULE:FUNCTION, the code that builds its model" if alone else ""
+    return [
+        "scripts/record_keras.py records the original where it runs; --against RECORD.npz takes it",
+        f"or --keras-python PATH, an interpreter with the Keras that made the file{code}",
+        *(["or convert the whole model of Keras 2 or 3 (`model.save`)"] if alone else []),
+    ]
 
 
 def refuse_undelivered(report: Report, settings: Options) -> None:
@@ -193,8 +211,7 @@ def refuse_undelivered(report: Report, settings: Options) -> None:
         )
     else:
         return
-    error.report = report
-    raise error
+    raise report.refused(error)
 
 
 SILENT = "faults cancel out or do not reach the logits, or the original's layers have other names"
@@ -214,8 +231,8 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
     findings = [
         f"{one.dtype} on {one.device}: {one.worst}, allowed {one.gate:.0e}" for one in worst[:4]
     ]
-    if parity.wrong:
-        findings.insert(0, f"the first layer that differs is {parity.wrong}")
+    if parity.blame:
+        findings.insert(0, parity.blame)
     if parity.diagnosis:
         findings.insert(1, f"it looks as if {parity.diagnosis}")
     if parity.logits_agree and not parity.diagnosis:

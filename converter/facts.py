@@ -48,6 +48,10 @@ class Evidence(IntEnum):
         }[self]
 
 
+OUTSIDE = frozenset({"preprocessing"})
+"""Facts about what a project did around its network: no logit rests on them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One fact: its value as a person reads it, where it comes from, and the reason in words."""
@@ -60,6 +64,11 @@ class Fact:
     @property
     def is_default(self) -> bool:
         return self.evidence == Evidence.DEFAULT
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether the network itself rests on it, and nothing but a default says it."""
+        return self.is_default and self.name not in OUTSIDE
 
 
 # ---- changing an architecture in one respect

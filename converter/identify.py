@@ -45,6 +45,11 @@ class Network:
     def architecture(self) -> Architecture:
         return self.structure.architecture
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """The facts that the network rests on and nothing but a default says, by name."""
+        return tuple(fact.name for fact in self.facts if fact.is_assumed)
+
 
 def identify(checkpoint: Checkpoint, options: Options) -> Network:
     """The network in a checkpoint. Raises MismatchError if it is none that is known."""

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from converter.checkpoint import Checkpoint
 from converter.delivery import Delivery
+from converter.errors import ParityError
 from converter.facts import Fact
 from converter.identify import Network
 from converter.parity.layers import LayerError
 from converter.parity.prove import Comparison, Parity
 from converter.parity.settle import Trial
+from converter.parity.verdict import Verdict
 from converter.plan import Plan
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
 
-REPORT_FORMAT = 1
+REPORT_FORMAT = 2
 """Version of what `to_dict` gives. New optional fields do not change it; anything that a reader of
 `converter/reports/report.schema.json` would trip over does."""
 
@@ -33,7 +35,8 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A conversion, planned or done. `target` is None for a dry run."""
+    """A conversion, planned or done. `target` is None for a dry run; `target_sha256` is '' of one
+    that was not put in place."""
 
     source: Path
     target: Path | None
@@ -51,13 +54,21 @@ class Report:
     created: datetime = field(default_factory=now)
     dataset: DatasetComparison | None = None
     delivery: Delivery | None = None
+    refusal: ParityError | None = None
+    """Why the proof failed: what the terminal says."""
+
+    def refused(self, error: ParityError) -> ParityError:
+        """`error`, with this report, which says the same."""
+        error.report = replace(self, refusal=error)
+        return error
 
     @property
     def facts(self) -> tuple[Fact, ...]:
         return self.network.facts
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
+        """The comparison's, unless the destination's library or a picture contradicts it."""
         if self.delivery and not self.delivery.passes:
             return "not equal"
         if self.dataset and not self.dataset.passes:
@@ -75,6 +86,7 @@ class Report:
             "created": self.created.isoformat(),
             "verdict": self.verdict,
             "first_wrong_layer": self.first_wrong_layer,
+            "refusal": _refusal(self.refusal),
             "source": {
                 "path": str(self.source),
                 "sha256": self.checkpoint.sha256,
@@ -100,10 +112,12 @@ class Report:
             "parity": {
                 "oracle": self.parity.oracle,
                 "reason": self.parity.reason,
+                "assumed": self.parity.assumed,
                 "notes": self.parity.notes,
                 "logits": [_compared(one) for one in self.parity.comparisons],
                 "noise": dict(self.parity.noise),
                 "diagnosis": self.parity.diagnosis,
+                "doubt": self.parity.doubt,
                 "layers": [_layer(one) for one in self.parity.layers],
                 "judged": _judged(self.parity),
                 "not_told_apart": self.parity.ties,
@@ -124,13 +138,19 @@ class Report:
         return finite(data)  # type: ignore[no-any-return]
 
 
+def _refusal(error: ParityError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"headline": error.headline, "findings": error.findings, "hints": error.hints}
+
+
 def _layer(one: LayerError) -> dict[str, Any]:
-    """The cumulative error at the top, the own error (null where it is not known) in `own`."""
+    """The cumulative error at the top, the own error (null where it is not its own) in `own`."""
     return {
         **asdict(one.cumulative),
         "gate": one.gate,
         "module": one.module,
-        "own": asdict(one.own) if one.own else None,
+        "own": asdict(one.alone) if one.alone else None,
         "own_gate": one.own_gate,
         "noise": one.noise,
         "passes": one.own_passes and (one.own is not None or one.running_passes),

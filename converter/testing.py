@@ -114,8 +114,7 @@ def _rounded(model: nn.Module) -> str:
 def _message(parity: Parity, nameless: str, rounded: str) -> str:
     lines = [f"{headline(parity).replace('the converted', 'the')} {parity.oracle}"]
     if parity.wrong:
-        module = parity.wrong.module
-        lines.append(f"the first layer that differs is {parity.wrong} (module {module})")
+        lines.append(f"{parity.blame} (module {parity.wrong.module})")
     if parity.diagnosis:
         lines.append(f"it looks as if {parity.diagnosis}")
     lines += [

@@ -61,9 +61,8 @@ def outcome_line(outcome: Outcome) -> str:
     name = printable(outcome.source.name)
     if outcome.error is None:
         assert outcome.report is not None
-        parity = outcome.report.parity
-        reason = f" ({parity.reason})" if parity.verdict == "not compared" else ""
-        return f"{name} → {printable(str(outcome.target))}: {parity.verdict}{reason}"
+        said = printable(str(outcome.report.parity))
+        return f"{name} → {printable(str(outcome.target))}: {said}"
     found = outcome.error.findings
     first = f": {found[0]}{' …' if len(found) > 1 else ''}" if found else ""
     return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}{first}"
@@ -120,7 +119,8 @@ def _outcome(report: Report) -> str:
     proven = " and ".join(
         ["its tensors"] * bool(report.proven_tensors) + ["its logits"] * (report.verdict == "equal")
     )
-    return f"is proven by {proven}" if proven else "is not proven"
+    beside = "; its logits are consistent" if report.verdict == "consistent" else ""
+    return f"is proven by {proven}{beside}" if proven else "is not proven"
 
 
 def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
@@ -186,9 +186,11 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
 
 def parity_lines(parity: Parity) -> list[str]:
     """The comparison of logits, a line for each input, device and dtype."""
+    said = [f"logits    {printable(str(parity))}"]
     if parity.verdict == "not compared":
-        return [f"logits    not compared: {printable(parity.reason)}"]
-    reason = f" ({parity.reason})" if parity.reason else ""
+        return said
+    if parity.verdict == "consistent":
+        said.append(f"          they are those of {parity.oracle}, built from the same reading")
     rows = [
         ("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1", "top-5")
     ]
@@ -207,7 +209,7 @@ def parity_lines(parity: Parity) -> list[str]:
             )
         )
     return [
-        f"logits    {parity.verdict} to {printable(parity.oracle + reason)}",
+        *said,
         *table(rows),
         *_layer_lines(parity),
         *(f"note      {printable(note)}" for note in parity.notes),
@@ -225,7 +227,7 @@ def _layer_lines(parity: Parity) -> list[str]:
             f"layers    {count} as the network runs, {shortened(worst.name)} worst: "
             f"{worst.relative:.1e}"
         )
-    alone = [one.own for one in parity.layers if one.own and one.is_alone]
+    alone = [one.alone for one in parity.layers if one.alone]
     if alone:
         own = max(alone, key=lambda one: one.relative)
         lines.append(

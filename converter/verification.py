@@ -336,6 +336,4 @@ def _first_layer(report: Report, wrong: Mapping[str, str]) -> str | None:
 
 
 def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> NoReturn:
-    error = ParityError(headline, findings, hints)
-    error.report = report
-    raise error
+    raise report.refused(ParityError(headline, findings, hints))

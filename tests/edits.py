@@ -57,6 +57,13 @@ def with_leaky_relus(config: Any, slope: float = 0.3) -> None:
             one.update(class_name="LeakyReLU", config=settings, module="keras.layers")
 
 
+def agreement(original: str) -> str:
+    """What the summary says of logits that are those of `original`."""
+    if original == "Keras itself":
+        return f"logits    equal to {original}"
+    return f"they are those of {original}, built from the same reading"
+
+
 def replaced(file: Any, path: str, values: object) -> None:
     """Put other values, of any shape, in an array's place."""
     del file[path]

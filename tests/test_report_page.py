@@ -142,7 +142,8 @@ def test_candidates_are_shown_with_their_errors_and_the_choice(data, wrong):
     assert "Those marked “fits” reproduce the record" in page(data).text
     assert "fits, chosen" in page(data).text
     assert "None of them reproduces it" in page(wrong).text
-    assert "fits" not in page(wrong).text
+    assert "“fits”" not in page(wrong).text
+    assert "fits, chosen" not in page(wrong).text
     nearest = copy.deepcopy(wrong)
     nearest["candidates"][0]["differs"] = "bn2a_branch2a: another epsilon"
     assert "no: bn2a_branch2a: another epsilon" in page(nearest).text

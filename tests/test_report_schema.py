@@ -199,7 +199,7 @@ def put(*path, to):
 
 
 WRONG = {
-    "another format": put("format", to=2),
+    "another format": put("format", to=1),
     "a verdict that is none": put("verdict", to="fine"),
     "equal, but a layer is wrong": put("first_wrong_layer", to="conv1"),
     "equal, but nothing was compared": put("parity", "logits", to=[]),

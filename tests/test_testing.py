@@ -48,7 +48,7 @@ def test_a_wrong_layer_is_named_with_what_it_looks_like(target):
 
     message = str(error.value)
     assert "does not give the logits of record of Keras 2.2.4 on tensorflow" in message
-    assert "the first layer that differs is bn4c_branch2a at [" in message
+    assert "the first layer that is known to differ is bn4c_branch2a at [" in message
     assert "(module layer3.2.bn1)" in message
     assert "it looks as if its gamma is shifted by one" in message
 
@@ -190,7 +190,7 @@ def test_an_equal_network_passes_however_it_is_wrapped(how, target):
     assert assert_same_logits(model, record(PATH)).verdict == "equal"
     with torch.no_grad():
         next(p for name, p in model.named_parameters() if name.endswith("bn1.bias")).add_(0.01)
-    with pytest.raises(AssertionError, match="the first layer that differs"):
+    with pytest.raises(AssertionError, match="the first layer that is known to differ is"):
         assert_same_logits(model, record(PATH))
 
 
@@ -235,10 +235,11 @@ def test_a_network_that_breaks_off_blames_none_of_its_right_layers(tmp_path):
 
     with pytest.raises(AssertionError, match="it returns tuple") as refusal:
         assert_same_logits(Tuple(resnet_pt.load(tmp_path / "out.pth")), record(source))
-    assert "the first layer that differs" not in str(refusal.value)
+    assert "the first layer that" not in str(refusal.value)
 
     shrunk = resnet_pt.load(tmp_path / "out.pth")
     shrunk.layer4[0].conv2.padding = (0, 0)
     with pytest.raises(AssertionError, match="it cannot run on the original's input") as refusal:
         assert_same_logits(shrunk, record(source))
-    assert "the first layer that differs is conv4" not in str(refusal.value)
+    assert "differs is conv4" not in str(refusal.value)
+    assert "differ is conv4" not in str(refusal.value)

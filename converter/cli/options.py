@@ -24,7 +24,11 @@ COMPARING = (
         default=True,
         help="Skip the comparison of logits with --no-parity; tensors are proven all the same.",
     ),
-    click.option("--require-parity", is_flag=True, help="Fail if logits could not be compared."),
+    click.option(
+        "--require-parity",
+        is_flag=True,
+        help="Fail unless the logits are equal to the original's: also where it was not asked.",
+    ),
 )
 
 

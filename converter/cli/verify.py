@@ -80,11 +80,14 @@ def verify_weights(
         with progress() as tell:
             done = verify(target, against, progress=tell, **options)
         done = replace(done, dataset=found) if images else done
+    failed = None
+    if done.dataset and not done.dataset.passes:
+        failed = done.refused(ParityError(refusal(done.dataset)))
     if report:
-        write_report(done, report)
+        write_report(failed.report if failed else done, report)
     click.echo(summary(done), err=True)
     if done.dataset:
         click.echo("\n".join(["", *dataset_lines(done.dataset)]), err=True)
-        if not done.dataset.passes:
-            raise ParityError(refusal(done.dataset))
+    if failed:
+        raise failed
     return 0

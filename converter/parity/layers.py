@@ -129,15 +129,26 @@ class LayerError:
             return self.own_passes
         return self.relative <= self.gate
 
-    def __str__(self) -> str:
+    @property
+    def alone(self) -> Difference | None:
+        """Its own error, where that is its own only."""
+        return self.own if self.is_alone else None
+
+    @property
+    def doubt(self) -> str:
+        """Why the fault may be before this layer, if it is the first that fails; '' if it is its
+        own."""
         if self.unheld:
             shown, more = ", ".join(self.unheld[:3]), len(self.unheld) - 3
             others = f"{shown} and {more} more" if more > 0 else shown
-            return f"{self.own or self.cumulative}; or it is before it, in {others}: not recorded"
+            return f"or it is before it, in {others}: not recorded"
         if self.own is None:
-            return (
-                f"{self.cumulative}; what it reads is known by samples only, and may be wrong too"
-            )
+            return "what it reads is known by samples only, and may be wrong too"
+        return ""
+
+    def __str__(self) -> str:
+        if self.doubt:
+            return f"{self.own or self.cumulative}; {self.doubt}"
         return f"{self.own}, fed the original's input"
 
 

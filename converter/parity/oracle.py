@@ -70,6 +70,12 @@ class Oracle:
     reason: str
 
     @property
+    def is_original(self) -> bool:
+        """Whether the answer is the original's own. The bundled definition is built from the very
+        reading of the file that is to be proven: it cannot contradict it."""
+        return self.kind == "load"
+
+    @property
     def fixed_size(self) -> bool:
         return self.kind == "load"
 
@@ -210,7 +216,8 @@ def ask(
     finally:
         child.end()
     what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
-    return Recording(tuple(passes), what, {"kind": "logits", "reason": oracle.reason})
+    meta = {"kind": "logits", "reason": oracle.reason}
+    return Recording(tuple(passes), what, meta, is_original=oracle.is_original)
 
 
 def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from converter.parity.pairs import Pair, pairs
 from converter.parity.recording import Pass, Recording, why_not_comparable
 from converter.parity.rounding import FEATURES, MANY, share
 from converter.parity.sizes import NoSizeError
+from converter.parity.verdict import AGREEING, Verdict, first_that_differs, sentence
 from converter.plan import Plan
 from resnet_pt.architecture import Architecture
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from converter.parity.torch_run import Look, Results
     from resnet_pt.network import ResNet
 
-Verdict = Literal["equal", "not equal", "not compared"]
 Progress = Callable[[str], None]
 
 NO_KERAS = "Keras is not installed; `pip install tensorflow-cpu` brings it"
@@ -85,8 +85,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The outcome of a comparison with the original.
+    """The outcome of a comparison with the original, or with what was built in its place.
 
+    `oracle` is what the converted network was compared with, and `reason` why it was that one, or
+    why there was none. `assumed` are the facts, by name, that a consistent verdict rests on.
     `noise` is what rounding alone does to the logits, measured in this run on the converted
     network, relative to the largest: `{dtype: error}`. `diagnosis` says what the first wrong layer
     looks like, where the numbers tell. `unjudged` are layers of the converted network that the
@@ -106,12 +108,32 @@ class Parity:
     unjudged: tuple[str, ...] = ()
     unnamed: tuple[str, ...] = ()
     ties: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The verdict in one sentence."""
+        return sentence(self.verdict, self.oracle, self.reason, self.assumed)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it was compared, and every error is within its gate."""
+        return self.verdict in AGREEING
 
     @property
     def wrong(self) -> LayerError | None:
         """The first wrong layer's errors; None where it is what follows its logits that differs."""
         named = (one for one in self.layers if one.name == self.first_wrong_layer)
         return next((one for one in named if not one.passes or one.relative > one.gate), None)
+
+    @property
+    def doubt(self) -> str:
+        """Why the fault may be before the first wrong layer; '' if it is that layer's own."""
+        return self.wrong.doubt if self.wrong else ""
+
+    @property
+    def blame(self) -> str:
+        """The first wrong layer in words, with what is not known; '' where none is to blame."""
+        return f"{first_that_differs(self.doubt)} is {self.wrong}" if self.wrong else ""
 
     @property
     def logits_agree(self) -> bool:
@@ -196,7 +218,8 @@ def prove_logits(
     parity = compare(network, tensors, recording, devices(options.device))
     contradicted = (CONTRADICTED,) if checkpoint.config and network.is_changed else ()
     found = (*parity.notes, *contradicted, *notes(recording, checkpoint.sha256))
-    return replace(parity, notes=found)
+    assumed = network.assumed if parity.verdict == "consistent" else ()
+    return replace(parity, notes=found, assumed=assumed)
 
 
 def compare_recording(
@@ -354,12 +377,10 @@ def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
 def with_ties(
     parity: Parity, model: ResNet, outputs: Mapping[str, str], recording: Recording
 ) -> Parity:
-    """With the other networks that the recording cannot tell from `model`, if it is equal."""
+    """With the other networks that the recording cannot tell from `model`, if they agree."""
     from converter.parity.rivals import ties
 
-    if parity.verdict != "equal" or not isinstance(
-        getattr(model, "architecture", None), Architecture
-    ):
+    if not parity.agrees or not isinstance(getattr(model, "architecture", None), Architecture):
         return parity
     found = ties(model, outputs, recording)
     return replace(parity, ties=(*parity.ties, *found))
@@ -480,13 +501,15 @@ def _judged(
     noise: Mapping[str, float],
     activations: tuple[OutputActivation, ...] = (),
 ) -> Parity:
-    """Equal if every logit is within its gate, every layer as the network runs and alone, and what
-    is applied to the logits gives what came out of the original."""
+    """Equal, or, where the original was not asked, consistent, if every logit is within its gate,
+    every layer as the network runs and alone, and what is applied to the logits gives what came out
+    of the original."""
     failed = [one for one in comparisons if one.counts and not one.passes]
     logits_agree = bool(comparisons) and not failed
     wrong_outputs = [one for one in activations if not one.passes] if logits_agree else []
     failed_layers = [one for one in layers if not (one.own_passes and one.running_passes)]
-    equal = logits_agree and not failed_layers and not wrong_outputs
+    agrees = logits_agree and not failed_layers and not wrong_outputs
+    agreeing: Verdict = "equal" if recording.is_original else "consistent"
     nowhere = [one.name for one in layers if not np.isfinite(one.cumulative.absolute)]
     if logits_agree and nowhere and all(one.own_passes for one in layers):
         raise SourceError(
@@ -494,19 +517,19 @@ def _judged(
             "record is damaged",
             hints=["make it anew with scripts/record_keras.py"],
         )
-    wrong = None if equal else first_wrong(layers)
+    wrong = None if agrees else first_wrong(layers)
     name = wrong.name if wrong else wrong_outputs[0].layer if wrong_outputs else None
     return Parity(
-        verdict="equal" if equal else "not equal",
+        verdict=agreeing if agrees else "not equal",
         oracle=recording.oracle,
         reason=str(recording.meta.get("reason", "")),
         comparisons=tuple(comparisons),
         layers=layers,
         first_wrong_layer=name,
-        notes=() if equal or name else (_unknown_place(comparisons, layers),),
+        notes=() if agrees or name else (_unknown_place(comparisons, layers),),
         noise=dict(noise),
         diagnosis=str(wrong_outputs[0]) if wrong_outputs and not wrong else "",
-        ties=tuple(_other_activations(activations)) if equal else (),
+        ties=tuple(_other_activations(activations)) if agrees else (),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from converter.errors import SHOWN, printable, shortened
+from converter.parity.verdict import first_that_differs, sentence
 from converter.reports._charts import error_text, layer_chart, scatter
 
 SUFFIXES = (".html", ".htm")
@@ -32,6 +33,9 @@ def render(data: Mapping[str, Any]) -> bytes:
         "base-uri 'none'; form-action 'none'",
         verdict=verdict(data),
         best=best_figure(data),
+        refusal=refusal(data),
+        assumptions=assumptions(data),
+        differs=first_that_differs(data["parity"]["doubt"]).removeprefix("the first layer that "),
         layers=layer_chart(data["parity"]["layers"], data["first_wrong_layer"]),
         groups=groups(data["parity"]["logits"], "class" if data["source"]["classes"] else "value"),
         top5=top5(data["parity"]["logits"]) if data["source"]["classes"] else [],
@@ -93,13 +97,42 @@ def verdict(data: Entry) -> str:
     if data["verdict"] == "equal":
         return f"Equal: the converted network gives the logits of {original}."
     if data["verdict"] == "not equal":
-        wrong = data["first_wrong_layer"]
-        where = f" The first layer that differs is {wrong}." if wrong else ""
-        counted = [one for one in parity["logits"] if one["counts"]]
-        if counted and all(one["passes"] for one in counted):
-            return f"Not equal: the logits are those of {original}, the network is not.{where}"
-        return f"Not equal: the logits differ from those of {original}.{where}"
-    return f"Not compared: {parity['reason']}."
+        return f"Not equal: {_what_differs(data, original)}.{_where(data)}"
+    return f"{_capital(sentence(data['verdict'], original, parity['reason'], parity['assumed']))}."
+
+
+def _what_differs(data: Entry, original: str) -> str:
+    counted = [one for one in data["parity"]["logits"] if one["counts"]]
+    if not counted and data["refusal"]:  # another network, or other tensors: nothing was run
+        return str(data["refusal"]["headline"])
+    if counted and all(one["passes"] for one in counted):
+        return f"the logits are those of {original}, the network is not"
+    return f"the logits differ from those of {original}"
+
+
+def _where(data: Entry) -> str:
+    """The first wrong layer, and what is not known of it."""
+    wrong, doubt = data["first_wrong_layer"], data["parity"]["doubt"]
+    beside = f"; {doubt}" if doubt else ""
+    return f" {_capital(first_that_differs(doubt))} is {wrong}{beside}." if wrong else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def assumptions(data: Entry) -> list[Entry]:
+    """The facts that a consistent verdict rests on."""
+    return [one for one in data["source"]["facts"] if one["name"] in data["parity"]["assumed"]]
+
+
+def refusal(data: Entry) -> list[str]:
+    """Why the proof failed, as the terminal says it, less what the page says elsewhere."""
+    if not data["refusal"]:
+        return []
+    said = data["parity"]["notes"]
+    found = [one for one in data["refusal"]["findings"] if one not in said]
+    return [data["refusal"]["headline"], *found]
 
 
 def coverage(parity: Entry) -> list[str]:
