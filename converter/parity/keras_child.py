@@ -26,13 +26,11 @@ import numpy as np
 
 from converter.isolation.limits import Limits, restrict
 from converter.layer_classes import LEAKY
+from converter.parity.keras_twice import CHANNELS_FIRST, CHANNELS_LAST, asked_twice, in_words
 from converter.parity.sampling import sample_index
 
 WHOLE_LIMIT = 1 << 30
 """Bytes of whole activations; a ResNet-50 at 224x224 has 0.2 GiB in float64."""
-
-CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-"""The axes of a map (N, H, W, C) in the order (N, C, H, W), and back."""
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
@@ -63,11 +61,14 @@ def main(folder: Path) -> None:
     job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
     pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
     whole = load(job) if job["kind"] == "load" else None
+    faults: dict[str, float] = {}
     for dtype in job["dtypes"]:
         model = build(job, dtype) if whole is None else in_dtype(whole, dtype)
-        recorded, seen = record(exact(model, dtype), job, pictures, dtype)
+        model = checked(exact(model, dtype), faults, keeps=job["keeps_faults"])
+        recorded, seen = record(model, job, pictures, dtype)
         recorded.update(kept(seen, folder if dtype == job["dtypes"][0] else None))
         np.savez(folder / f"{dtype}.npz", **recorded)
+    (folder / "faults.txt").write_text(faults_found(faults, keeps=job["keeps_faults"]))
 
 
 def load(job: Mapping[str, Any]) -> Any:
@@ -142,6 +143,19 @@ def exact(model: Any, dtype: str) -> Any:
         elif named(layer) in ("leaky_relu", "gelu"):
             layer.activation = leaky_relu(LEAKY) if named(layer) == "leaky_relu" else gelu
     return model
+
+
+def checked(model: Any, faults: dict[str, float], keeps: bool) -> Any:
+    """The model, its layers of channels-first maps asked a second way."""
+    for layer in leaf_layers(model):
+        layer.call = asked_twice(layer, faults, keeps) or layer.call
+    return model
+
+
+def faults_found(faults: Mapping[str, float], keeps: bool) -> str:
+    import keras
+
+    return in_words(keras, faults, keeps)
 
 
 def operators(model: Any) -> Iterator[Any]:

@@ -206,6 +206,7 @@ def ask(
         _write(folder, job, pictures)
         child.run()
         passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+        faults = (folder / "faults.txt").read_text()
     except UnreadError as error:
         if not error.is_damaged:
             raise
@@ -217,7 +218,8 @@ def ask(
         child.end()
     what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
     meta = {"kind": "logits", "reason": oracle.reason}
-    return Recording(tuple(passes), what, meta, is_original=oracle.is_original)
+    noted = (faults,) if faults else ()
+    return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=noted)
 
 
 def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:
@@ -241,6 +243,7 @@ def _job(
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
         "channels_first": loads and network.structure.channels_first,
+        "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
         "suffix": ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5",
         "architecture": architecture.to_dict(),
         "layers": dict(network.structure.layers),

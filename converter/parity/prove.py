@@ -240,8 +240,8 @@ def notes(recording: Recording, source: str) -> tuple[str, ...]:
     file that the network is from, '' of one that was saved again and does not say it."""
     made_from = recording.meta.get("sha256")
     if not source or made_from in (None, source):
-        return ()
-    return (f"the record was made from another file (sha256 {made_from})",)
+        return recording.notes
+    return (f"the record was made from another file (sha256 {made_from})", *recording.notes)
 
 
 def will_ask_keras(network: Network, options: Options, recording: Recording | None) -> bool:

@@ -69,13 +69,15 @@ class Pass:
 class Recording:
     """Everything an original computed, and what it was. `hidden` are the outputs of which it has
     no logits: what it has in their place came out behind the last activation. `is_original` is
-    False for what a definition computed that was built from our own reading of the file."""
+    False for what a definition computed that was built from our own reading of the file. `notes`
+    say what of it is the fault of who computed it."""
 
     passes: tuple[Pass, ...]
     oracle: str
     meta: Mapping[str, Any] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
     is_original: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def is_record(path: Path) -> bool:
