@@ -26,6 +26,7 @@ import numpy as np
 from converter.checkpoint import Array
 from converter.errors import MismatchError
 from converter.facts import map_convs, map_norms
+from converter.sanity import is_variance
 from resnet_pt.architecture import Architecture, Conv, Norm
 from resnet_pt.tensors import Part, parts
 
@@ -49,7 +50,8 @@ def fold(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, 
     """The tensors of `folded(architecture)`, in its order.
 
     Every norm before the head has to follow its convolution. MismatchError where a variance
-    would become negative: the original's epsilon is below 1e-5, and so is the variance.
+    would become negative by more than rounding: the original's epsilon is below 1e-5, and so is the
+    variance.
     """
     found = dict(tensors)
     for convolution, module, norm in normed(architecture):
@@ -84,7 +86,7 @@ def normed(architecture: Architecture) -> Iterator[tuple[str, str, Norm]]:
 
 def _variance(module: str, variance: Array, eps: float) -> Array:
     wide = _wide(variance) + (eps - EPS)
-    if wide.size and wide.min() < 0:
+    if not is_variance(wide, EPS):
         raise MismatchError(
             f"{module} cannot have epsilon {EPS:g}: a variance would be {wide.min():.3g}",
             [f"epsilon of the original {eps:g}, its least variance {variance.min():.3g}"],

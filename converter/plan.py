@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Step:
     """One tensor of the network: an array of the file through `transforms`, or a constant where
-    Keras has no such array."""
+    Keras has no such array. `eps` is the epsilon of the norm that it is a part of."""
 
     target: str
     shape: Shape
     source: Weight | None = None
     transforms: tuple[Transform, ...] = ()
     constant: float = 0.0
+    eps: float = 0.0
 
     def apply(self, array: Array) -> Array:
         """The source array → the tensor: contiguous float32."""
@@ -153,6 +154,7 @@ def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Netw
         source=source,
         transforms=_transforms(part, source.parameter, network) if source else (),
         constant=target.constant,
+        eps=part.eps,
     )
 
 

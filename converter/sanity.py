@@ -19,7 +19,7 @@ from resnet_pt.digest import line
 
 CHECKS: Mapping[str, str] = {
     "not-finite": "NaN or infinity",
-    "negative-variance": "a variance below zero",
+    "negative-variance": "a variance below zero that is no rounding",
     "constant-kernel": "a kernel whose numbers are all the same",
     "identical-kernels": "two kernels, or a mean and its variance, that are the same bit for bit",
     "swapped-norm": "a gamma and a beta that look like each other",
@@ -115,19 +115,44 @@ def _of_tensor(step: Step, tensor: Array) -> Iterator[Finding]:
         count = tensor.size - int(finite.sum())
         text = f"{step.source} is not finite in {count} places, first at {where} of {step.target}"
         yield Finding("not-finite", text)
-    elif _is_variance(step) and (tensor < 0).any():
+    elif _is_variance(step) and not is_variance(tensor, step.eps):
         first = int(np.argmin(tensor))
         text = f"{step.source} is a variance, and {tensor[first]:g} at {first}"
-        yield Finding("negative-variance", text)
+        yield Finding("negative-variance", f"{text}, which is no rounding under {_epsilon(step)}")
     elif tensor.ndim > 1 and tensor.size > 1 and _is_constant(tensor):
         yield Finding("constant-kernel", f"{step.source} is {tensor.flat[0]:g} everywhere")
 
 
 def _odd(step: Step, tensor: Array | None) -> Iterator[str]:
-    """What is worth saying and happens in files that work: a channel that never fired."""
-    if tensor is not None and _is_variance(step) and (tensor == 0).any():
+    """What is worth saying and happens in files that work: a channel that never fired, or hardly
+    ever."""
+    if tensor is None or not _is_variance(step):
+        return
+    if (tensor == 0).any():
         count = int((tensor == 0).sum())
         yield f"{step.source} is 0 in {count} of {tensor.size} channels"
+    if (tensor < 0).any() and is_variance(tensor, step.eps):
+        first, count = int(np.argmin(tensor)), int((tensor < 0).sum())
+        more = f", and below 0 in {count} channels" if count > 1 else ""
+        text = f"{step.source} is a variance, and {tensor[first]:g} at {first}{more}"
+        yield f"{text}: taken for rounding, since {_epsilon(step)} swallows it"
+
+
+def _epsilon(step: Step) -> str:
+    return f"an epsilon of {step.eps:g}"
+
+
+def is_variance(values: Array, eps: float) -> bool:
+    """Whether numbers can be variances of a norm with this epsilon: none is below zero, or epsilon
+    swallows what is.
+
+    A norm divides by sqrt(variance + epsilon): where that sum is epsilon itself in float32, no
+    network can tell the variance from 0. A variance is a mean of squares, which a running mean, or
+    E[x²] - E[x]², leaves a little below zero by rounding where a channel is all but constant:
+    -4e-17 under an epsilon of 1e-3 stands in networks that are in use.
+    """
+    added = np.float32(eps)
+    return bool(((values >= 0) | (added + values.astype(np.float32) == added)).all())
 
 
 def _is_constant(tensor: Array) -> bool:

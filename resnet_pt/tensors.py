@@ -27,11 +27,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A module with tensors: `module` is its path in the network."""
+    """A module with tensors: `module` is its path in the network, `eps` a norm's epsilon."""
 
     module: str
     kind: Literal["conv", "norm", "scale", "dense", "prelu"]
     targets: tuple[Tensor, ...]
+    eps: float = 0.0
 
 
 def tensors(architecture: Architecture) -> dict[str, Shape]:
@@ -127,6 +128,7 @@ def _norm(module: str, norm: Norm) -> Iterator[Part]:
             Tensor("running_var", shape, "moving_variance"),
             Tensor("num_batches_tracked", (), "", required=False),
         ),
+        norm.eps,
     )
     if norm.rescale:
         targets = (Tensor("weight", shape, "gamma"), Tensor("bias", shape, "beta"))

@@ -77,7 +77,7 @@ WRONG = [
     (
         one_number("bn_conv1/bn_conv1/moving_variance:0", -0.5, 2),
         "negative-variance",
-        "bn_conv1/moving_variance is a variance, and -0.5 at 2",
+        "is a variance, and -0.5 at 2, which is no rounding under an epsilon of 0.001",
     ),
     (put(KERNEL, 0), "constant-kernel", "res3b_branch2b/kernel is 0 everywhere"),
     (put(KERNEL, 0.25), "constant-kernel", "res3b_branch2b/kernel is 0.25 everywhere"),
@@ -186,3 +186,66 @@ def test_a_check_that_is_none_is_a_usage_error_from_python_too(tmp_path):
 
     with pytest.raises(UsageError, match="--allow everything: known are not-finite"):
         convert(PATH, tmp_path / "out.safetensors", allow=["everything"])
+
+
+VARIANCE = "bn_conv1/bn_conv1/moving_variance:0"
+HALF = (np.float32(0.001) - np.nextafter(np.float32(0.001), np.float32(0))) / 2
+"""Half a unit in the last place of an epsilon of 0.001: what it swallows at most."""
+
+
+@pytest.mark.parametrize("value", [-4e-17, -1e-45, -np.nextafter(HALF, np.float32(0))])
+def test_a_variance_that_epsilon_swallows_is_rounding_and_a_warning(value, tmp_path):
+    source = copy(PATH, tmp_path)
+    one_number(VARIANCE, value, 2)(source)
+
+    result = run(source, tmp_path / "out.safetensors", "--no-parity")
+
+    assert result.exit_code == 0, result.output
+    assert np.float32(0.001) + np.float32(value) == np.float32(0.001)
+    assert (
+        f"warning   bn_conv1/moving_variance is a variance, and {np.float32(value):g} at 2: taken "
+        "for rounding, since an epsilon of 0.001 swallows it" in result.stderr
+    )
+
+
+@pytest.mark.parametrize("value", [-np.nextafter(HALF, np.float32(1)), -1e-9, -1e-4])
+def test_a_variance_that_epsilon_does_not_swallow_is_none(value, tmp_path):
+    source = copy(PATH, tmp_path)
+    one_number(VARIANCE, value, 2)(source)
+
+    result = run(source, tmp_path / "out.safetensors", "--no-parity")
+
+    assert_refused(result, 6, tmp_path / "out.safetensors")
+    assert f"and {np.float32(value):g} at 2, which is no rounding" in result.stderr
+
+
+def test_each_norm_is_judged_by_its_own_epsilon(tmp_path):
+    """A smaller one swallows less; one of nothing swallows nothing."""
+    source = copy(PATH, tmp_path)
+    one_number(VARIANCE, -1e-11, 2)(source)
+
+    for eps, code in ((1e-3, 0), (1e-5, 6), (0.0, 6)):
+        result = run(source, tmp_path / "out.pth", "--no-parity", "--bn-eps", eps, "--force")
+        assert result.exit_code == code, result.output
+
+
+def test_of_several_channels_the_worst_is_told_and_all_are_counted(tmp_path):
+    source = copy(PATH, tmp_path)
+    one_number(VARIANCE, -4e-17, 2)(source)
+    one_number(VARIANCE, -2e-17, 0)(source)
+
+    result = run(source, tmp_path / "out.safetensors", "--no-parity")
+
+    assert "-4e-17 at 2, and below 0 in 2 channels: taken for rounding" in result.stderr
+
+
+def test_a_destination_with_an_epsilon_of_its_own_takes_rounding_too(tmp_path):
+    """With the same epsilon, 1e-5, the variance stays what it is."""
+    source = copy(PATH, tmp_path)
+    one_number(VARIANCE, -4e-17, 2)(source)
+
+    result = run(
+        *(source, tmp_path / "out.pkl", "--no-parity", "--to", "detectron2", "--bn-eps", 1e-5)
+    )
+
+    assert result.exit_code == 0, result.output
