@@ -215,7 +215,13 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
         "format": FORMAT,
         "architecture": network.architecture.to_dict(),
         "facts": [
-            {"name": f.name, "value": f.value, "evidence": str(f.evidence)} for f in network.facts
+            {
+                "name": fact.name,
+                "value": fact.value,
+                "evidence": str(fact.evidence),
+                "assumed": fact.is_assumed,
+            }
+            for fact in network.facts
         ],
         "layers": compared(network.structure),
         "source_sha256": checkpoint.sha256,

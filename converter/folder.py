@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.conversion import convert
-from converter.errors import ConvertError, SourceError, TargetError
+from converter.errors import ConvertError, ParityError, SourceError, TargetError
 from converter.report import Report
 from converter.source import AS_HDF5
 
@@ -26,6 +26,15 @@ class Outcome:
     target: Path
     report: Report | None = None
     error: ConvertError | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The report's, of a failed proof too; `refused` for a file that came to none."""
+        failed = self.error.report if isinstance(self.error, ParityError) else None
+        report = self.report or failed
+        if report is None or (self.error and report.verdict != "not equal"):
+            return "refused"
+        return report.verdict
 
     @property
     def exit_code(self) -> int:

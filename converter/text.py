@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from converter.errors import SHOWN, printable, shortened
 from converter.facts import Fact
+from converter.parity.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from converter.checkpoint import Checkpoint
@@ -66,6 +68,13 @@ def outcome_line(outcome: Outcome) -> str:
     found = outcome.error.findings
     first = f": {found[0]}{' …' if len(found) > 1 else ''}" if found else ""
     return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}{first}"
+
+
+def totals_line(verdicts: Sequence[str]) -> str:
+    """`9 files: 4 equal, 3 consistent, 2 refused`: how many of each, the best first."""
+    found = Counter(verdicts)
+    counts = [f"{found[name]} {name}" for name in (*VERDICTS, "refused") if found[name]]
+    return f"{len(verdicts)} {'file' if len(verdicts) == 1 else 'files'}: {', '.join(counts)}"
 
 
 @contextmanager
@@ -279,8 +288,9 @@ def dataset_lines(found: DatasetComparison) -> list[str]:
     for one in found.worst[:5]:
         worst, relative = f"{one.difference:.1e}", f"{one.relative:.1e}"
         rows.append((one.name, worst, relative, f"class {one.expected}", f"class {one.actual}"))
+    asked = "" if found.is_original else ", built from the same reading; the original was not asked"
     return [
-        f"pictures  {found.pictures} compared",
+        f"pictures  {found.pictures} compared with {found.oracle}{asked}",
         f"top-1     the same for {found.same_top1}, top-5 for {found.same_top5}",
         f"drift     at most {found.max_difference:.1e} ({found.max_relative:.1e} of the largest), "
         f"{found.mean_difference:.1e} on average",

@@ -28,11 +28,13 @@ MAX_HEADER = 100_000_000
 
 
 class Told(msgspec.Struct):
-    """One fact of a description, and how it is known."""
+    """One fact of a description, and how it is known. `assumed` is one that the network rests on
+    and that nothing but a default says; a file of an older version does not say it."""
 
     name: str
     value: str
     evidence: str
+    assumed: bool = False
 
 
 class Description(msgspec.Struct):

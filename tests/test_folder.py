@@ -45,7 +45,8 @@ def test_every_file_has_its_line_and_the_worst_code_counts(folder, tmp_path):
     result = run(folder, tmp_path / "out", "--no-parity")
 
     assert result.exit_code == 3
-    lines = result.stderr.splitlines()
+    *lines, totals = result.stderr.splitlines()
+    assert totals == "3 files: 2 not compared, 1 refused"
     assert [line.split(":")[0].split(" ")[0] for line in lines] == [
         "cut.h5",
         "good.h5",

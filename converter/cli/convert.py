@@ -68,10 +68,10 @@ def convert_weights(
 def convert_all(
     source: Path, target: Path | None, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> int:
-    """A folder: a line for each file, and the worst exit code."""
+    """A folder: a line for each file, how many of each verdict, and the worst exit code."""
     from converter.delivery import suffixes
     from converter.folder import convert_folder, keras_files, not_entered
-    from converter.text import folder_progress, outcome_line
+    from converter.text import folder_progress, outcome_line, totals_line
 
     of_one_file = {**given, "--against": options["against"]}
     of_one_file["--expect-sha256"] = options["expect_sha256"]
@@ -82,11 +82,13 @@ def convert_all(
     files = keras_files(source)
     if files and target.suffix in suffixes() and not target.is_dir():
         raise UsageError(f"{source} is a folder, and TARGET {target} is called like a file")
-    worst = 0
+    worst, verdicts = 0, []
     with folder_progress(len(files)) as (tell, done):
         for outcome in convert_folder(source, target, progress=tell, **options):
             done(outcome_line(outcome))
             worst = max(worst, outcome.exit_code)
+            verdicts.append(outcome.verdict)
+    click.echo(totals_line(verdicts), err=True)
     inner = not_entered(source)
     if inner:
         click.echo(f"not entered, and hold Keras files: {', '.join(inner)}", err=True)

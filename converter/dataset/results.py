@@ -115,8 +115,10 @@ class Unreadable:
 class DatasetComparison:
     """Over all pictures: agreement, drift, and the worst cases.
 
-    `of` says what was compared: `logits`, or `output` where the original gives no logits. Means
-    are over pictures. Every figure is the same however the pictures were spread over processes.
+    `of` says what was compared: `logits`, or `output` where the original gives no logits; `oracle`
+    what gave the original's side, and `is_original` whether it is the original, or a definition
+    that was built from the same reading of its file. Means are over pictures. Every figure is the
+    same however the pictures were spread over processes.
     """
 
     of: Kind
@@ -128,6 +130,8 @@ class DatasetComparison:
     max_relative: float
     worst: tuple[Worst, ...]
     unreadable: tuple[Unreadable, ...]
+    oracle: str = "the original"
+    is_original: bool = True
 
     @property
     def passes(self) -> bool:

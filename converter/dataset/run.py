@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converter.dataset.compare import Progress, compare_dataset
@@ -23,6 +23,7 @@ from converter.identify import identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
 from converter.parity.inputs import default_size
+from converter.parity.oracle import BUNDLED
 from converter.parity.recording import read_record
 from converter.source import sha256
 
@@ -48,6 +49,18 @@ class Original:
     recorder: Path | None = None
     build: str | None = None
     options: Options = field(default_factory=Options)
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the original itself is asked, now or when it was recorded."""
+        return self.is_record or self.recorder is not None
+
+    @property
+    def oracle(self) -> str:
+        """What gives the predictions, for a person."""
+        if self.is_record:
+            return "a record"
+        return f"Keras, run by {self.python}" if self.recorder else BUNDLED
 
     @property
     def asked(self) -> str:
@@ -105,7 +118,7 @@ def compare_images(
     model = load(target)
     names = find_pictures(images)
     with predicting(original, names) as (of, predict):
-        return compare_dataset(
+        found = compare_dataset(
             images,
             names,
             predict,
@@ -126,3 +139,4 @@ def compare_images(
             group=group,
             progress=progress,
         )
+    return replace(found, oracle=original.oracle, is_original=original.is_original)

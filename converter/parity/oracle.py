@@ -49,6 +49,9 @@ LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIO
 given to Keras."""
 
 
+BUNDLED = "the bundled Keras definition"
+
+
 class OracleError(Exception):
     """Keras could not do the job; the text says why."""
 
@@ -216,7 +219,7 @@ def ask(
         ) from error
     finally:
         child.end()
-    what = "Keras itself" if oracle.kind == "load" else "the bundled Keras definition"
+    what = "Keras itself" if oracle.is_original else BUNDLED
     meta = {"kind": "logits", "reason": oracle.reason}
     noted = (faults,) if faults else ()
     return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=noted)

@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 Verdict = Literal["equal", "consistent", "not equal", "not compared"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 AGREEING: tuple[Verdict, ...] = ("equal", "consistent")
 """Verdicts of a comparison in which every error is within its gate."""
