@@ -1,7 +1,7 @@
 """Everything this tool refuses to do, and the exit code of each.
 
 ConvertError
-├── ParityError       1  converted, but not proven equal: nothing is written
+├── ParityError       1  converted, but not equal, or not proven so: nothing is written
 ├── UsageError        2  the options do not fit each other
 ├── SourceError       3  SOURCE cannot be read, or is not a Keras file
 ├── UnsafeError       4  SOURCE is refused as unsafe, or is over a limit

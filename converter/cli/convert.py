@@ -31,8 +31,10 @@ def convert_weights(
     """Convert the Keras ResNet in SOURCE to PyTorch in TARGET, and prove that it is the same.
 
     SOURCE is any Keras weights or model file; TARGET ends in .pth or .safetensors, or as the
-    destination of --to has it. Nothing is written unless the proof holds. Of two folders, every
-    Keras file in SOURCE is converted into TARGET.
+    destination of --to has it. Nothing is written unless the proof holds. The verdict is 'equal'
+    where the original was asked (Keras itself, a record, another interpreter), and 'consistent'
+    where it was not: then it names what it rests on. Of two folders, every Keras file in SOURCE is
+    converted into TARGET.
 
     \b
     Examples:

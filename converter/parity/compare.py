@@ -9,7 +9,7 @@ import numpy as np
 from converter.checkpoint import Array
 
 GATES = {"float64": 1e-12, "float32": 1e-5}
-"""The largest difference of logits, relative to the largest logit, that counts as equal."""
+"""The largest difference of logits, relative to the largest logit, that is rounding."""
 
 OWN_GATES = {"float64": 1e-12, "float32": 1e-5}
 """The same for one layer alone, all of it known, fed what the original's layer was fed."""
