@@ -1,4 +1,4 @@
-"""Write docs/support.md: every fixture, and whether it gave what its own Keras had computed.
+"""Write docs/support.md: every fixture, the verdict that it had, and against what.
 
     python scripts/support.py
 
@@ -23,10 +23,13 @@ ALONE = "test_weights_alone_give_the_same"
 
 TEXT = """# What was converted, and gave the same
 
-Each file was written by the package named beside it, and converted against what that package's own
-Keras computed from it: logits within 1e-5 of the largest, in float64 and float32, and no fact put
-right by the record. 'Weights alone' are the same file less its configuration. Made by
-`python scripts/support.py` on {day}, from {count} outcomes of `tests/test_fixtures.py`.
+Each file was written by the package named beside it, and converted against a record of what that
+package's own Keras computed from it: logits within 1e-5 of the largest, in float64 and float32.
+The verdict is the one that this conversion had, with what it was compared with; where the file had
+been read wrongly and only the record put it right, the facts stand behind it. 'Weights alone' are
+the same file less its configuration: without a record their verdict is `consistent` at best
+([verification.md](verification.md#what-a-verdict-means)). Made by `python scripts/support.py` on
+{day}, from {count} outcomes of `tests/test_fixtures.py`.
 
 | file | written by | what it is | as it is | weights alone |
 | --- | --- | --- | --- | --- |
@@ -34,7 +37,7 @@ right by the record. 'Weights alone' are the same file less its configuration. M
 
 
 def outcomes() -> dict[tuple[str, str], str]:
-    """{(test, fixture): 'equal' or 'differs'} of a run of the fixtures' tests."""
+    """{(test, fixture): the verdict, or 'failed'} of a run of the fixtures' tests."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "tests/test_fixtures.py"]
@@ -50,7 +53,8 @@ def _key(name: str) -> tuple[str, str]:
 
 def _outcome(case: ET.Element) -> str:
     wrong = case.find("failure") is not None or case.find("error") is not None
-    return "differs" if wrong else "equal"
+    said = [one.attrib["value"] for one in case.iter("property") if one.attrib["name"] == "verdict"]
+    return "failed" if wrong else "".join(said)
 
 
 def origins() -> dict[str, tuple[str, str]]:

@@ -41,9 +41,16 @@ def corrected(report):
     return [fact.name for fact in report.facts if str(fact.evidence) == "record"]
 
 
+def verdict(report):
+    """The verdict with what it was compared with, for docs/support.md."""
+    right = ", ".join(corrected(report))
+    return f"{report.parity}{f', which put right: {right}' if right else ''}"
+
+
 @each
-def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path):
+def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path, record_property):
     report = convert(path, tmp_path / "out.pth", against=record(path), device="cpu")
+    record_property("verdict", verdict(report))
 
     assert report.verdict == "equal"
     assert corrected(report) == []
@@ -59,11 +66,12 @@ def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path):
     [path for path in LEGACY if is_whole_model(path) and path.stem not in (BEFORE_1_0_8, PICTURES)],
     ids=lambda path: path.stem,
 )
-def test_weights_alone_give_the_same(path, tmp_path):
+def test_weights_alone_give_the_same(path, tmp_path, record_property):
     with opened(path) as (_, network):
         whole: Network = network
     alone = weights_only(path, tmp_path)
     report = convert(alone, tmp_path / "out.pth", against=record(path), device="cpu")
+    record_property("verdict", verdict(report))
 
     assert report.verdict == "equal"
     assert corrected(report) == NOT_IN_THE_WEIGHTS.get(path.stem, [])
