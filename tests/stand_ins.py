@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 from helpers import FIXTURES
 
 from converter.parity import torch_run
 from converter.parity.layers import as_array, compared
-from converter.parity.recording import Pass, Recording, Sample
+from converter.parity.recording import Pass, Recording, Sample, read_record
 
 
 def whole_recording(network, tensors, dtype="float64", keep=lambda layer: True):
@@ -24,3 +30,16 @@ def whole_recording(network, tensors, dtype="float64", keep=lambda layer: True):
         logits = torch_run.run(model, picture, dtype, "cpu")
     layers = {k: Sample(None, v.ravel(), v.shape) for k, v in seen.items() if keep(k)}
     return Recording((Pass(picture, logits, layers, dtype),), "a stand-in", {"kind": "logits"})
+
+
+@contextmanager
+def original_not_asked(path: Path) -> Iterator[None]:
+    """Conversions in which a definition built from our own reading answers in Keras' place, with
+    what the original's record at `path` has: Keras need not be here."""
+    meta = {"kind": "logits", "reason": "the file holds weights only"}
+    own = replace(read_record(path), is_original=False, oracle="our own definition", meta=meta)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("converter.conversion.will_ask_keras", lambda *_: False)
+        patch.setattr("converter.parity.prove.is_installed", lambda: True)
+        patch.setattr("converter.parity.prove.ask_keras", lambda *_: own)
+        yield

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from edits import edited
 from helpers import RECORDED, fixture, record, weights_only
+from stand_ins import original_not_asked
 
 from converter.conversion import convert
 from converter.errors import ParityError
@@ -39,8 +40,14 @@ def one_bias_nan(file):
     file["model_weights/fc1000/fc1000/bias:0"][0] = np.nan
 
 
+def consistent(folder) -> Report:
+    with original_not_asked(record(PATH)):
+        return reported(weights_only(PATH, folder), folder / "out.pth")
+
+
 CASES: dict[str, Callable[[Any], Report]] = {
     "equal": lambda folder: reported(PATH, folder / "out.pth", against=record(PATH)),
+    "consistent": consistent,
     "not equal": lambda folder: reported(
         PATH, folder / "out.pth", against=record(PATH), stem="same"
     ),
@@ -76,13 +83,16 @@ def test_a_report_is_what_the_schema_says(case, reports):
 
 
 def test_the_cases_are_what_they_are_called(reports):
-    for case in ("equal", "not equal", "not compared"):
+    for case in ("equal", "consistent", "not equal", "not compared"):
         assert reports[case]["verdict"] == case
     assert reports["trials"]["verdict"] == "equal"
     assert len(reports["trials"]["candidates"]) > 4
     assert reports["trials"]["candidates"][0]["fits"]
     assert reports["not finite"]["parity"]["logits"][0]["worst"]["relative"] is None
     assert reports["dry run"]["target"] == {"path": "", "sha256": ""}
+    assert reports["not equal"]["target"]["sha256"] == ""
+    assert reports["not equal"]["refusal"]["headline"]
+    assert "epsilon" in reports["consistent"]["parity"]["assumed"]
 
 
 @pytest.mark.parametrize("path", RECORDED[::6], ids=lambda path: path.stem)
@@ -205,6 +215,9 @@ WRONG = {
     "equal, but nothing was compared": put("parity", "logits", to=[]),
     "equal, but a comparison failed": put("parity", "logits", 0, "passes", to=False),
     "not compared, but there are logits": put("verdict", to="not compared"),
+    "equal, but it rests on something": put("parity", "assumed", to=["epsilon"]),
+    "equal, but to nothing": put("parity", "oracle", to=""),
+    "a refusal without words": put("refusal", to={}),
     "a hash that is none": put("source", "sha256", to="abc"),
     "a negative error": put("parity", "layers", 0, "relative", to=-1e-9),
     "an error in words": put("parity", "layers", 0, "absolute", to="small"),
@@ -219,6 +232,24 @@ def test_what_cannot_be_is_refused(wrong, reports):
     report = copy.deepcopy(reports["trials"])
 
     WRONG[wrong](report)
+
+    assert not VALIDATOR.is_valid(report)
+
+
+CONSISTENT = {
+    "a layer is wrong": put("first_wrong_layer", to="conv1"),
+    "nothing was compared": put("parity", "logits", to=[]),
+    "a comparison failed": put("parity", "logits", 0, "passes", to=False),
+    "nothing says why the original was not asked": put("parity", "reason", to=""),
+}
+
+
+@pytest.mark.parametrize("wrong", CONSISTENT, ids=str)
+def test_what_cannot_be_consistent_is_refused(wrong, reports):
+    report = copy.deepcopy(reports["consistent"])
+    assert VALIDATOR.is_valid(report)
+
+    CONSISTENT[wrong](report)
 
     assert not VALIDATOR.is_valid(report)
 

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from edits import run
 from helpers import converted, copy, fixture, opened, record, weights_only
+from stand_ins import original_not_asked
 from test_report_page import Page
 
 import resnet_pt
@@ -29,6 +30,7 @@ from converter.parity.verdict import VERDICTS, sentence
 from converter.reports import html
 from converter.testing import assert_same_logits
 from converter.text import outcome_line, parity_lines, totals_line
+from resnet_pt.files import load_described
 
 OLD = fixture("keras-1.1.2-theano-tf")
 """Its epsilon is 1e-5, the default of its Keras; its weights alone do not say so, and 1e-3 is
@@ -199,7 +201,7 @@ def test_the_file_records_which_facts_are_assumed(tmp_path):
 
     report = convert(source, tmp_path / "out.pth", parity=False)
 
-    facts = resnet_pt.files.load_described(tmp_path / "out.pth")[1]["facts"]
+    facts = load_described(tmp_path / "out.pth")[1]["facts"]
     assert [one["name"] for one in facts if one["assumed"]] == list(report.network.assumed)
     assert "preprocessing" in [one["name"] for one in facts if one["evidence"] == "default"]
 
@@ -264,16 +266,12 @@ def test_a_network_that_is_another_is_not_said_to_give_other_logits(tmp_path):
     assert error.value.findings[0] in text
 
 
-def test_the_page_lists_what_is_assumed_twice(recording, tmp_path, monkeypatch):
+def test_the_page_lists_what_is_assumed_twice(tmp_path):
     """Under the verdict, and where it is signed."""
-    own = replace(recording, is_original=False, oracle="our own", meta={"reason": ALONE})
-    monkeypatch.setattr("converter.conversion.recorded", lambda *_: None)
-    monkeypatch.setattr("converter.conversion.will_ask_keras", lambda *_: False)
-    monkeypatch.setattr("converter.parity.prove.is_installed", lambda: True)
-    monkeypatch.setattr("converter.parity.prove.ask_keras", lambda *_: own)
     source = weights_only(WHOLE, tmp_path)
 
-    report = convert(source, tmp_path / "out.pth", device="cpu")
+    with original_not_asked(record(WHOLE)):
+        report = convert(source, tmp_path / "out.pth", device="cpu")
 
     page = Page(html.render(report.to_dict()))
     epsilon = next(fact for fact in report.facts if fact.name == "epsilon")
@@ -282,6 +280,6 @@ def test_the_page_lists_what_is_assumed_twice(recording, tmp_path, monkeypatch):
     assert page.text.count(f"epsilon {epsilon.value}: {epsilon.reason}") == 2
     assert page.text.count("Consistent: rests on epsilon") == 2
     assert not is_called_equal(page.text)
-    assert "  they are those of our own, built" in "\n".join(parity_lines(report.parity))
+    assert "  they are those of our own definition, built" in "\n".join(parity_lines(report.parity))
     line = outcome_line(Outcome(source, tmp_path / "out.pth", report))
     assert line.endswith(f"{report.parity}")
