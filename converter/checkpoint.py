@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from converter.given import Given
+
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
@@ -78,6 +80,10 @@ class Checkpoint:
     is to be said about how the file was read. `has_preprocessor` says that a part of the model that
     works on pictures before the network does (keras-hub's) was left out of these lists.
 
+    Where the configuration of a file of weights was `given`, `match` says whether its layers got
+    their weights by their 'names' or by their 'order', and `rivals` what the other way, which fits
+    too, pairs differently.
+
     Where the container is not `is_ordered`, layers are in order within their class alone; where
     it is not `is_named`, their names are classes with a number (`conv2d_3`). `kinds` gives the
     classes, in snake case, of the layers without weights, where the container tells them, and
@@ -101,6 +107,9 @@ class Checkpoint:
     sha256: str = ""
     notes: tuple[str, ...] = ()
     has_preprocessor: bool = False
+    match: str = ""
+    rivals: tuple[str, ...] = ()
+    given: Given | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from converter.checkpoint import Array, Checkpoint
 from converter.delivery import check_expressible, delivery
 from converter.errors import ParityError, SourceError, UsageError, about
 from converter.identify import Network, identify
-from converter.isolation.reader import open_checkpoint
+from converter.opening import open_source
 from converter.options import Options
 from converter.parity.keras_python import ask_python
 from converter.parity.oracle import KerasChild
@@ -49,7 +49,7 @@ def convert(
         devices(settings.device)
     trials: tuple[Trial, ...] = ()
     with (
-        open_checkpoint(source) as opened,
+        open_source(source, settings, progress) as opened,
         ThreadPoolExecutor(2) as background,
         KerasChild() as keras,
     ):

@@ -225,6 +225,7 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
         ],
         "layers": compared(network.structure),
         "source_sha256": checkpoint.sha256,
+        **({"config_sha256": checkpoint.given.sha256} if checkpoint.given else {}),
     }
 
 

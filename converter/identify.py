@@ -15,6 +15,7 @@ from converter.discover import modules
 from converter.errors import UsageError
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
+from converter.evidence.given import given_facts
 from converter.evidence.names import is_part, named, read_names
 from converter.evidence.reading import groups_fact
 from converter.evidence.released import of_release
@@ -75,6 +76,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         structure=structure,
         layout=layout,
         facts=(
+            *given_facts(checkpoint),
             *facts,
             *groups_fact(checkpoint),
             bias,

@@ -29,6 +29,9 @@ class Options:
     allow: Sequence[str] = ()
     """Checks of `converter.sanity` to waive."""
     keras_python: Path | None = None
+    config: Path | None = None
+    """The configuration of a file of weights; `match` says how its layers get them."""
+    match: Literal["names", "order"] | None = None
     build: str | None = None
     to: str | None = None
     labels: Path | None = None
@@ -48,7 +51,7 @@ class Options:
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may
         be given as text."""
-        for name in ("against", "keras_python", "labels"):
+        for name in ("against", "keras_python", "labels", "config"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         unknown = [name for name in self.allow if name not in CHECKS]

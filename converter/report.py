@@ -234,6 +234,7 @@ def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
         "input_size": architecture.input_size,
         "weights": len(checkpoint.weights),
         "notes": checkpoint.notes,
+        "configuration": _configuration(checkpoint),
         "facts": [
             {
                 "name": fact.name,
@@ -243,6 +244,19 @@ def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
             }
             for fact in network.facts
         ],
+    }
+
+
+def _configuration(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """The one that was given for a file of weights; None where none was."""
+    given = checkpoint.given
+    if given is None:
+        return None
+    return {
+        "option": given.option,
+        "origin": given.origin,
+        "sha256": given.sha256,
+        "match": checkpoint.match,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from converter.checkpoint import Checkpoint
 from converter.discover import modules
 from converter.errors import SourceError, UnsafeError
+from converter.given import Given
 
 LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
@@ -39,8 +40,9 @@ AS_HDF5 = "load it in TensorFlow, and save it as HDF5: model.save('model.h5')"
 
 
 @contextmanager
-def read_here(path: Path) -> Iterator[Checkpoint]:
-    """The checkpoint in the file at `path`, readable while the context lasts.
+def read_here(path: Path, given: Given | None = None) -> Iterator[Checkpoint]:
+    """The checkpoint in the file at `path`, readable while the context lasts; of a file of weights
+    for which a configuration is `given`, as the whole model that it was.
 
     It is parsed in this process, which a damaged file can hang or crash: `converter.isolation`
     runs this in another one.
@@ -54,7 +56,7 @@ def read_here(path: Path) -> Iterator[Checkpoint]:
         opened = opener(path, keep)
         for reader in modules("converter.readers"):
             if kind == reader.FORMAT and reader.recognises(opened):
-                yield reader.read(opened, path, keep)
+                yield reader.read(opened, path, keep, given)
                 return
         raise _no_keras_file(path, kind, opened)
 

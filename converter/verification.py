@@ -14,7 +14,7 @@ from converter.conversion import decide, recorded, refuse_unproven
 from converter.errors import ParityError, SourceError, UsageError
 from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
-from converter.isolation.reader import open_checkpoint
+from converter.opening import open_source
 from converter.options import Options
 from converter.parity.oracle import KerasChild
 from converter.parity.prove import (
@@ -226,7 +226,7 @@ def _has_module(model: ResNet, name: str) -> bool:
 def _against_keras(
     target: _Target, path: Path, settings: Options, progress: Callable[[str], None]
 ) -> Report:
-    with open_checkpoint(path) as opened:
+    with open_source(path, settings, progress) as opened:
         checkpoint = replace(opened, sha256=sha256(path))
         network = identify(checkpoint, settings)
         recording = recorded(checkpoint, network, settings, progress)

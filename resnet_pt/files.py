@@ -45,6 +45,7 @@ class Description(msgspec.Struct):
     labels: list[str] = []
     sha256: str = ""
     source_sha256: str = ""
+    config_sha256: str = ""
 
 
 class FileError(ValueError):

@@ -86,7 +86,7 @@ def test_every_float_goes_as_it_is_little_endian(dtype, tmp_path):
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_whatever_hdf5_raises_is_a_refusal(error, kind, words, monkeypatch):
-    def fails(path):
+    def fails(path, given=None):
         raise error
 
     monkeypatch.setattr(child, "read_here", fails)
@@ -103,7 +103,7 @@ def holding(array, shape):
     weight = Weight("a", "a", "kernel", "a/kernel", shape)
 
     @contextmanager
-    def opened(path):
+    def opened(path, given=None):
         arrays = lambda weights: iter([(one, array) for one in weights])  # noqa: E731
         yield Checkpoint(path, "test", (weight,), ("a",), arrays)
 

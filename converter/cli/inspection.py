@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS, PLACE
+from converter.cli.options import DEBUG, FACTS, GIVEN, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import about
 
@@ -16,7 +16,7 @@ from converter.errors import about
 @click.command()
 @click.argument("file", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
-@with_options(*FACTS, DEBUG)
+@with_options(*GIVEN, *FACTS, DEBUG)
 @click.version_option(package_name="convert-weights")
 @guarded
 def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
@@ -30,13 +30,14 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
 
     start_early()
     from converter.identify import identify
-    from converter.isolation.reader import open_checkpoint
+    from converter.opening import open_source
     from converter.options import Options
     from converter.report import finite, inspection
     from converter.text import inspection_lines
 
-    with open_checkpoint(file) as checkpoint, about(file):
-        network = identify(checkpoint, Options(**options))
+    settings = Options(**options)
+    with open_source(file, settings) as checkpoint, about(file):
+        network = identify(checkpoint, settings)
     if as_json:
         click.echo(json.dumps(finite(inspection(checkpoint, network)), indent=1))
     else:

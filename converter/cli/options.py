@@ -55,6 +55,23 @@ ORIGINAL = (
 )
 
 
+GIVEN = (
+    click.option(
+        "--config",
+        type=PLACE,
+        metavar="FILE",
+        help="The configuration of a file of weights: model.to_json() or to_yaml(), or a whole "
+        "model that has it.",
+    ),
+    click.option(
+        "--match",
+        type=click.Choice(["names", "order"]),
+        help="How the layers of a given configuration get their weights, where both ways fit.",
+    ),
+)
+"""The model's own words for a file of weights."""
+
+
 OPTIONS = (
     click.option(
         "--to",
@@ -71,6 +88,7 @@ OPTIONS = (
         metavar="RECORD.npz",
         help="Compare with what the original computed, recorded by scripts/record_keras.py.",
     ),
+    *GIVEN,
     REPORT,
     click.option(
         "--labels",

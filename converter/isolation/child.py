@@ -23,8 +23,10 @@ from typing import Any, cast
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint
+from converter.configuration_file import configuration_here
 from converter.discover import modules
 from converter.errors import ConvertError, MismatchError, SourceError, UnsafeError
+from converter.given import Given
 from converter.isolation import wire
 from converter.isolation.limits import Limits, relax, restrict
 from converter.source import read_here
@@ -46,25 +48,49 @@ def main() -> None:
     if first:
         job = json.loads(first)
         os.chdir(job["folder"])  # it may have started early, and elsewhere
-        serve(Path(job["path"]), requests, answers)
+        if job.get("is_configuration"):
+            serve_configuration(Path(job["path"]), answers)
+        else:
+            given = Given(**job["given"]) if job.get("given") else None
+            serve(Path(job["path"]), requests, answers, given)
 
 
-def serve(path: Path, requests: Any, answers: Any) -> None:
+def serve_configuration(path: Path, answers: Any) -> None:
+    """Send the configuration in a file, or a refusal."""
+    try:
+        narrow(path)
+        with failures(path):
+            found = configuration_here(path)
+        send(answers, wire.MANIFEST, json.dumps(found).encode())
+    except ConvertError as error:
+        refuse(answers, error)
+
+
+def narrow(path: Path) -> tuple[str, ...]:
+    """Hold this process to the limits for opening a file; what cannot be limited, in words."""
+    size = os.path.getsize(path) if path.is_file() else 0
+    more = replace(OPENING, memory=OPENING.memory + 2 * size)
+    return restrict(more, room=replace(READING, memory=2**40))
+
+
+def refuse(answers: Any, error: ConvertError) -> None:
+    cause = "".join(traceback.format_exception(error.__cause__ or error))
+    send(answers, wire.FAILURE, wire.pack_failure(error, cause))
+
+
+def serve(path: Path, requests: Any, answers: Any, given: Given | None = None) -> None:
     """Send the manifest, then the arrays of each request; a refusal ends it."""
     try:
-        size = os.path.getsize(path) if path.is_file() else 0
-        more = replace(OPENING, memory=OPENING.memory + 2 * size)
-        lacking = restrict(more, room=replace(READING, memory=2**40))
+        lacking = narrow(path)
         with failures(path), ExitStack() as stack:
-            checkpoint = stack.enter_context(read_here(path))
+            checkpoint = stack.enter_context(read_here(path, given))
             send(answers, wire.MANIFEST, wire.pack_manifest(noted(checkpoint, lacking)))
             relax(replace(READING, memory=READING.memory + 3 * largest(checkpoint)))
             for line in requests:
                 for tag, content in arrays(checkpoint, json.loads(line)):
                     send(answers, tag, content)
     except ConvertError as error:
-        cause = "".join(traceback.format_exception(error.__cause__ or error))
-        send(answers, wire.FAILURE, wire.pack_failure(error, cause))
+        refuse(answers, error)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ if sys.platform == "linux":
 RUN = "import sys; sys.path += sys.argv[1:]; from converter.isolation.child import main; main()"
 NEEDS = ("converter", "numpy", "h5py")
 """What the child imports besides the standard library."""
+FOR_TEXT = (*NEEDS, "yaml")
+"""The same of one that reads the text of a configuration."""
 
 _waiting: list[subprocess.Popen[bytes]] = []
 
@@ -30,19 +33,20 @@ def start_early() -> None:
             _waiting.append(_start())
 
 
-def take() -> subprocess.Popen[bytes]:
-    """A process that waits for its first line. UnsafeError if none can be started."""
+def take(needs: Sequence[str] = NEEDS) -> subprocess.Popen[bytes]:
+    """A process that waits for its first line, with the packages `needs` on its path. UnsafeError
+    if none can be started."""
     try:
-        return _waiting.pop() if _waiting else _start()
+        return _waiting.pop() if _waiting and needs == NEEDS else _start(needs)
     except OSError as error:
         raise UnsafeError(
             f"no process can be started to read files in: {error.strerror or error}"
         ) from error
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(needs: Sequence[str] = NEEDS) -> subprocess.Popen[bytes]:
     """Of the caller's environment the child takes no Python options and no plug-ins of HDF5."""
-    found = [importlib.util.find_spec(name) for name in NEEDS]
+    found = [importlib.util.find_spec(name) for name in needs]
     folders = {str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin}
     options = ["-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}"]  # -I would forget that
     options += ["-B"] if sys.dont_write_bytecode else []

@@ -13,15 +13,18 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint, Weight
+from converter.configuration_text import check_bounds
 from converter.errors import ConvertError, UnsafeError, about
+from converter.given import Config, Given
 from converter.isolation import process, wire
 
 STALL = 12.0
@@ -30,8 +33,9 @@ TICK = 0.5
 
 
 @contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """The checkpoint in the file at `path`, readable while the context lasts.
+def open_checkpoint(path: Path, given: Given | None = None) -> Iterator[Checkpoint]:
+    """The checkpoint in the file at `path`, readable while the context lasts; of a file of weights
+    for which a configuration is `given`, as the whole model that it was.
 
     Raises SourceError for what is no Keras file, UnsafeError for what is dangerous to read, hangs
     or crashes the reader, and MismatchError for arrays that no network has.
@@ -39,8 +43,23 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     reader = Reader(process.take())
     try:
         with about(path):
-            checkpoint = reader.open(path)
+            checkpoint = reader.open(path, given)
         yield checkpoint
+    finally:
+        reader.close()
+
+
+def open_configuration(path: Path) -> Config:
+    """The configuration in the file at `path`: the text of `to_json` or `to_yaml`, a whole model,
+    or a record.
+
+    Raises SourceError for a file that has none, UnsafeError for one that is over a limit or would
+    make objects, MismatchError for a model of Keras 0.
+    """
+    reader = Reader(process.take(process.FOR_TEXT))
+    try:
+        with about(path):
+            return reader.configuration(path)
     finally:
         reader.close()
 
@@ -57,19 +76,34 @@ class Reader:
         self.number_of: dict[Weight, int] = {}
         self.watchdog = _Watchdog(child)
 
-    def open(self, path: Path) -> Checkpoint:
-        self.path = path
-        self.watchdog.start()
-        self._ask({"path": os.fspath(path), "folder": os.getcwd()})
-        tag, length = self._header()
-        if tag != wire.MANIFEST:
-            raise self._confused(f"{tag!r} for a manifest")
+    def open(self, path: Path, given: Given | None = None) -> Checkpoint:
+        answer = self._first_answer(path, {"given": asdict(given)} if given else {})
         try:
-            checkpoint = wire.unpack_manifest(self._bytes(length), path, self.arrays)
+            checkpoint = wire.unpack_manifest(answer, path, self.arrays)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._confused(f"{error}") from error
         self.number_of = {weight: number for number, weight in enumerate(checkpoint.weights)}
-        return checkpoint
+        return replace(checkpoint, given=given)
+
+    def configuration(self, path: Path) -> Config:
+        answer = self._first_answer(path, {"is_configuration": True})
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise self._confused(f"{error}") from error
+        if not isinstance(found, dict):
+            raise self._confused("no configuration")
+        check_bounds(found)
+        return found
+
+    def _first_answer(self, path: Path, job: Mapping[str, Any]) -> bytes:
+        self.path = path
+        self.watchdog.start()
+        self._ask({"path": os.fspath(path), "folder": os.getcwd(), **job})
+        tag, length = self._header()
+        if tag != wire.MANIFEST:
+            raise self._confused(f"{tag!r} for a manifest")
+        return self._bytes(length)
 
     def arrays(self, weights: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
         """The arrays of `weights`, in this order; the child reads ahead while they are used.

@@ -1,9 +1,11 @@
 """What the reader's process and its caller say to each other, over two pipes.
 
 The caller writes lines of JSON: first `{"path": …, "folder": …}`, then lists of numbers, each the
-place of a weight in the manifest. The child answers in frames: a tag of four bytes, a length of
-eight (little-endian), and that many bytes. The tag `json` is the manifest, `fail` a refusal, and
-any other the dtype of an array's raw bytes. Nothing is pickled, and the caller trusts no answer.
+place of a weight in the manifest. In the first line `given` is the configuration of a file of
+weights, and `is_configuration` asks for the one that a file holds, and nothing else. The child
+answers in frames: a tag of four bytes, a length of eight (little-endian), and that many bytes. The
+tag `json` is the manifest, `fail` a refusal, and any other the dtype of an array's raw bytes.
+Nothing is pickled, and the caller trusts no answer.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ MAX_NUMBERS = 2**29
 """Elements of an array."""
 MAX_WEIGHTS = 100_000
 
-OWN = ("path", "arrays")
+OWN = ("path", "arrays", "given")
 """Fields of a checkpoint that the caller fills in itself."""
 
 

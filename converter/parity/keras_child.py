@@ -72,19 +72,57 @@ def main(folder: Path) -> None:
 
 
 def load(job: Mapping[str, Any]) -> Any:
-    """The whole model in a file, by Keras itself."""
-    import keras
-
+    """The whole model in a file, by Keras itself; of weights alone with the configuration that is
+    given for them."""
     path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
-    if not path.exists():
-        path.symlink_to(job["source"])
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        if job["given"] and job["suffix"] != SHARDS and not path.exists():
+            assemble(path, job["source"], job["given"]["config"])
+        if not path.exists():
+            path.symlink_to(job["source"])
+        return loaded(path, job)
     except Exception as error:
         refused = unread(error)
         if refused:
             raise refused from error
         raise
+
+
+def loaded(path: Path, job: Mapping[str, Any]) -> Any:
+    import keras
+
+    if job["suffix"] == SHARDS:  # they lie beside their list
+        model = keras.models.model_from_json(json.dumps(job["given"]["config"]))
+        model.load_weights(job["source"])
+        return model
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    if job["given"] and job["given"]["match"] == "names":  # the user's word, and not Keras' order
+        model.load_weights(path, by_name=True)
+    return model
+
+
+SHARDS = ".weights.json"
+
+
+def assemble(path: Path, source: str, config: Mapping[str, Any]) -> None:
+    """A whole model of a file of weights and its configuration, in the container of that file: as
+    such Keras loads it, in its own order of layers and arrays."""
+    import h5py
+
+    text = json.dumps(config)
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", text)
+            archive.writestr("metadata.json", json.dumps({"keras_version": "3.0.0"}))
+            archive.write(source, "model.weights.h5")
+        return
+    with h5py.File(path, "w") as whole, h5py.File(source, "r") as weights:
+        group = whole.create_group("model_weights")
+        for name in weights:
+            weights.copy(name, group)
+        for name, value in weights.attrs.items():
+            group.attrs[name] = value
+        whole.attrs["model_config"] = text
 
 
 def unread(error: BaseException | None) -> UnreadError | None:
@@ -210,6 +248,7 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     import keras
 
     from converter.checkpoint import COUNT
+    from converter.given import Given
     from converter.isolation.reader import open_checkpoint
     from converter.parity.keras_network import keras_network
     from resnet_pt.architecture import Architecture
@@ -217,7 +256,8 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     keras.config.set_floatx(dtype)
     architecture = Architecture.from_dict(job["architecture"])
     model = keras_network(architecture)
-    with open_checkpoint(Path(job["source"])) as checkpoint:
+    given = Given(**{**job["given"], "match": job["match"]}) if job["given"] else None
+    with open_checkpoint(Path(job["source"]), given) as checkpoint:
         arrays = {
             (weight.layer, weight.parameter): array
             for weight, array in checkpoint.arrays(

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,11 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     load Keras 1's: those, weights without a model, and models with other classes than Keras' own
     are given to the bundled definition of the network that was inferred.
     """
-    version = checkpoint.version()
+    version, given = checkpoint.version(), checkpoint.given
     if checkpoint.config is None:
         return Oracle("build", "the file holds weights only")
+    if given and given.match == "names" and not checkpoint.is_ordered:
+        return Oracle("build", "Keras loads such weights by class and number, not by names")
     if version is None:
         return Oracle("build", "the file does not say which Keras wrote it")
     if version[0] < 2:
@@ -110,7 +112,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
     if any(weight.parts > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
-    foreign = sorted(set(class_names(checkpoint.config)) - LOADED)
+    config = given.config if given else checkpoint.config
+    foreign = sorted(set(class_names(config)) - LOADED)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
     return Oracle("load", "")
@@ -247,7 +250,9 @@ def _job(
         "source": str(checkpoint.path.resolve()),
         "channels_first": loads and network.structure.channels_first,
         "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
-        "suffix": ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5",
+        "suffix": _suffix(checkpoint),
+        "given": asdict(checkpoint.given) if checkpoint.given else None,
+        "match": checkpoint.match,
         "architecture": architecture.to_dict(),
         "layers": dict(network.structure.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
@@ -265,6 +270,15 @@ def _job(
             for output in architecture.outputs
         ],
     }
+
+
+def _suffix(checkpoint: Checkpoint) -> str:
+    """What Keras tells the container of a whole model by."""
+    if checkpoint.parts:
+        return ".weights.json"
+    if checkpoint.given:
+        return ".h5" if checkpoint.is_ordered else ".keras"
+    return ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5"
 
 
 def _last_part(network: Network, module: str) -> str:

@@ -11,17 +11,27 @@ Sources: keras 3.15 `src/saving/saving_lib.py`; keras 2.13 and 2.15 `saving/savi
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from converter import keras_hub
+from converter.auto_names import snake_case
 from converter.checkpoint import COUNT, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
+from converter.given import Given
 from converter.model_config import is_model, is_operator, layer_name, model_layers
 from converter.readers import _hdf5
+from converter.readers._given import (
+    Way,
+    as_keras_writes,
+    by_names,
+    choose,
+    contradictions,
+    held,
+    paired,
+)
 
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
 """Groups that hold layers; the second is Keras 2.12 to 2.14's."""
@@ -198,9 +208,10 @@ def checkpoint(
     description: Any = None,
     keras_version: str | None = None,
     parts: tuple[str, ...] = (),
+    given: Given | None = None,
 ) -> Checkpoint:
     """The checkpoint of what was found; `config` gives the layers their names, `description` is
-    that of a model class which lists none."""
+    that of a model class which lists none, and `given` what the user gives for weights alone."""
     found, has_preprocessor = _without_preprocessor(found, description)
     _check_listed(path, found)
     scales: dict[str, bool] = {}
@@ -215,7 +226,7 @@ def checkpoint(
         _hdf5.check_distinct(stored)
     weightless = [one for one in found if not one.arrays and not one.is_model]
     is_old = keras_version is not None and keras_version.startswith("2.")
-    return Checkpoint(
+    read = Checkpoint(
         path=path,
         container=container,
         weights=tuple(weights(found, scales)),
@@ -232,6 +243,46 @@ def checkpoint(
         is_named=all(one.name is not None for one in found if one.arrays),
         has_preprocessor=has_preprocessor,
     )
+    return _as_given(read, found, given) if given else read
+
+
+def _as_given(read: Checkpoint, found: Sequence[Holder], given: Given) -> Checkpoint:
+    """Weights alone with the layers of a configuration that is given for them: by their own names,
+    where the file has them, or by class and number."""
+    with as_keras_writes(given):
+        renamed, order = _by_number(read, found, given.config)
+        names = Way("names", misfits=("the file does not name its layers",))
+        if read.is_named:
+            names = by_names(given.config, weights(found, gammas(given.config)))
+    chosen, other = choose(read.path, given, names, order)
+    final = renamed if chosen.match == "order" else found
+    is_old = str(given.keras_version).startswith("2.")
+    read = replace(
+        read,
+        layers=layer_names(final),
+        backend="tensorflow" if is_old else None,
+        kinds={},
+        homes={},
+        is_named=True,
+    )
+    return paired(read, given, chosen, other)
+
+
+def _by_number(
+    read: Checkpoint, found: Sequence[Holder], config: Any
+) -> tuple[Sequence[Holder], Way]:
+    """The layers of a file by their class and number in a configuration."""
+    try:
+        named = dict(_paired(found, config, ()))
+    except MismatchError as error:
+        return found, Way("order", misfits=(error.headline,))
+    renamed = [replace(one, name=named.get(one.path, one.name)) for one in found]
+    in_order = weights(renamed, gammas(config))
+    misfits = tuple(held(config, in_order))
+    if misfits or not read.is_named:
+        return renamed, Way("order", tuple(in_order), misfits)
+    against = contradictions(config, read.weights, in_order)
+    return renamed, Way("order", tuple(in_order), (), tuple(against))
 
 
 def _without_preprocessor(
@@ -306,13 +357,6 @@ def _paired(
             yield (*path, name), layer_name(layer)
             if is_model(layer):
                 yield from _paired(found, layer, (*path, name))
-
-
-def snake_case(class_name: str) -> str:
-    """`BatchNormalization` → `batch_normalization`, as keras.src.utils.naming.to_snake_case."""
-    name = re.sub(r"\W+", "", class_name.rpartition(">")[2])
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def gammas(config: Any) -> dict[str, bool]:

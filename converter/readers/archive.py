@@ -19,8 +19,10 @@ import h5py
 
 from converter.checkpoint import Checkpoint
 from converter.errors import SourceError, UnsafeError
+from converter.given import Given
 from converter.model_config import is_model
 from converter.readers import _hdf5, _variables
+from converter.readers._given import refuse_whole
 
 FORMAT = "zip"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -39,8 +41,12 @@ def recognises(file: zipfile.ZipFile) -> bool:
     return CONFIG in names and (WEIGHTS in names or METADATA in names)
 
 
-def read(file: zipfile.ZipFile, path: Path, keep: ExitStack) -> Checkpoint:
+def read(
+    file: zipfile.ZipFile, path: Path, keep: ExitStack, given: Given | None = None
+) -> Checkpoint:
     """Everything but the arrays; they are read from the archive when asked for."""
+    if given:
+        raise refuse_whole(path)
     members = _members(file, path)
     if WEIGHTS not in members:
         raise SourceError(

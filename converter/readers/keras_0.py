@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from converter.checkpoint import Checkpoint, Weight
-from converter.errors import MismatchError, SourceError, UnsafeError
+from converter.errors import MismatchError, SourceError, UnsafeError, UsageError
+from converter.given import Given
 from converter.readers import _hdf5
 
 FORMAT = "hdf5"
@@ -44,8 +45,12 @@ def recognises(file: Any) -> bool:
     )
 
 
-def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
+def read(file: Any, path: Path, keep: ExitStack, given: Given | None = None) -> Checkpoint:
     """Everything but the arrays; they are read from `file` when asked for."""
+    if given:
+        raise UsageError(
+            f"{path} is of Keras 0, whose files name no layer: no configuration goes with it"
+        )
     if LAYERS not in file.attrs:
         raise MismatchError(
             f"{path} holds the weights of a Graph model of Keras 0.x, which did not save the means "

@@ -13,13 +13,23 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from converter.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.errors import MismatchError, SourceError, UnsafeError
+from converter.given import Given
 from converter.model_config import is_model, layer_name, model_layers
 from converter.readers import _hdf5
+from converter.readers._given import (
+    as_keras_writes,
+    by_names,
+    by_order,
+    choose,
+    paired,
+    refuse_whole,
+)
 from converter.readers._groups import grouped
 
 FORMAT = "hdf5"
@@ -34,7 +44,7 @@ def recognises(file: Any) -> bool:
     return _hdf5.has_names(file, "layer_names") or _hdf5.has_group(file, WEIGHTS)
 
 
-def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
+def read(file: Any, path: Path, keep: ExitStack, given: Given | None = None) -> Checkpoint:
     """Everything but the arrays; they are read from `file` when asked for."""
     whole = not _hdf5.has_names(file, "layer_names")
     root = _hdf5.group(file, WEIGHTS) if whole else file
@@ -43,6 +53,9 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
     if len(set(layers)) != len(layers):
         raise SourceError("the file lists two layers of one name")
     config = _config(file) if whole else None
+    if given and config is not None:
+        raise refuse_whole(path)
+    config = given.config if given else config
     inside = _inside(config, layers)
     datasets: dict[str, Any] = {}
     weights = [
@@ -62,7 +75,22 @@ def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
         backend=_hdf5.text(root, "backend") or _hdf5.text(file, "backend"),
         config=config,
     )
-    return grouped(checkpoint)
+    return grouped(_as_given(checkpoint, given) if given else checkpoint)
+
+
+def _as_given(checkpoint: Checkpoint, given: Given) -> Checkpoint:
+    """A file of weights with the layers of a configuration that is given for it."""
+    weights = checkpoint.weights
+    with as_keras_writes(given):
+        ways = by_names(given.config, weights), by_order(given.config, weights)
+    chosen, other = choose(checkpoint.path, given, *ways)
+    tops = tuple(layer_name(layer) for layer in model_layers(given.config))
+    return paired(
+        replace(checkpoint, layers=tops if chosen.match == "order" else checkpoint.layers),
+        given,
+        replace(chosen, weights=_without_clashes(chosen.weights)),
+        other,
+    )
 
 
 def _container(version: str | None, whole: bool) -> str:

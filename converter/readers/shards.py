@@ -10,6 +10,7 @@ import h5py
 
 from converter.checkpoint import Checkpoint
 from converter.errors import SourceError, UnsafeError
+from converter.given import Given
 from converter.readers import _variables
 
 FORMAT = "json"
@@ -21,13 +22,13 @@ def recognises(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("weight_map"), dict)
 
 
-def read(content: Any, path: Path, keep: ExitStack) -> Checkpoint:
+def read(content: Any, path: Path, keep: ExitStack, given: Given | None = None) -> Checkpoint:
     """Everything but the arrays; they are read from the shards when asked for."""
     shards = _names(content["weight_map"], path)
     files = [keep.enter_context(_opened(path.parent / name, path)) for name in shards]
     found = _variables.holders(files)
     return _variables.checkpoint(
-        path, f"Keras 3 weights in {len(files)} shards", found, parts=tuple(shards)
+        path, f"Keras 3 weights in {len(files)} shards", found, parts=tuple(shards), given=given
     )
 
 

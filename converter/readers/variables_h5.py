@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.checkpoint import Checkpoint
+from converter.given import Given
 from converter.readers import _variables
 
 FORMAT = "hdf5"
@@ -17,6 +18,8 @@ def recognises(file: Any) -> bool:
     return _variables.recognised(file)
 
 
-def read(file: Any, path: Path, keep: ExitStack) -> Checkpoint:
+def read(file: Any, path: Path, keep: ExitStack, given: Given | None = None) -> Checkpoint:
     """Everything but the arrays; they are read from `file` when asked for."""
-    return _variables.checkpoint(path, "Keras 3 .weights.h5", _variables.holders([file]))
+    return _variables.checkpoint(
+        path, "Keras 3 .weights.h5", _variables.holders([file]), given=given
+    )

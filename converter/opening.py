@@ -1,0 +1,92 @@
+"""SOURCE as the options say: with the configuration that is given for a file of weights."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from converter.checkpoint import Checkpoint
+from converter.errors import MismatchError
+from converter.given import Given, Match
+from converter.identify import identify
+from converter.isolation.reader import open_checkpoint, open_configuration
+from converter.model_config import is_model
+from converter.options import Options
+from converter.plan import make_plan
+from converter.source import sha256
+
+Progress = Callable[[str], None]
+
+
+@contextmanager
+def open_source(
+    source: Path, settings: Options, progress: Progress = lambda message: None
+) -> Iterator[Checkpoint]:
+    """The checkpoint in SOURCE, readable while the context lasts.
+
+    Weights alone are read as the whole model that they are of, where its configuration is given:
+    by `config`, by `build`, or by the record that they are compared with. Raises MismatchError
+    for one that does not fit, or fits in two ways; UsageError for a whole model.
+    """
+    given = given_configuration(source, settings, progress)
+    with open_checkpoint(source, given) as checkpoint:
+        if checkpoint.rivals:
+            refuse_two_ways(checkpoint, settings)
+        yield checkpoint
+
+
+def given_configuration(source: Path, settings: Options, progress: Progress) -> Given | None:
+    """What the options give for SOURCE; None where they give nothing, or a record that has no
+    configuration, or SOURCE has its own."""
+    if settings.config:
+        return _of_file(settings.config, "--config", settings.match)
+    if settings.against and has_configuration(settings.against) and is_alone(source):
+        given = _of_file(settings.against, "--against", settings.match)
+        return given if is_model(given.config) else None
+    return None
+
+
+def _of_file(path: Path, option: str, match: Match | None) -> Given:
+    return Given(open_configuration(path), str(path), option, sha256(path), match)
+
+
+IN_RECORD = "config.npy"
+
+
+def has_configuration(record: Path) -> bool:
+    """Whether a record holds the configuration of its model."""
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(record) as archive:
+        return IN_RECORD in archive.namelist()
+    return False
+
+
+def is_alone(source: Path) -> bool:
+    """Whether a file holds weights alone, whose layers a configuration may name."""
+    with open_checkpoint(source) as checkpoint:
+        has_own = checkpoint.config is not None or checkpoint.description is not None
+        return not has_own and checkpoint.keras_version != "0"
+
+
+def refuse_two_ways(checkpoint: Checkpoint, settings: Options) -> None:
+    """Raise MismatchError if the weights make a network of the configuration by the names of its
+    layers and by their order, and not the same one."""
+    given = checkpoint.given
+    assert given
+    other = replace(given, match="order" if checkpoint.match == "names" else "names")
+    try:
+        with open_checkpoint(checkpoint.path, other) as there:
+            make_plan(there, identify(there, settings))
+    except MismatchError:
+        return
+    raise MismatchError(
+        f"{checkpoint.path} fits {given} by the names of the layers, and by their order, which "
+        "pairs them differently",
+        checkpoint.rivals,
+        [
+            "--match order is what Keras' own load_weights does",
+            "--match names is right where the layers are listed in another order than then",
+        ],
+    )

@@ -1,0 +1,136 @@
+"""Weights alone with their model's own configuration are the whole model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from helpers import LEGACY, RECORDED, as_text, is_whole_model, weights_only
+
+from converter.configuration_text import parse
+from converter.errors import MismatchError
+from converter.given import Given
+from converter.identify import identify
+from converter.options import Options
+from converter.plan import make_plan
+from converter.source import read_here
+
+WHOLE = [path for path in LEGACY if is_whole_model(path)]
+ARCHIVES = [path for path in RECORDED if path.suffix == ".keras"]
+
+
+def configuration(path):
+    """What `to_json` wrote of a whole model in HDF5: the version of Keras is in it (keras 1.0.7
+    `Container.to_json`), which some kept in the file beside its configuration."""
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"])
+        version = file.attrs.get("keras_version", "")
+        return json.dumps({"keras_version": as_text(version), **config})
+
+
+def given(text, **options):
+    return Given(parse(text.encode()), "model.json", sha256="0" * 64, **options)
+
+
+def read(path, configured=None):
+    """(checkpoint, network, tensors) of a file."""
+    with read_here(path, configured) as checkpoint:
+        network = identify(checkpoint, Options())
+        plan = make_plan(checkpoint, network)
+        return checkpoint, network, plan, dict(plan.tensors(checkpoint))
+
+
+def assert_the_same(one, other):
+    """Architecture, mapping, facts and every bit; what says that it was given is beside."""
+    (_, whole, plan, tensors), (checkpoint, network, mapped, found) = one, other
+    assert network.structure == whole.structure
+    assert network.dialect == whole.dialect
+    given_too = [fact for fact in network.facts if fact.name not in ("configuration", "weights")]
+    assert [fact.name for fact in given_too] == [fact.name for fact in whole.facts]
+    assert [fact.value for fact in given_too] == [fact.value for fact in whole.facts]
+    assert [without_source(step) for step in mapped.steps] == [
+        without_source(step) for step in plan.steps
+    ]
+    assert found.keys() == tensors.keys()
+    assert all(found[name].tobytes() == tensors[name].tobytes() for name in tensors)
+    assert checkpoint.rivals == ()
+
+
+def without_source(step):
+    """A step, its array by layer and parameter."""
+    return str(step.source), replace(step, source=None)
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_the_weights_of_a_whole_model_with_its_json_are_the_whole_model(path, tmp_path):
+    alone = weights_only(path, tmp_path)
+
+    found = read(alone, given(configuration(path)))
+
+    assert_the_same(read(path), found)
+    assert found[0].match == "names"
+
+
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.stem)
+def test_the_weights_of_an_archive_with_its_json_are_the_whole_model(path, tmp_path):
+    alone = tmp_path / "model.weights.h5"
+    with zipfile.ZipFile(path) as archive:
+        alone.write_bytes(archive.read("model.weights.h5"))
+        text, metadata = archive.read("config.json"), json.loads(archive.read("metadata.json"))
+    if "hub" in path.stem:
+        with pytest.raises(MismatchError, match="of a class of its own"):
+            read(alone, given(text.decode()))
+        return
+    config = {**json.loads(text), "keras_version": metadata["keras_version"]}
+
+    found = read(alone, given(json.dumps(config)))
+
+    assert_the_same(read(path), found)
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_names_of_another_session_are_paired_in_keras_order(path, tmp_path):
+    """Every layer of the file has another name, as from a notebook that built two models."""
+    alone = weights_only(path, tmp_path)
+    renamed(alone)
+    if "retinanet" in path.stem:
+        with pytest.raises(MismatchError, match="whether it has weights is not"):
+            read(alone, given(configuration(path)))
+        return
+
+    found = read(alone, given(configuration(path)))
+
+    assert found[0].match == "order"
+    assert_the_same(read(path), found)
+
+
+def renamed(path):
+    """Set `other_` before the name of every layer and weight in a file of weights."""
+    with h5py.File(path, "a") as file:
+        names = [as_text(name) for name in attribute(file, "layer_names")]
+        moved = {name: f"other_{number}" for number, name in enumerate(names)}
+        for name, new in moved.items():
+            group = file.create_group(new)
+            weights = [as_text(one) for one in attribute(file[name], "weight_names")]
+            for one in weights:
+                scope, _, last = one.rpartition("/")
+                group[f"x{scope.replace('/', '_')}/{last}"] = file[name][one][()]
+            group.attrs["weight_names"] = [
+                f"x{one.rpartition('/')[0].replace('/', '_')}/{one.rpartition('/')[2]}".encode()
+                for one in weights
+            ]
+            del file[name]
+        for key in [key for key in file.attrs if key.startswith("layer_names")]:
+            del file.attrs[key]
+        file.attrs["layer_names"] = np.array([one.encode() for one in moved.values()])
+
+
+def attribute(found, name):
+    if name in found.attrs:
+        return list(found.attrs[name])
+    parts = [key for key in (f"{name}{n}" for n in range(99)) if key in found.attrs]
+    return [one for part in parts for one in found.attrs[part]]
