@@ -242,6 +242,7 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
         nearest = trials[0]
         findings.append(f"none of {len(trials)} networks that the file allows fits the record")
         findings.append(f"the nearest, {nearest}, differs first at {nearest.differs or 'no layer'}")
+    findings += [contradicted(one) for one in trials if one.without]
     return ParityError(
         f"{headline(parity)} {parity.oracle}",
         findings,
@@ -250,6 +251,13 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
             "record, settle them"
         ],
     )
+
+
+def contradicted(trial: Trial) -> str:
+    """That a record fits where an option of the user's is left out."""
+    changes = {name: value for name, value in trial.changes.items() if name != trial.without}
+    instead = "".join(f", and with {name} {value}" for name, value in changes.items())
+    return f"you set {trial.without}; without it{instead} the record fits"
 
 
 def check_expected(checkpoint: Checkpoint, settings: Options) -> None:

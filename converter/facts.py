@@ -7,9 +7,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
-from converter.structure import NORMALIZATION_EPS
+from converter.strides import (
+    NOTHING,
+    dilations,
+    evenly_padded,
+    paddings,
+    stage_strides,
+)
+from converter.structure import is_normalization
 from resnet_pt.architecture import (
     NON_NEGATIVE,
     Architecture,
@@ -19,6 +26,7 @@ from resnet_pt.architecture import (
     HeadKind,
     HeadLayer,
     Norm,
+    Padding,
     Pool,
 )
 
@@ -80,17 +88,55 @@ def with_eps(architecture: Architecture, eps: float) -> Architecture:
 
 
 def with_stem(architecture: Architecture, how: str) -> Architecture:
-    """The stem's first convolution padded by half its window ('pad') or as TensorFlow's 'same'."""
+    """The stem's first convolution padded by half its window ('pad'), as TensorFlow's 'same', or
+    not at all ('valid')."""
+    first = architecture.stem.first
+    half = first.kernel[0] // 2
+    even = first.stride == (1, 1) and first.kernel[0] % 2  # then 'same' is half on all sides too
+    paddings: dict[str, Padding] = {"pad": half, "same": half if even else "same", "valid": 0}
+    return _with_first(architecture, replace(first, padding=paddings[how]))
+
+
+def _with_first(architecture: Architecture, first: Conv) -> Architecture:
+    """With another first convolution of the stem."""
     stem = architecture.stem
-    half = stem.first.kernel[0] // 2
-    even = stem.first.stride == (1, 1)  # then 'same' is half the window on all sides too
-    padding: Any = half if how == "pad" or even else "same"
-    conv = replace(stem.first, padding=padding)
     if stem.deep:
-        stem = replace(stem, deep=((conv, stem.deep[0][1]), *stem.deep[1:]))
-    else:
-        stem = replace(stem, conv=conv)
-    return replace(architecture, stem=stem)
+        return replace(
+            architecture, stem=replace(stem, deep=((first, stem.deep[0][1]), *stem.deep[1:]))
+        )
+    return replace(architecture, stem=replace(stem, conv=first))
+
+
+def stem_padding(architecture: Architecture) -> str:
+    """The inverse of `with_stem`; another amount in numbers."""
+    first = architecture.stem.first
+    names = {first.kernel[0] // 2: "pad", "same": "same", 0: "valid"}
+    return names.get(first.padding, str(first.padding))
+
+
+def stem_stride(architecture: Architecture) -> int:
+    """By how much the convolutions of the stem shrink the picture."""
+    stem = architecture.stem
+    return math.prod(conv.stride[0] for conv in (*(one for one, _ in stem.deep), stem.conv))
+
+
+def with_stem_stride(architecture: Architecture, stride: int) -> Architecture:
+    """The same network with a stem of another stride, all of it in its first convolution."""
+    if stem_stride(architecture) == stride:
+        return architecture
+    padding, stem = stem_padding(architecture), architecture.stem
+
+    def unstrided(conv: Conv) -> Conv:
+        return conv if conv.stride == (1, 1) else evenly_padded(replace(conv, stride=(1, 1)))
+
+    deep = tuple((unstrided(conv), norm) for conv, norm in stem.deep)
+    conv = unstrided(stem.conv) if deep else stem.conv
+    bare = replace(architecture, stem=replace(stem, deep=deep, conv=conv))
+    changed = _with_first(bare, replace(bare.stem.first, stride=(stride, stride)))
+    return with_stem(changed, padding) if padding in ("pad", "same", "valid") else changed
+
+
+POOL_PADDINGS = ("valid", "zero", "same", "inf")
 
 
 def with_pool(architecture: Architecture, how: str) -> Architecture:
@@ -105,12 +151,72 @@ def with_pool(architecture: Architecture, how: str) -> Architecture:
 
 
 def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
-    padding: Any = {"valid": 0, "zero": 1, "same": "same", "inf": 1}[how]
-    stem, activation = architecture.stem, architecture.activation
-    can_be_negative = not stem.activation or activation not in NON_NEGATIVE
-    return replace(
-        pool, padding=padding, fill="zero" if how == "zero" and can_be_negative else "-inf"
-    )
+    """A pool of the stem, padded in one of the ways of `with_pool`."""
+    half = max(pool.kernel) // 2
+    padding: Padding = {"valid": 0, "zero": half, "same": "same", "inf": half}[how]  # type: ignore[assignment]
+    is_zero = how == "zero" and _can_be_negative(architecture)
+    return replace(pool, padding=padding, fill="zero" if is_zero else "-inf")
+
+
+def _can_be_negative(architecture: Architecture) -> bool:
+    """Whether zeros around the map that the stem's pool reads are more than nothing."""
+    return not architecture.stem.activation or architecture.activation not in NON_NEGATIVE
+
+
+def pool_padding(architecture: Architecture) -> str:
+    """The inverse of `with_pool`. Zeros around what is never negative are 'zero'."""
+    pool = architecture.stem.pool
+    if pool is None:
+        return "none"
+    if pool.padding in (0, "same"):
+        return "same" if pool.padding == "same" else "valid"
+    if pool.padding != max(pool.kernel) // 2:
+        return str(pool.padding)
+    return "inf" if pool.fill == "-inf" and _can_be_negative(architecture) else "zero"
+
+
+KINDS = {"max": "max", "avg": "average"}
+"""The kinds of pools, by `Pool.mode`."""
+
+
+def pool_kind(architecture: Architecture) -> str:
+    """'max', 'average' or 'none'."""
+    pool = architecture.stem.pool
+    return KINDS[pool.mode] if pool else "none"
+
+
+def with_pool_kind(architecture: Architecture, kind: str, padding: str = "same") -> Architecture:
+    """The same network with another pool in its stem, or none. One where there was none is 3x3/2,
+    with this `padding`; an average, which no zeros go with, is as in TensorFlow in their place."""
+    if kind == "none":
+        return with_pool(architecture, "none")
+    before = pool_padding(architecture)
+    how = padding if before == "none" else before
+    if kind == "average" and how not in ("valid", "same"):
+        how = "same"
+    mode: Literal["max", "avg"] = "avg" if kind == "average" else "max"
+    pool = replace(architecture.stem.pool or Pool(), mode=mode)
+    changed = replace(architecture, stem=replace(architecture.stem, pool=pool))
+    return with_pool(changed, how) if how in POOL_PADDINGS else changed
+
+
+def with_pool_window(architecture: Architecture, size: int) -> Architecture:
+    """The same network with another window of the stem's pool."""
+    return _with_pool(architecture, kernel=(size, size))
+
+
+def with_pool_stride(architecture: Architecture, stride: int) -> Architecture:
+    """The same network with another stride of the stem's pool."""
+    return _with_pool(architecture, stride=(stride, stride))
+
+
+def _with_pool(architecture: Architecture, **changes: Any) -> Architecture:
+    how, pool = pool_padding(architecture), architecture.stem.pool
+    if pool is None:
+        return architecture
+    stem = replace(architecture.stem, pool=replace(pool, **changes))
+    changed = replace(architecture, stem=stem)
+    return with_pool(changed, how) if how in POOL_PADDINGS else changed
 
 
 def describe_activation(architecture: Architecture) -> str:
@@ -118,20 +224,12 @@ def describe_activation(architecture: Architecture) -> str:
     return f"{architecture.activation}{slope}"
 
 
-def with_stride_on(architecture: Architecture, where: str) -> Architecture:
-    """Every bottleneck's stride on its first 1x1 or on its 3x3."""
-    return map_blocks(architecture, lambda block: _stride_on(block, where))
-
-
-def _stride_on(block: Block, where: str) -> Block:
-    if len(block.convs) != 3:
-        return block
-    first, second, third = block.convs
-    stride = max(first.stride, second.stride)
-    strided, plain = (stride, (1, 1)) if where == "1x1" else ((1, 1), stride)
-    return replace(
-        block, convs=(replace(first, stride=strided), replace(second, stride=plain), third)
-    )
+def with_activation(architecture: Architecture, name: str, slope: float = 0.0) -> Architecture:
+    """The same network with another activation between its layers; what is around the stem's pool
+    stays what it is."""
+    how = pool_padding(architecture)
+    changed = replace(architecture, activation=name, slope=slope)
+    return with_pool(changed, how) if how in POOL_PADDINGS else changed
 
 
 def map_blocks(architecture: Architecture, change: Callable[[Block], Block]) -> Architecture:
@@ -144,7 +242,7 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
     has no epsilon of its own."""
 
     def maybe(norm: Norm | None) -> Norm | None:
-        return change(norm) if norm and norm.eps != NORMALIZATION_EPS else norm
+        return change(norm) if norm else norm
 
     def in_block(block: Block) -> Block:
         shortcut = block.shortcut
@@ -153,16 +251,17 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
         return replace(block, norms=tuple(maybe(norm) for norm in block.norms), shortcut=shortcut)
 
     stem = architecture.stem
+    data_norm = stem.data_norm
+    if data_norm and not is_normalization(data_norm):
+        data_norm = change(data_norm)
     deep = tuple((conv, change(norm)) for conv, norm in stem.deep)
     front = tuple(replace(one, norm=maybe(one.norm)) for one in stem.front)
-    stem = replace(
-        stem, norm=maybe(stem.norm), front=front, data_norm=maybe(stem.data_norm), deep=deep
-    )
+    stem = replace(stem, norm=maybe(stem.norm), front=front, data_norm=data_norm, deep=deep)
     return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
 
 
 def map_convs(architecture: Architecture, change: Callable[[Conv], Conv]) -> Architecture:
-    """The same network with every convolution changed."""
+    """The same network with every convolution before the head changed."""
 
     def in_block(block: Block) -> Block:
         shortcut = block.shortcut
@@ -170,7 +269,10 @@ def map_convs(architecture: Architecture, change: Callable[[Conv], Conv]) -> Arc
             shortcut = replace(shortcut, conv=change(shortcut.conv))
         return replace(block, convs=tuple(map(change, block.convs)), shortcut=shortcut)
 
-    stem = replace(architecture.stem, conv=change(architecture.stem.conv))
+    stem = architecture.stem
+    front = tuple(replace(one, conv=change(one.conv)) for one in stem.front)
+    deep = tuple((change(conv), norm) for conv, norm in stem.deep)
+    stem = replace(stem, front=front, deep=deep, conv=change(stem.conv))
     return replace(map_blocks(architecture, in_block), stem=stem)
 
 
@@ -185,15 +287,9 @@ def norms(architecture: Architecture) -> list[Norm]:
 
 
 def convs(architecture: Architecture) -> list[Conv]:
-    """Every convolution."""
-    stem = architecture.stem
-    found = [one.conv for one in stem.front]
-    found += [*(conv for conv, _ in stem.deep), stem.conv]
-    for stage in architecture.stages:
-        for block in stage:
-            found += block.convs
-            if block.shortcut and block.shortcut.conv:
-                found.append(block.shortcut.conv)
+    """Every convolution before the head."""
+    found: list[Conv] = []
+    map_convs(architecture, lambda conv: found.append(conv) or conv)  # type: ignore[func-returns-value]
     return found
 
 
@@ -232,7 +328,8 @@ def describe_pool(architecture: Architecture) -> str:
     window = f"{pool.mode}-pool {pool.kernel[0]}x{pool.kernel[1]}/{pool.stride[0]}"
     if pool.padding == 0:
         return f"{window}, unpadded"
-    return f"{window}, {describe_padding(pool.padding)}"
+    around = " with nothing" if pool_padding(architecture) == "inf" else ""
+    return f"{window}, {describe_padding(pool.padding)}{around}"
 
 
 def describe_padding(padding: Any) -> str:
@@ -245,8 +342,8 @@ def describe_stride(architecture: Architecture) -> str:
     """`stem 2, pool 2, stages 1 2 2 2: convolution 1 (1x1)`: by how much each part shrinks the
     map, and which convolution of a block does."""
     stem = architecture.stem
-    total = math.prod(conv.stride[0] for conv in (*(one for one, _ in stem.deep), stem.conv))
-    stages = [math.prod(block.stride for block in stage) for stage in architecture.stages]
+    front = math.prod(one.conv.stride[0] for one in stem.front)
+    before = f"front {front}, " if front > 1 else ""
     places = {
         f"convolution {number} ({conv.kernel[0]}x{conv.kernel[1]})"
         for block in itertools.chain(*architecture.stages)
@@ -255,7 +352,22 @@ def describe_stride(architecture: Architecture) -> str:
     }
     pool = f"pool {stem.pool.stride[0]}, " if stem.pool else ""
     where = f": {', '.join(sorted(places))}" if places else ""
-    return f"stem {total}, {pool}stages {' '.join(map(str, stages))}{where}"
+    stages = " ".join(map(str, stage_strides(architecture)))
+    return f"{before}stem {stem_stride(architecture)}, {pool}stages {stages}{where}"
+
+
+def describe_paddings(architecture: Architecture) -> str:
+    """`same`, or stage by stage `-,even,same,same`."""
+    found = paddings(architecture)
+    ways = {way for way in found if way != NOTHING}
+    return ways.pop() if len(ways) == 1 else ",".join(found)
+
+
+def describe_amounts(architecture: Architecture) -> str:
+    """What no name of a layer says, where it says that there is one."""
+    found = dilations(architecture)
+    dilation = f"dilation {' '.join(map(str, found))}" if set(found) != {1} else "no dilation"
+    return f"zeros, windows and kinds of pools as above, {dilation}"
 
 
 def describe_bias(architecture: Architecture) -> str:
@@ -271,6 +383,12 @@ def with_flatten(architecture: Architecture, order: str) -> Architecture:
         for layer in architecture.head
     )
     return replace(architecture, head=head)
+
+
+def flatten_order(architecture: Architecture) -> str | None:
+    """The inverse of `with_flatten`: the order of the first Flatten."""
+    kinds = [layer.kind for layer in architecture.head if layer.kind.startswith("flatten")]
+    return next((order for order, kind in FLATTEN.items() if kind in kinds[:1]), None)
 
 
 FLATTEN: Mapping[str, HeadKind] = {

@@ -360,16 +360,6 @@ IMPLIED_FLATTEN = "flattened"
 def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> tuple[str, ...]:
     """What a head rests on that nothing in a weights-only file says, in words."""
     found = []
-    first = list(itertools.takewhile(lambda layer: layer.kind != "dense", head))
-    if any(layer.kind == "activation" for layer in head[len(first) :]):
-        found.append(
-            "weights do not record activations: relu is assumed behind hidden Dense layers"
-        )
-    found += [
-        f"which function {layer.name!r} is, is not in the file: relu is assumed"
-        for layer in first
-        if layer.kind == "activation"
-    ]
     found += [
         f"what is nested beside {layer!r} and has no weights is not in the file"
         for layer in _nested(checkpoint, head)[:1]

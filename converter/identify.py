@@ -7,21 +7,25 @@ default. What rests on a default is said so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from converter import facts as f
 from converter.checkpoint import COUNT, Checkpoint, Weight
+from converter.dialect import Defaults, Dialect
 from converter.discover import modules
 from converter.errors import UsageError
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
 from converter.evidence.given import given_facts
 from converter.evidence.names import is_part, named, read_names
-from converter.evidence.reading import groups_fact
+from converter.evidence.reading import Reading, groups_fact
 from converter.evidence.released import of_release
-from converter.evidence.user import set_by_user
+from converter.evidence.user import padding_fact, set_by_user
+from converter.fact_table import BY_NAME
 from converter.facts import Evidence, Fact
 from converter.options import Options
+from converter.strides import KERAS
 from converter.structure import KernelLayout, Shapes, Structure
 from converter.transforms import Transform
 from resnet_pt.architecture import Architecture
@@ -30,12 +34,14 @@ from resnet_pt.architecture import Architecture
 @dataclass(frozen=True, slots=True)
 class Network:
     """What is in a file: a structure, how its kernels lie, and the facts with their evidence.
-    `is_changed` says that options made it another one than the file describes."""
+    `defaults` are what the code of its naming does, `is_changed` says that options made it another
+    one than the file describes."""
 
     structure: Structure
     layout: KernelLayout
     facts: tuple[Fact, ...]
     dialect: str
+    defaults: Defaults = KERAS
     theano: bool = False
     is_raised: bool = False
     variance: tuple[Transform, ...] = ()
@@ -68,8 +74,12 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         )
     else:
         reading = read_config(checkpoint, shapes, theano, dialects)
-    structure, facts = set_by_user(reading.structure, reading.facts, options)
+    facts = _with_padding(reading)
+    defaults = _defaults(reading, dialects, theano)
+    structure, facts = set_by_user(reading.structure, facts, options, defaults)
     facts = of_release(checkpoint, reading.dialect, facts)
+    if BY_NAME["padding"].why_not(reading.structure.architecture):
+        facts = padding_fact(facts, structure.architecture, Evidence.DEFAULT, STRIDES_NOW)
     structure, variance, running = variance_transforms(checkpoint, structure, options)
     bias = _bias_fact(structure.architecture)
     return Network(
@@ -85,6 +95,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
             *running,
         ),
         dialect=reading.dialect,
+        defaults=defaults,
         theano=theano,
         is_raised=reading.is_raised,
         variance=variance,
@@ -92,6 +103,28 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         is_changed=layout.flipped != theano
         or _computed(structure.architecture) != _computed(reading.structure.architecture),
     )
+
+
+STRIDES_NOW = (
+    "what the code of this naming does where a 3x3 strides; weights that come from torchvision are "
+    "padded evenly (--padding even)"
+)
+
+
+def _with_padding(reading: Reading) -> tuple[Fact, ...]:
+    """The facts of weights alone, with the padding of what strides in the blocks."""
+    amounts = [fact for fact in reading.facts if fact.name == "amounts"]
+    if not amounts:
+        return reading.facts
+    architecture = reading.structure.architecture
+    return padding_fact(reading.facts, architecture, amounts[0].evidence, amounts[0].reason)
+
+
+def _defaults(reading: Reading, dialects: Sequence[Dialect], theano: bool) -> Defaults:
+    """What the code of the naming does; Theano's 'same' is even."""
+    found = (dialect.defaults for dialect in dialects if dialect.name == reading.dialect)
+    defaults = next(found, KERAS)
+    return replace(defaults, padding="pad") if theano else defaults
 
 
 def _computed(architecture: Architecture) -> Architecture:

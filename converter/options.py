@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from converter.discover import names
 from converter.errors import UsageError
+from converter.fact_table import TABLE, Row
 from converter.sanity import CHECKS
-from resnet_pt.architecture import ACTIVATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,20 @@ class Options:
     to: str | None = None
     labels: Path | None = None
 
-    # What a file cannot say; None leaves it to the evidence.
+    # What a file cannot say, as `converter.fact_table` has it; None leaves it to the evidence.
     bn_eps: float | None = None
-    pool: Literal["valid", "zero", "same"] | None = None
-    stem: Literal["pad", "same"] | None = None
-    stride_on: Literal["1x1", "3x3"] | None = None
+    activation: str | None = None
+    stem_stride: int | None = None
+    stem: Literal["pad", "same", "valid"] | None = None
+    pool_kind: Literal["max", "average", "none"] | None = None
+    pool_window: int | None = None
+    pool_stride: int | None = None
+    pool: Literal["valid", "zero", "same", "inf"] | None = None
+    stage_strides: Sequence[int] | None = None
+    stride_in: Literal["first", "last"] | None = None
+    stride_on: Literal["1x1", "3x3", "first", "second"] | None = None
+    dilation: Sequence[int] | None = None
+    padding: Sequence[str] | None = None
     theano_kernels: bool | None = None
     running_std: Literal["variance", "std"] | None = None
     flatten: Literal["channels-last", "channels-first"] | None = None
@@ -73,9 +81,14 @@ class Options:
             raise UsageError(f"--to {self.to}: the destinations are {known}")
         if self.labels is not None and self.to != "transformers":
             raise UsageError("--labels goes with --to transformers: no other layout has a place")
-        eps, activation = self.bn_eps, self.head_activation
-        if eps is not None and not (math.isfinite(eps) and eps >= 0):
-            raise UsageError(f"--bn-eps {eps}: an epsilon is a number from 0 on")
-        if activation is not None and activation not in ACTIVATIONS:
-            known = ", ".join(sorted(ACTIVATIONS))
-            raise UsageError(f"--head-activation {activation}: known are {known}")
+        for row in TABLE:
+            value = getattr(self, row.option)
+            if value is not None:
+                object.__setattr__(self, row.option, _checked(row, value))
+
+
+def _checked(row: Row, value: Any) -> Any:
+    try:
+        return row.checked(value)
+    except ValueError as error:
+        raise UsageError(f"{row.flag} {value}: {error}") from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from converter.discover import names
+from converter.fact_table import TABLE, Row
 
 PLACE = click.Path(path_type=Path, readable=False)
 """Any path: what cannot be read is refused where it is read, with the exit code of that."""
@@ -112,42 +114,14 @@ OPTIONS = (
 )
 
 
-FACTS = (
-    click.option("--bn-eps", type=float, metavar="FLOAT", help="Epsilon of batch normalisation."),
-    click.option(
-        "--pool", type=click.Choice(["valid", "zero", "same"]), help="Padding of the max-pool."
-    ),
-    click.option("--stem", type=click.Choice(["pad", "same"]), help="Padding of the 7x7."),
-    click.option(
-        "--stride-on", type=click.Choice(["1x1", "3x3"]), help="Where bottlenecks stride."
-    ),
-    click.option(
-        "--theano-kernels/--no-theano-kernels",
-        default=None,
-        help="Whether kernels are flipped, as Theano's convolution needs them.",
-    ),
-    click.option(
-        "--running-std",
-        type=click.Choice(["variance", "std"]),
-        help="What `running_std` holds (a standard deviation before Keras 1.0.6).",
-    ),
-    click.option(
-        "--flatten",
-        type=click.Choice(["channels-last", "channels-first"]),
-        help="The order in which a Flatten writes a map.",
-    ),
-    click.option("--head-activation", metavar="NAME", help="Behind hidden Dense layers."),
-    click.option(
-        "--network",
-        metavar="NAME",
-        help="Whose naming or order of layers the weights follow (README, 'Which files').",
-    ),
-    click.option(
-        "--preprocess",
-        type=click.Choice(["caffe", "tf", "torch", "raw"]),
-        help="What the project did to its pictures; recorded, not part of the network.",
-    ),
-)
+def _of_fact(row: Row) -> Any:
+    if row.is_flag:
+        return click.option(f"{row.flag}/--no-{row.flag[2:]}", default=None, help=row.help)
+    kind = click.Choice(row.choices) if row.choices else row.kind
+    return click.option(row.flag, type=kind, metavar=row.metavar or None, help=row.help)
+
+
+FACTS = tuple(map(_of_fact, TABLE))
 """What a file cannot say: each beats the evidence, and is shown as set by the user."""
 
 

@@ -19,6 +19,7 @@ from converter.dataset.predict import (
 )
 from converter.dataset.results import DatasetComparison, Kind
 from converter.dataset.spread import Group, device
+from converter.fact_table import TABLE
 from converter.identify import identify
 from converter.isolation.reader import open_checkpoint
 from converter.options import Options
@@ -27,10 +28,7 @@ from converter.parity.oracle import BUNDLED
 from converter.parity.recording import read_record
 from converter.source import sha256
 
-DECIDING = (
-    *("bn_eps", "pool", "stem", "stride_on", "theano_kernels", "running_std"),
-    *("head_activation", "network"),
-)
+DECIDING = tuple(row.option for row in TABLE if row.name != "preprocessing")
 """The options that decide which network the bundled definition is."""
 
 

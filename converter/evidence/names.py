@@ -17,10 +17,10 @@ from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
 from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
 from converter.evidence.unsaid import (
-    AMOUNTS,
     flatten_fact,
     frozen_fact,
     gamma_fact,
+    hidden_fact,
     output_fact,
     precision_fact,
 )
@@ -240,10 +240,11 @@ def _decide(
             Evidence.DEFAULT,
             by_pads if match.dialect.defaults.stage_strides else default,
         ),
-        Fact("amounts", AMOUNTS, Evidence.DEFAULT, default),
+        Fact("amounts", f.describe_amounts(architecture), Evidence.DEFAULT, default),
         *gamma_fact(checkpoint, match),
         activation_fact(checkpoint, match),
         _head_fact(checkpoint, match, architecture),
+        *hidden_fact(architecture),
         *flatten_fact(checkpoint, architecture),
         *frozen_fact(checkpoint, match),
         *output_fact(architecture),

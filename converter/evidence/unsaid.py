@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 from converter.checkpoint import Checkpoint, Weight
 from converter.evidence.reading import KERAS_RESNET_0_1
+from converter.fact_table import BY_NAME, hidden
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
 from resnet_pt.architecture import Architecture
-
-AMOUNTS = "zeros and windows as above, no dilation"
-"""What no name of a layer says, where it says that there is one."""
 
 
 def gamma_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
@@ -71,6 +71,25 @@ def precision_fact(checkpoint: Checkpoint) -> tuple[Fact, ...]:
         return ()
     reason = f"kernels are kept in {half[0]}: what was predicted in that is off by its rounding"
     return (Fact("precision", "float32", Evidence.DEFAULT, reason),)
+
+
+def hidden_fact(architecture: Architecture) -> tuple[Fact, ...]:
+    """The functions of a head that no name tells: behind hidden Dense layers, and those that a file
+    lists by their class."""
+    row = BY_NAME["head activation"]
+    if row.why_not(architecture):
+        return ()
+    value = row.value(architecture)
+    first = itertools.takewhile(lambda layer: layer.kind != "dense", architecture.head)
+    listed = [layer.name for layer in first if layer.kind == "activation"]
+    said = [
+        f"which function {name!r} is, is not in the file: {value} is assumed" for name in listed
+    ]
+    if len(hidden(architecture)) > len(listed):
+        said.insert(
+            0, f"weights do not record activations: {value} is assumed behind hidden Dense layers"
+        )
+    return (Fact(row.name, value, Evidence.DEFAULT, "; ".join(said)),)
 
 
 def output_fact(architecture: Architecture) -> tuple[Fact, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converter import facts as f
+from converter.dialect import Defaults
 from converter.errors import UsageError
+from converter.fact_table import BY_NAME, PARTS, TABLE, Row, described
 from converter.facts import Evidence, Fact
 from converter.options import Options
 from converter.structure import Structure
@@ -14,70 +15,96 @@ from resnet_pt.architecture import Architecture
 
 
 def set_by_user(
-    structure: Structure, facts: Sequence[Fact], options: Options
+    structure: Structure, facts: Sequence[Fact], options: Options, defaults: Defaults
 ) -> tuple[Structure, tuple[Fact, ...]]:
-    """Each option beats the evidence."""
-    architecture, kept = structure.architecture, list(facts)
-
-    def change(name: str, changed: Architecture, value: str, option: str) -> Architecture:
-        kept[:] = [fact for fact in kept if fact.name != name]
-        kept.append(Fact(name, value, Evidence.USER, option))
-        return changed
-
-    if options.bn_eps is not None:
-        new = f.with_eps(architecture, options.bn_eps)
-        architecture = change("epsilon", new, f.describe_eps(new), "--bn-eps")
-    if options.stem is not None:
-        new = f.with_stem(architecture, options.stem)
-        architecture = change("stem", new, f.describe_stem(new), "--stem")
-    if options.pool is not None and architecture.stem.pool is None:
-        raise UsageError("--pool: this network has no pool in its stem")
-    if options.pool is not None:
-        new = f.with_pool(architecture, options.pool)
-        architecture = change("pool", new, f.describe_pool(new), "--pool")
-    if options.stride_on is not None:
-        new = f.with_stride_on(architecture, options.stride_on)
-        architecture = change("stride", new, f.describe_stride(new), "--stride-on")
-    flat = any(layer.kind.startswith("flatten") for layer in architecture.head)
-    if options.flatten is not None and not flat:
-        raise UsageError("--flatten: this network has no Flatten")
-    if options.flatten is not None:
-        new = f.with_flatten(architecture, options.flatten)
-        architecture = change("flatten", new, options.flatten, "--flatten")
-    if options.head_activation is not None:
-        new = with_head_activation(architecture, options.head_activation)
-        if any(layer.kind == "activation" for layer in architecture.head):
-            architecture = change("head", new, f.describe_head(new.head), "--head-activation")
-        else:
-            kept[:] = [_unaffected(fact) if fact.name == "head" else fact for fact in kept]
-    if options.preprocess is not None:
-        new = replace(architecture, preprocessing=options.preprocess)
-        architecture = change("preprocessing", new, options.preprocess, "--preprocess")
-    elif architecture.preprocessing and not any(fact.name == "preprocessing" for fact in kept):
-        evidence, reason = _pictures(architecture)
-        kept.append(Fact("preprocessing", architecture.preprocessing, evidence, reason))
-    return replace(structure, architecture=architecture), tuple(kept)
+    """The network as the options have it; UsageError for one that does nothing to it."""
+    architecture, found = structure.architecture, tuple(facts)
+    for row in TABLE:
+        value = getattr(options, row.option)
+        if value is None or row.set is None:
+            continue
+        missing = row.why_not(architecture)
+        if missing and not row.changes_nothing:
+            raise UsageError(f"{row.flag}: {missing}")
+        if missing:
+            found = tuple(_unaffected(fact, row, missing) for fact in found)
+            continue
+        try:
+            architecture = row.set(architecture, value, defaults)
+        except ValueError as error:
+            raise UsageError(f"{row.flag} {value}: {error}") from error
+        found = told(found, row, architecture, Evidence.USER, row.flag)
+    if architecture != structure.architecture:
+        found = restated(found, architecture)
+    return replace(structure, architecture=architecture), _with_pictures(architecture, found)
 
 
-def _unaffected(head: Fact) -> Fact:
-    said = "no hidden Dense layer: --head-activation changes nothing"
-    return replace(head, reason=f"{head.reason}; {said}")
+def _unaffected(fact: Fact, row: Row, missing: str) -> Fact:
+    if fact.name != row.changes_nothing:
+        return fact
+    return replace(fact, reason=f"{fact.reason}; {missing}: {row.flag} changes nothing")
 
 
-def _pictures(architecture: Architecture) -> tuple[Evidence, str]:
-    """How it is known what was done to pictures before the network."""
+def _with_pictures(architecture: Architecture, facts: Sequence[Fact]) -> tuple[Fact, ...]:
+    """The facts with what was done to pictures before the network, where that is known."""
+    known = architecture.preprocessing
+    if known is None or any(fact.name == "preprocessing" for fact in facts):
+        return tuple(facts)
     if architecture.stem.rescaling or architecture.stem.channels:
-        return Evidence.MODEL_CONFIG, "the network does to them itself what is to be done"
-    if architecture.stem.data_norm:
-        return Evidence.SHAPES, "the network normalises them itself"
-    reason = "what the code of this naming does to pictures; not part of the network"
-    return Evidence.DEFAULT, reason
+        evidence, reason = (
+            Evidence.MODEL_CONFIG,
+            "the network does to them itself what is to be done",
+        )
+    elif architecture.stem.data_norm:
+        evidence, reason = Evidence.SHAPES, "the network normalises them itself"
+    else:
+        reason = "what the code of this naming does to pictures; not part of the network"
+        evidence = Evidence.DEFAULT
+    return (*facts, Fact("preprocessing", known, evidence, reason))
 
 
-def with_head_activation(architecture: Architecture, name: str) -> Architecture:
-    """The same network with another activation behind its hidden Dense layers."""
-    head = tuple(
-        replace(layer, activation=name) if layer.kind == "activation" else layer
-        for layer in architecture.head
+def told(
+    facts: Sequence[Fact], row: Row, architecture: Architecture, evidence: Evidence, reason: str
+) -> tuple[Fact, ...]:
+    """The facts with one that is known: in its own row, behind the fact that it is a part of."""
+    fact = Fact(row.name, row.value(architecture), evidence, reason)
+    found = [fact if one.name == row.name else one for one in facts]
+    if fact not in found:
+        names = [one.name for one in found]
+        before = row.part_of or "amounts"
+        place = names.index(before) + 1 if before in names else len(names)
+        found.insert(place, fact)
+    return of_parts(found, architecture)
+
+
+def of_parts(facts: Sequence[Fact], architecture: Architecture) -> tuple[Fact, ...]:
+    """The facts, with those whose parts are all known in rows of their own resting on those."""
+    own = {fact.name: fact for fact in facts}
+    found = []
+    for fact in facts:
+        parts = [row for row in PARTS.get(fact.name, ()) if not row.why_not(architecture)]
+        if parts and all(row.name in own for row in parts):
+            weakest = min((own[row.name] for row in parts), key=lambda one: one.evidence)
+            fact = replace(fact, evidence=weakest.evidence, reason=weakest.reason)
+        found.append(fact)
+    return tuple(found)
+
+
+def restated(facts: Sequence[Fact], architecture: Architecture) -> tuple[Fact, ...]:
+    """The facts in the words of a network that was changed."""
+    windowless = BY_NAME["padding"].why_not(architecture)
+    return tuple(
+        replace(fact, value=described(fact.name, architecture) or fact.value)
+        for fact in facts
+        if fact.name != "padding" or not windowless
     )
-    return replace(architecture, head=head)
+
+
+def padding_fact(
+    facts: Sequence[Fact], architecture: Architecture, evidence: Evidence, reason: str
+) -> tuple[Fact, ...]:
+    """The facts with the padding of strided windows, where there are any and it is not told."""
+    row = BY_NAME["padding"]
+    if row.why_not(architecture) or any(fact.name == row.name for fact in facts):
+        return tuple(facts)
+    return told(facts, row, architecture, evidence, reason)

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converter import facts
 from converter.checkpoint import Array
+from converter.fact_table import TABLE, changed, other_activations, single_changes, text
 from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array
 from converter.parity.recording import Pass, Recording
 from converter.parity.rounding import share
-from resnet_pt.architecture import ACTIVATIONS, Architecture, Block, Conv, HeadLayer, Padding, Pool
+from converter.strides import KERAS
+from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Padding, Pool
 from resnet_pt.tensors import tensors as expected
 
 if TYPE_CHECKING:
     from resnet_pt.network import ResNet
 
-EPSILONS = (1e-3, 1e-5, 1.001e-5, 1e-6)
 FAR = 10
 """How many times what is allowed a rival's first logits are off, to be told apart without more."""
 
@@ -58,29 +58,19 @@ def rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
 
 
 def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
-    for name in others(architecture.activation):
-        words = f"activation {name} in the place of {architecture.activation}"
-        yield words, replace(architecture, activation=name, slope=0.0)
+    for row in TABLE:
+        for changes in single_changes(architecture, KERAS, row.name):
+            now = text(row.read(architecture)) if row.read else ""
+            words = ", ".join(f"{name} {text(value)}" for name, value in changes.items())
+            yield f"{words} in the place of {now}", changed(architecture, changes, KERAS)
     stem = architecture.stem
     words = "no activation behind the stem" if stem.activation else "an activation behind the stem"
     yield words, replace(architecture, stem=replace(stem, activation=not stem.activation))
     for number, layer in enumerate(architecture.head):
         if layer.kind == "activation":
-            for name in others(layer.activation):
+            for name in other_activations(layer.activation):
                 words = f"{name} in the place of {layer.activation} in {layer.name}"
                 yield words, _with_head(architecture, number, replace(layer, activation=name))
-    for eps in EPSILONS:
-        words = f"epsilon {facts.eps_text(eps)} in the place of {facts.describe_eps(architecture)}"
-        yield words, facts.with_eps(architecture, eps)
-    for how in ("pad", "same"):
-        other = facts.with_stem(architecture, how)
-        yield f"stem {facts.describe_stem(other)}", other
-    for how in ("valid", "zero", "same", "inf") if architecture.stem.pool else ():
-        other = facts.with_pool(architecture, how)
-        around = {"zero": " with zeros", "inf": " with nothing"}.get(how, "")
-        yield f"{facts.describe_pool(other)}{around}", other
-    for where in ("1x1", "3x3"):
-        yield f"stride on the {where}", facts.with_stride_on(architecture, where)
     for number, blocks in enumerate(architecture.stages):
         otherwise = tuple(map(_padded_otherwise, blocks))
         stages = (*architecture.stages[:number], otherwise, *architecture.stages[number + 1 :])
@@ -125,12 +115,6 @@ def alike(kernel: int, stride: int, padding: Padding) -> Padding:
         return padding
     unread = min(padding, (2 * padding - kernel) % stride)
     return (padding, padding - unread, padding, padding - unread) if unread else padding
-
-
-def others(activation: str) -> list[str]:
-    """Every other activation of maps; swish and silu are one."""
-    same = {"swish", "silu"} if activation in ("swish", "silu") else {activation, "swish"}
-    return sorted(ACTIVATIONS - same - {"softmax"})
 
 
 def _with_head(architecture: Architecture, number: int, layer: HeadLayer) -> Architecture:

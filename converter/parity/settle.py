@@ -1,20 +1,28 @@
 """Facts that a file leaves open, decided by what the original computed.
 
-Every network that the file allows is run on the record's first input. The one that reproduces it
-is chosen; where several do, within the record's precision, the one that contradicts the least
-evidence, and the others are shown as ties.
+The network as inferred is run on the record's first input, and each that differs from it in one
+fact (`converter.fact_table`). Where none of them reproduces the record, the changes that come
+nearer are combined, and then the facts that code is known to vary in. The network that reproduces
+the record is chosen; where several do, within the record's precision, the one that contradicts the
+least evidence. Those that differ from it in one fact and fit as well are ties; a fact of which
+every other value fails is settled.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from converter.checkpoint import Array, Checkpoint
+from converter.discover import modules
+from converter.errors import MismatchError, UsageError
+from converter.evidence.user import told
+from converter.fact_table import BY_NAME, PARTS, TABLE, Changes, Row, single_changes, text
 from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
 from converter.parity.compare import GATES, LAYER_GATES, difference
@@ -27,20 +35,16 @@ from converter.plan import make_plan
 if TYPE_CHECKING:
     from converter.options import Options
 
-ALTERNATIVES: Mapping[str, tuple[str, tuple[Any, ...]]] = {
-    "epsilon": ("bn_eps", (1e-3, 1e-5, 1.001e-5, 1e-6)),
-    "stem": ("stem", ("pad", "same")),
-    "pool": ("pool", ("valid", "zero", "same")),
-    "stride": ("stride_on", ("1x1", "3x3")),
-    "flatten": ("flatten", ("channels-last", "channels-first")),
-    "flipped": ("theano_kernels", (False, True)),
-    "running_std": ("running_std", ("variance", "std")),
-}
-"""`{fact: (the option that sets it, what it can be)}`."""
-
-
 LOOKED_AT = 4096
 """Elements of a layer that a trial is compared on."""
+
+
+MOST = 400
+"""Networks that are tried, at most, before the last resort: facts that are known to vary, in all
+combinations, of which there are no more."""
+
+NEAREST = 3
+"""How many of the networks that come nearer have their changes combined with others, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Trial:
     """One candidate: what it changes (nothing: the network as inferred), how far its logits are
     from the record's, how many layers `agree` before the first that does not, and how much
     evidence it contradicts. Where no candidate fits, the nearest one says at which layer it
-    `differs` first, in words."""
+    `differs` first, in words. `without` is an option of the user's that it leaves out."""
 
     changes: Mapping[str, str]
     error: float
@@ -57,6 +61,8 @@ class Trial:
     network: Network
     differs: str = ""
     gate: float = GATES["float32"]
+    without: str = ""
+    values: Changes = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -73,21 +79,45 @@ def settle(
     """(the network that the record decides for, every trial, best first).
 
     Where no candidate fits, the network stays as inferred, for the proof to refuse, and the first
-    trial says where it differs first.
+    trial says where it differs first; the last ones leave out an option of the user's.
     """
-    court = _Court(checkpoint, network, recording)
-    court.hear(network)
-    alone = court.trials[0].fits  # then ties differ in one fact: no need to try them all together
-    for changes in _combinations(network):
-        if len(changes) <= 1 or not alone:
-            court.hear(identify(checkpoint, _with(options, changes)))
-    ranked = sorted(court.trials, key=_rank)
-    best = ranked[0]
+    court = _Court(checkpoint, network, recording, options)
+    court.search()
+    best = court.best
     if not best.fits:
-        return network, (court.looked_at(best), *ranked[1:])
-    facts = tuple(_from_record(fact, best) for fact in best.network.facts)
-    chosen = replace(best.network, facts=facts) if best.changes else network
+        ranked = sorted(court.trials, key=_rank)
+        return network, (court.looked_at(best), *ranked[1:], *court.without_options())
+    apart = court.told_apart()
+    best = court.best  # a neighbour of the first that fitted may contradict less
+    ranked = sorted(court.trials, key=_rank)
+    chosen = best.network if best.changes else network
+    chosen = replace(chosen, facts=_from_record(chosen, best, apart))
     return with_outputs(chosen, recording, checkpoint.config is None), tuple(ranked)
+
+
+def _from_record(network: Network, best: Trial, apart: Collection[str]) -> tuple[Fact, ...]:
+    """The facts of the network that fits: those that it changes, and those of which every other
+    value that was tried does not fit, come from the record."""
+    facts, architecture = network.facts, network.architecture
+    for name in best.changes:
+        facts = told(facts, BY_NAME[name], architecture, Evidence.RECORD, REPRODUCES)
+    own = {fact.name for fact in facts}
+    settled = {name for name in apart if name not in best.changes}
+    for shown, parts in PARTS.items():
+        left = {row.name for row in parts if not row.why_not(architecture)} - own
+        if left and left <= settled:  # then the fact that shows them is
+            settled = (settled - left) | {shown}
+    for fact in facts:
+        if fact.name in settled:
+            known = replace(fact, evidence=Evidence.RECORD, reason=OTHERS_FAIL)
+            facts = tuple(known if one is fact else one for one in facts)
+    for name in sorted(settled - own):
+        facts = told(facts, BY_NAME[name], architecture, Evidence.RECORD, OTHERS_FAIL)
+    return facts
+
+
+REPRODUCES = "the network that reproduces the record"
+OTHERS_FAIL = "the other values that were tried do not reproduce the record"
 
 
 def with_outputs(network: Network, recording: Recording, weights_only: bool) -> Network:
@@ -121,68 +151,178 @@ def _rank(trial: Trial) -> tuple[bool, int, float]:
     return (not trial.fits, trial.cost if trial.fits else -trial.agree, trial.error)
 
 
-def _combinations(network: Network) -> Iterator[Mapping[str, Any]]:
-    """Every combination of options for what is open."""
-    facts = [fact.name for fact in network.facts if is_open(fact)]
-    if network.architecture.stem.pool is None:  # there is nothing to pad
-        facts = [name for name in facts if name != "pool"]
-    choices = [[None, *ALTERNATIVES[name][1]] for name in facts]
-    for values in itertools.product(*choices):
-        yield {name: v for name, v in zip(facts, values, strict=True) if v is not None}
-
-
-def is_open(fact: Fact) -> bool:
+def is_open(row: Row, facts: Sequence[Fact]) -> bool:
     """Whether a record may decide otherwise: nothing that the user or a model_config states."""
-    return fact.name in ALTERNATIVES and fact.evidence < Evidence.MODEL_CONFIG
+    known = evidence_of(row, facts)
+    return known is not None and known < Evidence.MODEL_CONFIG
 
 
-def _with(options: Options, changes: Mapping[str, Any]) -> Options:
-    return replace(options, **{ALTERNATIVES[name][0]: value for name, value in changes.items()})
+def evidence_of(row: Row, facts: Sequence[Fact]) -> Evidence | None:
+    """The evidence of a fact, shown for itself or as a part of another; None where it is not."""
+    own = {fact.name: fact.evidence for fact in facts}
+    return own.get(row.name, own.get(row.part_of))
 
 
-def _from_record(fact: Fact, best: Trial) -> Fact:
-    if fact.name not in best.changes:
-        return fact
-    return replace(fact, evidence=Evidence.RECORD, reason="the network that reproduces the record")
+def _identified(checkpoint: Checkpoint, options: Options) -> Network | None:
+    """The network as the options have it; None where the file allows no such one."""
+    try:
+        return identify(checkpoint, options)
+    except (MismatchError, UsageError):
+        return None
+
+
+def _read(network: Network) -> Any:
+    """How the arrays of a file are read."""
+    return network.layout, network.variance, tuple(network.structure.layers.items())
 
 
 class _Court:
-    """Runs each candidate once; arrays are carried over once for each kernel layout."""
+    """Runs each candidate once; arrays are carried over once for each way of reading them."""
 
-    def __init__(self, checkpoint: Checkpoint, network: Network, recording: Recording) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, network: Network, recording: Recording, options: Options
+    ) -> None:
         self.checkpoint, self.network, self.recording = checkpoint, network, recording
+        self.options = options
         self.trials: list[Trial] = []
+        self.asked: dict[Any, Trial | None] = {}
+        self.heard: dict[Any, Trial] = {}
         self.tensors: dict[Any, dict[str, Array]] = {}
-        self.heard: set[Any] = set()
 
-    def hear(self, candidate: Network) -> None:
-        layout = (candidate.layout, candidate.variance)
-        if (candidate.architecture, layout) in self.heard:
-            return
-        self.heard.add((candidate.architecture, layout))
-        if layout not in self.tensors:
-            plan = make_plan(self.checkpoint, candidate)
-            self.tensors[layout] = dict(plan.tensors(self.checkpoint))
-        values = {fact.name: fact.value for fact in candidate.facts}
-        changed = [f for f in self.network.facts if is_open(f) and values[f.name] != f.value]
-        error, gate, agree = self.tried(candidate, self.tensors[layout])
-        self.trials.append(
-            Trial(
-                changes={fact.name: values[fact.name] for fact in changed},
+    @property
+    def best(self) -> Trial:
+        return min(self.trials, key=_rank)
+
+    def search(self) -> None:
+        """Every single change; where none fits, those that come nearer, combined with all others;
+        where the record tells of no layer which came nearer, what is known to vary as well."""
+        inferred = self.hear({})
+        assert inferred is not None
+        self.around(inferred)
+        done = [inferred]
+        while not self.best.fits and len(self.trials) < MOST:
+            nearer = [one for one in self.trials if _rank(one) < _rank(inferred)]
+            nearest = [one for one in sorted(nearer, key=_rank) if one not in done][:NEAREST]
+            if not nearest:
+                break
+            for trial in nearest:
+                done.append(trial)
+                self.around(trial)
+        if not self.best.fits and not self.recording.passes[0].layers:
+            for changes in self._combinations():
+                self.hear(changes)
+
+    def told_apart(self) -> set[str]:
+        """The facts of the best candidate of which every other value fails."""
+        best = self.best
+        found = self.around(best)
+        while self.best is not best:
+            best = self.best
+            found = self.around(best)
+        fitting = {name for name, trial in found if trial.fits}
+        return {name for name, _ in found} - fitting
+
+    def without_options(self) -> tuple[Trial, ...]:
+        """The first candidate that fits with an option of the user's left out, or that fact set to
+        another value."""
+        for row in TABLE:
+            if getattr(self.options, row.option) is None or row.name == "preprocessing":
+                continue
+            left_out: dict[str, Any] = {row.option: None}
+            options = replace(self.options, **left_out)
+            network = _identified(self.checkpoint, options)
+            if network is None:
+                continue
+            other = _Court(self.checkpoint, network, self.recording, options)
+            inferred = other.hear({})
+            assert inferred is not None
+            other.around(inferred, [row.name])
+            if other.best.fits:
+                changes = {row.flag: "left out", **other.best.changes}
+                return (replace(other.best, changes=changes, without=row.flag),)
+        return ()
+
+    def around(self, center: Trial, names: Sequence[str] = ()) -> list[tuple[str, Trial]]:
+        """(fact, candidate) for every single change of a candidate, in all open facts or these."""
+        found = []
+        for name in names or self._open(center.network):
+            for changes in self._changes(center.network, name):
+                trial = self.hear({**center.values, **changes})
+                if trial is not None and trial is not center:
+                    found.append((name, trial))
+        return found
+
+    def _open(self, candidate: Network) -> list[str]:
+        """The facts that the file leaves open, and those for which a candidate has made a place."""
+        mine, theirs = self.network.facts, candidate.facts
+        return [
+            row.name
+            for row in TABLE
+            if is_open(row, mine) or (evidence_of(row, mine) is None and is_open(row, theirs))
+        ]
+
+    def _changes(self, candidate: Network, name: str) -> Iterator[Changes]:
+        if name == "network":
+            for module in modules("converter.dialects"):
+                yield {name: module.DIALECT.name}
+        else:
+            yield from single_changes(candidate.architecture, candidate.defaults, name)
+
+    def _combinations(self) -> Iterator[Changes]:
+        """What code is known to vary in, in every combination."""
+        rows = [row for row in TABLE if row.varies and is_open(row, self.network.facts)]
+        if BY_NAME["stride on"] in rows and BY_NAME["padding"] not in rows:
+            rows.append(BY_NAME["padding"])
+        architecture = self.network.architecture
+        choices = []
+        for row in rows:
+            now = row.read(architecture) if row.read else None
+            choices.append([None, *(value for value in row.varies if value != now)])
+        for values in itertools.product(*choices):
+            yield {
+                row.name: value
+                for row, value in zip(rows, values, strict=True)
+                if value is not None
+            }
+
+    def hear(self, changes: Changes) -> Trial | None:
+        """The trial of a network that the file allows; None if it allows none such."""
+        key = tuple(sorted(changes.items(), key=lambda one: one[0]))
+        if key not in self.asked:
+            given = {BY_NAME[name].option: value for name, value in changes.items()}
+            candidate = _identified(self.checkpoint, replace(self.options, **given))
+            self.asked[key] = None if candidate is None else self._trial(candidate, changes)
+        return self.asked[key]
+
+    def _trial(self, candidate: Network, changes: Changes) -> Trial:
+        """The trial of a candidate; of an equal one that was heard before, that one's."""
+        read = _read(candidate)
+        key = (replace(candidate.architecture, preprocessing=None), read)
+        if key not in self.heard:
+            if read not in self.tensors:
+                plan = make_plan(self.checkpoint, candidate)
+                self.tensors[read] = dict(plan.tensors(self.checkpoint))
+            values = {fact.name: fact.value for fact in candidate.facts}
+            error, gate, agree = self.tried(candidate, self.tensors[read])
+            evidence = [evidence_of(BY_NAME[name], self.network.facts) or 0 for name in changes]
+            self.heard[key] = Trial(
+                changes={name: values.get(name, text(changes[name])) for name in changes},
                 error=error,
                 agree=agree,
-                cost=sum(1 + fact.evidence for fact in changed),
+                cost=sum(1 + one for one in evidence),
                 network=candidate,
                 gate=gate,
+                values=changes,
             )
-        )
+            self.trials.append(self.heard[key])
+        return self.heard[key]
 
     def looked_at(self, trial: Trial) -> Trial:
         """The same, with the layer at which it differs first."""
         from converter.parity.prove import compare
 
         candidate = trial.network
-        tensors = self.tensors[candidate.layout, candidate.variance]
+        tensors = self.tensors[_read(candidate)]
         parity = compare(candidate, tensors, self.recording, ("cpu",))
         words = str(parity.wrong or "")
         return replace(trial, differs=f"{words}: {parity.diagnosis}" if parity.diagnosis else words)
@@ -202,8 +342,11 @@ class _Court:
             apart = difference(layer, actual[some], expected[some]) if expected.size else None
             agreeing.append(apart is not None and apart.relative <= LAYER_GATES["float32"])
 
-        with torch_run.watched(model, compared(candidate.structure), one.layers, look):
-            results = torch_run.run(model, one.input[:1], "float32", "cpu")
+        try:
+            with torch_run.watched(model, compared(candidate.structure), one.layers, look):
+                results = torch_run.run(model, one.input[:1], "float32", "cpu")
+        except torch_run.CannotRunError:
+            return math.inf, GATES["float32"], [*agreeing, False].index(False)
         nothing = np.zeros(0)
         errors: list[tuple[float, float]] = []
         for name, expected in one.logits.items():
