@@ -86,7 +86,7 @@ def choose(path: Path, given: Given, by_names: Way, by_order: Way) -> tuple[Way,
         differs = by_order.fits and _pairs(by_order) != _pairs(by_names)
         return by_names, by_order if differs else None
     if not by_order.fits:
-        raise _misfit(path, given, min((by_names, by_order), key=lambda way: len(way.misfits)))
+        raise _misfit(path, given, by_names if _share_names(given, by_names) else by_order)
     if by_order.contradictions:
         raise MismatchError(
             f"the weights in {path} fit {given} by their order and shapes alone, and their names "
@@ -95,6 +95,14 @@ def choose(path: Path, given: Given, by_names: Way, by_order: Way) -> tuple[Way,
             ["give the configuration of the very model that was saved, or say --match order"],
         )
     return by_order, None
+
+
+def _share_names(given: Given, by_names: Way) -> bool:
+    """Whether most layers of a file are called as some layer of the configuration: then what does
+    not fit is told by their names."""
+    theirs = {one.layer for one in by_names.weights}
+    ours = {layer_name(layer) for layer in all_layers(given.config)}
+    return 2 * len(theirs & ours) >= len(theirs) > 0
 
 
 def _misfit(path: Path, given: Given, way: Way) -> MismatchError:
