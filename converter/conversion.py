@@ -13,6 +13,7 @@ from typing import Any
 from converter.checkpoint import Array, Checkpoint
 from converter.delivery import check_expressible, delivery
 from converter.errors import ParityError, SourceError, UsageError, about
+from converter.evidence.pictures import told_by_record
 from converter.identify import Network, identify
 from converter.opening import open_source
 from converter.options import Options
@@ -139,9 +140,10 @@ def decide(
     checkpoint: Checkpoint, network: Network, recording: Recording, settings: Options
 ) -> tuple[Network, tuple[Trial, ...]]:
     """The network that a recording decides for, and the candidates that were tried."""
-    if why_not_comparable(recording, network.architecture):
-        return network, ()
-    return settle(checkpoint, network, recording, settings)
+    trials: tuple[Trial, ...] = ()
+    if not why_not_comparable(recording, network.architecture):
+        network, trials = settle(checkpoint, network, recording, settings)
+    return told_by_record(network, recording.preprocess), trials
 
 
 def prove(

@@ -32,6 +32,8 @@ from converter.parity.rounding import share
 from converter.publish import Draft
 from resnet_pt.architecture import FORMAT, Architecture
 from resnet_pt.digest import digest
+from resnet_pt.labels import Label, read_labels
+from resnet_pt.labels import named as named_classes
 
 if TYPE_CHECKING:
     from converter.identify import Network
@@ -82,6 +84,7 @@ class OwnLayout:
     """Our self-describing layout, by the writer of TARGET's suffix."""
 
     writer: ModuleType
+    labels: tuple[str, ...] | None = None
     is_directory: bool = False
 
     @property
@@ -91,7 +94,10 @@ class OwnLayout:
     def write(
         self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
     ) -> None:
-        self.writer.write(one.file, plan.specs, tensors, describe(checkpoint, network))
+        description = describe(checkpoint, network)
+        if self.labels is not None:
+            description["labels"] = list(fitting(self.labels, network.architecture))
+        self.writer.write(one.file, plan.specs, tensors, description)
         one.flush()
 
     def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
@@ -179,9 +185,9 @@ def check_expressible(to: str | None, architecture: Architecture) -> None:
 
 def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
     """Where `--to` sends the weights. Raises UsageError for a TARGET that cannot be one."""
+    labels = label_names(settings.labels) if settings.labels else None
     if settings.to is None:
-        return OwnLayout(writer_for(target))
-    labels = label_lines(settings.labels) if settings.labels else None
+        return OwnLayout(writer_for(target), labels)
     return Elsewhere(find(settings.to, target), target, labels, settings.parity)
 
 
@@ -200,12 +206,24 @@ def suffixes() -> tuple[str, ...]:
     return tuple(suffix for writer in writers for suffix in writer.SUFFIXES)
 
 
-def label_lines(path: Path) -> tuple[str, ...]:
-    """The names of the classes, a line each, in the order of the classifier."""
+def label_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes in a file that `resnet_pt.labels` reads, in the order of the
+    classifier. UsageError for any other."""
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
+        return tuple(label.name for label in read_labels(path))
+    except (OSError, ValueError) as error:
         raise UsageError(f"--labels {path} cannot be read: {why_unread(error)}") from error
+
+
+def fitting(labels: tuple[str, ...], architecture: Architecture) -> tuple[str, ...]:
+    """The names, if the network has as many classes. Raises UsageError."""
+    try:
+        outputs = named_classes(architecture, tuple(map(Label, labels)))
+    except ValueError as error:
+        raise UsageError(f"--labels: {error}") from error
+    if not outputs:
+        raise UsageError("--labels: the network has no classes: it gives features")
+    return labels
 
 
 def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:

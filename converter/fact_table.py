@@ -19,6 +19,7 @@ from converter import facts as f
 from converter import strides as s
 from converter.dialect import Defaults
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadLayer
+from resnet_pt.preprocessing import MODES
 
 Values = Sequence[Any]
 
@@ -528,7 +529,7 @@ TABLE: tuple[Row, ...] = (
         option="preprocess",
         help="What the project did to its pictures; recorded, not part of the network.",
         described="nothing: it is no part of the network",
-        choices=("caffe", "tf", "torch", "raw"),
+        choices=tuple(MODES),
         read=lambda a: a.preprocessing,
         set=lambda a, value, _: replace(a, preprocessing=value),
     ),

@@ -12,6 +12,7 @@ from converter.discover import names
 from converter.errors import UsageError
 from converter.fact_table import TABLE, Row
 from converter.sanity import CHECKS
+from resnet_pt.preprocessing import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Options:
     flatten: Literal["channels-last", "channels-first"] | None = None
     head_activation: str | None = None
     network: str | None = None
-    preprocess: Literal["caffe", "tf", "torch", "raw"] | None = None
+    preprocess: Mode | None = None
 
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may
@@ -79,8 +80,11 @@ class Options:
         if self.to is not None and self.to not in names("converter.destinations"):
             known = ", ".join(names("converter.destinations"))
             raise UsageError(f"--to {self.to}: the destinations are {known}")
-        if self.labels is not None and self.to != "transformers":
-            raise UsageError("--labels goes with --to transformers: no other layout has a place")
+        if self.labels is not None and self.to not in (None, "transformers"):
+            raise UsageError(
+                f"--labels: --to {self.to} has no place for them; our own layout (no --to) and "
+                "--to transformers have"
+            )
         for row in TABLE:
             value = getattr(self, row.option)
             if value is not None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.errors import MismatchError, SourceError, UsageError, why_unread
+from converter.facts import Evidence
 
 if TYPE_CHECKING:
     from resnet_pt import Preprocess, ResNet
     from resnet_pt.labels import Labels
-    from resnet_pt.pictures import Interpolation, Mode
+    from resnet_pt.pictures import Interpolation
     from resnet_pt.predict import Prediction
+    from resnet_pt.preprocessing import Mode
 
 USUAL_SIZE = (224, 224)
 """What the ImageNet networks take, where a file does not say."""
@@ -21,13 +23,15 @@ USUAL_SIZE = (224, 224)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`facts` are (what, value, where it comes from), for a person."""
+    """`facts` are (what, value, where it comes from), for a person; `warnings` what of it may be
+    wrong."""
 
     model: ResNet
     transform: Preprocess
     labels: Mapping[str, Labels]
     paths: Sequence[Path]
     facts: Sequence[tuple[str, str, str]]
+    warnings: Sequence[str] = ()
 
 
 def prepare(
@@ -53,7 +57,8 @@ def prepare(
     paths = find_pictures(images)
     if not paths:
         raise SourceError(f"no pictures in {', '.join(map(str, images))}")
-    return Task(model, transform, names, paths, [*facts, ("labels", *origin)])
+    warnings = [] if preprocess else unsure(description)
+    return Task(model, transform, names, paths, [*facts, ("labels", *origin)], warnings)
 
 
 def one_device(wanted: str) -> str:
@@ -111,6 +116,17 @@ def decide(
     ]
 
 
+def unsure(description: Mapping[str, Any]) -> list[str]:
+    """A line where TARGET says of pictures only what the code of its naming did by default."""
+    default = str(Evidence.DEFAULT)
+    return [
+        f"{fact['value']!r} is what the code of this naming does to pictures, and may not be what "
+        f"this project did: --preprocess {fact['value']}, or another mode, says it"
+        for fact in description.get("facts", [])
+        if fact["name"] == "preprocessing" and fact["evidence"] == default
+    ]
+
+
 def by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
@@ -120,8 +136,7 @@ def choose_labels(
 ) -> tuple[dict[str, Labels], tuple[str, str]]:
     """The labels of each output, and (how many, where they are from): the file that is given, the
     target's own, ImageNet's for 1000 classes, or numbers."""
-    from resnet_pt.labels import Label, imagenet, read_labels
-    from resnet_pt.predict import named
+    from resnet_pt.labels import Label, imagenet, named, read_labels
 
     own = tuple(Label(name) for name in description.get("labels", ()))
     labels, origin = own, "TARGET"

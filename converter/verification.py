@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +30,7 @@ from converter.report import Report
 from converter.source import sha256
 from converter.structure import KernelLayout, Structure
 from resnet_pt.architecture import Architecture
+from resnet_pt.preprocessing import MODES
 from resnet_pt.tensors import head_prefix, tensors
 
 if TYPE_CHECKING:
@@ -77,18 +79,21 @@ def verify_images(
     """Compare the predictions for every picture in the folder `images` with the original's.
 
     `against` is a record that was made with `--images` of the same folder, or the Keras file. The
-    pictures are scaled as the target records it, or as `preprocess` says. `state` is a folder that
-    keeps what is done. Under torchrun the pictures are spread over its processes; only the first
-    one returns the result. Raises what `converter.dataset.compare.compare_dataset` does.
+    pictures are scaled as `preprocess` says, else as the record, else as the target does. `state`
+    is a folder that keeps what is done. Under torchrun the pictures are spread over its processes;
+    only the first one returns the result. Raises what `converter.dataset.compare.compare_dataset`
+    does.
     """
     from converter.dataset.run import Original, compare_images
     from converter.dataset.spread import processes
     from converter.parity.keras_python import SCRIPT
     from converter.text import bar
-    from resnet_pt.pictures import SCALINGS, known_mode
+    from resnet_pt.pictures import known_mode, scaled
 
     settings = Options(**options)
-    mode = settings.preprocess or known_mode(_Target(Path(target)).architecture) or "raw"
+    said = read_record(Path(against)).preprocess if is_record(Path(against)) else None
+    recorded = said or known_mode(_Target(Path(target)).architecture)
+    mode = settings.preprocess or recorded or "raw"
     original = Original(
         Path(against),
         is_record=is_record(Path(against)),
@@ -102,7 +107,7 @@ def verify_images(
             Path(target),
             Path(images),
             original,
-            transform=SCALINGS[mode],
+            transform=partial(scaled, scaling=MODES[mode]),
             transform_name=mode,
             wanted_device=settings.device,
             state=Path(state) if state else None,

@@ -13,6 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_pt.architecture import Architecture, Output
+
 
 class Label(NamedTuple):
     """A class: its name, and ImageNet's synset where there is one."""
@@ -28,6 +30,28 @@ def imagenet() -> Labels:
     """The 1000 classes, as Keras spells them (`great_white_shark`)."""
     lines = (resources.files("resnet_pt") / "imagenet.txt").read_text().splitlines()
     return tuple(Label(name, synset) for synset, name in (line.split() for line in lines))
+
+
+def named(architecture: Architecture, labels: Labels) -> dict[str, Labels]:
+    """The labels of each output that has classes, one a logit: the given ones (a single sigmoid
+    takes two: what it is not, and what it is), or numbers where they are ().
+
+    Raises ValueError for another number of labels than of classes.
+    """
+    found = {}
+    for output in architecture.outputs:
+        count = architecture.logits(output)
+        if count is None:
+            continue
+        wanted = (1, 2) if is_binary(output, count) else (count,)
+        if labels and len(labels) not in wanted:
+            raise ValueError(f"{len(labels)} labels for the {count} classes of {output.name!r}")
+        found[output.name] = labels or tuple(Label(str(index)) for index in range(count))
+    return found
+
+
+def is_binary(output: Output, count: int) -> bool:
+    return count == 1 and output.activation == "sigmoid"
 
 
 def read_labels(path: Path) -> Labels:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,8 +21,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from resnet_pt.architecture import Architecture
+from resnet_pt.preprocessing import MODES, Mode, Scaling
 
-Mode = Literal["caffe", "tf", "torch", "raw"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "hamming", "box", "lanczos"]
 ColorMode = Literal["rgb", "grayscale", "rgba"]
 Picture = Image.Image | str | os.PathLike[str]
@@ -32,10 +31,6 @@ Array = npt.NDArray[np.float32]
 CHANNELS: dict[int, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
 GREY_MODES = ("L", "I;16", "I")
 """Pillow's modes that Keras' grayscale leaves as they are: 16 bits keep their 65536 steps."""
-
-CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)
-TORCH_MEANS = (0.485, 0.456, 0.406)
-TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +41,7 @@ class Preprocess:
       caffe  BGR, less ImageNet's mean of each channel (0 to 255 before)
       tf     -1 to 1
       torch  0 to 1, less ImageNet's mean, over its deviation
+      unit   0 to 1
       raw    0 to 255, RGB, as decoded
     `size` is (height, width); None leaves each picture as large as it is. `interpolation` is
     Keras' name; its default, nearest, is Keras' too. The orientation in EXIF is ignored, as Keras
@@ -68,7 +64,7 @@ class Preprocess:
                 raise ValueError(f"{name} {getattr(self, name)!r}: known are {', '.join(known)}")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size {self.size}: height and width are at least 1")
-        if self.color_mode == "grayscale" and self.mode in ("caffe", "torch"):
+        if self.color_mode == "grayscale" and MODES[self.mode].is_of_colours:
             raise ValueError(
                 f"mode {self.mode!r} has a mean for each of 3 channels, and a grey picture has one"
             )
@@ -76,8 +72,8 @@ class Preprocess:
     def __call__(self, picture: Picture) -> Tensor:
         """Float32 (C, H, W). Raises OSError for a file that cannot be read or is no picture."""
         pixels = to_array(self.resized(picture))
-        scaled = SCALINGS[self.mode](pixels)
-        return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+        result = scaled(pixels, MODES[self.mode])
+        return torch.from_numpy(np.ascontiguousarray(result.transpose(2, 0, 1)))
 
     def resized(self, picture: Picture) -> Image.Image:
         """Decoded, converted and resized, as `load_img` returns it."""
@@ -150,39 +146,14 @@ def to_array(image: Image.Image) -> Array:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def scaled_caffe(pixels: Array) -> Array:
-    """RGB → BGR, then each channel less its mean."""
-    pixels = pixels[..., ::-1]
-    for channel, mean in enumerate(CAFFE_MEANS_BGR):
-        pixels[..., channel] -= mean
+def scaled(pixels: Array, scaling: Scaling) -> Array:
+    """(H, W, C) → the same, scaled in place: float32 throughout, in Keras' order of operations."""
+    if scaling.bgr:
+        pixels = pixels[..., ::-1]
+    if scaling.divisor != 1.0:
+        pixels /= scaling.divisor
+    if any(scaling.mean):
+        pixels -= np.array(scaling.mean, np.float32)
+    if scaling.deviation != (1.0,):
+        pixels /= np.array(scaling.deviation, np.float32)
     return pixels
-
-
-def scaled_tf(pixels: Array) -> Array:
-    """-1 to 1."""
-    pixels /= 127.5
-    pixels -= 1.0
-    return pixels
-
-
-def scaled_torch(pixels: Array) -> Array:
-    """0 to 1, less ImageNet's mean, over its deviation."""
-    pixels /= 255.0
-    for channel, mean in enumerate(TORCH_MEANS):
-        pixels[..., channel] -= mean
-    for channel, deviation in enumerate(TORCH_DEVIATIONS):
-        pixels[..., channel] /= deviation
-    return pixels
-
-
-def unscaled(pixels: Array) -> Array:
-    return pixels
-
-
-SCALINGS: dict[Mode, Callable[[Array], Array]] = {
-    "caffe": scaled_caffe,
-    "tf": scaled_tf,
-    "torch": scaled_torch,
-    "raw": unscaled,
-}
-"""(H, W, C) → the same, scaled in place: float32 throughout, in Keras' order of operations."""

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from resnet_pt.architecture import Architecture, Output
-from resnet_pt.labels import Label, Labels
+from resnet_pt.labels import Label, Labels, is_binary
 from resnet_pt.layers import activation
 from resnet_pt.network import ResNet
 from resnet_pt.pictures import Preprocess
@@ -78,28 +78,6 @@ def why_it_does_not_run(architecture: Architecture, size: tuple[int, int]) -> st
     return ""
 
 
-def named(architecture: Architecture, labels: Labels) -> dict[str, Labels]:
-    """The labels of each output that has classes, one a logit: the given ones (a single sigmoid
-    takes two: what it is not, and what it is), or numbers where they are ().
-
-    Raises ValueError for another number of labels than of classes.
-    """
-    found = {}
-    for output in architecture.outputs:
-        count = architecture.logits(output)
-        if count is None:
-            continue
-        wanted = (1, 2) if is_binary(output, count) else (count,)
-        if labels and len(labels) not in wanted:
-            raise ValueError(f"{len(labels)} labels for the {count} classes of {output.name!r}")
-        found[output.name] = labels or tuple(Label(str(index)) for index in range(count))
-    return found
-
-
-def is_binary(output: Output, count: int) -> bool:
-    return count == 1 and output.activation == "sigmoid"
-
-
 def predict(
     model: ResNet,
     paths: Sequence[Path],
@@ -110,7 +88,7 @@ def predict(
     top: int = 5,
 ) -> Iterator[Prediction]:
     """A `Prediction` for each path, in their order, `batch` pictures at a time, on the device that
-    the model is on. `labels` are those of `named`; other outputs are left out."""
+    the model is on. `labels` are those of `labels.named`; other outputs are left out."""
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(paths), batch):
             some = paths[start : start + batch]

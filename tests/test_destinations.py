@@ -282,7 +282,7 @@ def test_a_dry_run_refuses_too(tmp_path):
     ("arguments", "words"),
     [
         (["out.onnx", "--to", "mmpretrain"], "--to mmpretrain needs a TARGET that ends in .pth"),
-        (["out.pth", "--labels", "labels.txt"], "--labels goes with --to transformers"),
+        (["out.pth", "--to", "timm", "--labels", "a.txt"], "--to timm has no place for them"),
         (["out", "--to", "transformers", "--labels", "none.txt"], "none.txt cannot be read"),
     ],
 )

@@ -9,7 +9,7 @@ from edits import assert_refused, run
 from helpers import facts, fixture, opened, weights_only
 
 import resnet_pt
-from converter.delivery import label_lines
+from converter.delivery import label_names
 from converter.errors import UsageError
 from converter.options import Options
 
@@ -183,4 +183,4 @@ def test_labels_that_are_no_text_are_said_to_be_that(tmp_path):
     labels.write_bytes(b"\x89PNG\xff")
 
     with pytest.raises(UsageError, match="cannot be read: it is no text in UTF-8"):
-        label_lines(labels)
+        label_names(labels)

@@ -17,7 +17,7 @@ from helpers import FIXTURES, converted, fixture
 from PIL import Image
 
 import resnet_pt
-from resnet_pt import pictures
+from resnet_pt import pictures, preprocessing
 from resnet_pt.pictures import Preprocess, preprocess
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "record_pictures.py"
@@ -80,46 +80,60 @@ def keys(recorded, mode):
     return {key: array for key, array in recorded.items() if key.endswith(f"/{mode}")}
 
 
+def scaled_otherwise(monkeypatch, mode, other):
+    """Scale the pictures of a mode by a function of the pixels."""
+    right = pictures.scaled
+    wrong = {preprocessing.MODES[mode]: other}
+    monkeypatch.setattr(
+        pictures, "scaled", lambda pixels, how: wrong.get(how, lambda x: right(x, how))(pixels)
+    )
+
+
 def test_rgb_for_bgr_is_seen(recorded, monkeypatch):
-    right = pictures.SCALINGS["caffe"]
-    swap = {"caffe": lambda pixels: right(pixels[..., ::-1].copy())}
-    monkeypatch.setattr(pictures, "SCALINGS", {**pictures.SCALINGS, **swap})
+    caffe = replace(preprocessing.MODES["caffe"], bgr=False)
+    monkeypatch.setattr(pictures, "MODES", {**preprocessing.MODES, "caffe": caffe})
 
     assert "rgb.png/rgb/nearest/5x4/caffe" in differing(keys(recorded, "caffe"))
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "value"),
+    ("mode", "change"),
     [
-        ("CAFFE_MEANS_BGR", "caffe", (123.68, 116.779, 103.939)),
-        ("CAFFE_MEANS_BGR", "caffe", (103.939, 116.779, 123.681)),
-        ("TORCH_MEANS", "torch", (0.485, 0.456, 0.4061)),
-        ("TORCH_DEVIATIONS", "torch", (0.225, 0.224, 0.229)),
+        ("caffe", {"mean": (123.68, 116.779, 103.939)}),
+        ("caffe", {"mean": (103.939, 116.779, 123.681)}),
+        ("torch", {"mean": (0.485, 0.456, 0.4061)}),
+        ("torch", {"deviation": (0.225, 0.224, 0.229)}),
+        ("tf", {"mean": (1.0001,)}),
+        ("tf", {"divisor": 127.0}),
     ],
 )
-def test_another_mean_or_deviation_is_seen(name, mode, value, recorded, monkeypatch):
-    monkeypatch.setattr(pictures, name, value)
+def test_another_mean_or_deviation_is_seen(mode, change, recorded, monkeypatch):
+    other = replace(preprocessing.MODES[mode], **change)
+    monkeypatch.setattr(pictures, "MODES", {**preprocessing.MODES, mode: other})
 
     assert differing(keys(recorded, mode))
+
+
+MEANS = np.float32(preprocessing.MODES["torch"].mean)
 
 
 @pytest.mark.parametrize(
     ("mode", "other"),
     [
         ("tf", lambda x: x * np.float32(1 / 127.5) - np.float32(1)),
-        ("torch", lambda x: (x - 255 * np.float32(pictures.TORCH_MEANS)) / np.float32(58)),
+        ("torch", lambda x: (x - 255 * MEANS) / np.float32(58)),
     ],
 )
 def test_another_order_of_operations_is_seen(mode, other, recorded, monkeypatch):
-    monkeypatch.setattr(pictures, "SCALINGS", {**pictures.SCALINGS, mode: other})
+    scaled_otherwise(monkeypatch, mode, other)
 
     assert differing(keys(recorded, mode))
 
 
 def test_the_tf_mode_of_keras_before_2_1_is_the_same(recorded, monkeypatch):
     """keras 2.0.9 had x / 255 - 0.5, times 2: twice the half of each number, to the last bit."""
-    older = {"tf": lambda x: (x / np.float32(255) - np.float32(0.5)) * np.float32(2)}
-    monkeypatch.setattr(pictures, "SCALINGS", {**pictures.SCALINGS, **older})
+    older = lambda x: (x / np.float32(255) - np.float32(0.5)) * np.float32(2)  # noqa: E731
+    scaled_otherwise(monkeypatch, "tf", older)
 
     assert differing(keys(recorded, "tf")) == []
 
@@ -190,7 +204,7 @@ def test_the_architecture_says_mode_size_and_channels():
     [
         (lambda a: preprocess(a, size=(8, 8)), "does not say what its project did"),
         (lambda a: preprocess(a, mode="tf"), "does not say how large its pictures are"),
-        (lambda a: Preprocess("inception"), "known are caffe, tf, torch, raw"),
+        (lambda a: Preprocess("inception"), "known are caffe, tf, torch, unit, raw"),
         (lambda a: Preprocess("tf", (8, 8), "cubic"), "known are nearest, bilinear"),
         (lambda a: Preprocess("tf", (0, 8)), "at least 1"),
         (lambda a: Preprocess("caffe", color_mode="grayscale"), "a grey picture has one"),

@@ -95,8 +95,9 @@ OPTIONS = (
     click.option(
         "--labels",
         type=click.Path(dir_okay=False, readable=False, path_type=Path),
-        metavar="FILE.txt",
-        help="Names of the classes, a line each, for --to transformers.",
+        metavar="FILE",
+        help="Names of the classes, which `predict` shows: one a line, or JSON (a list, or Keras' "
+        "class_indices).",
     ),
     *ORIGINAL,
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),

@@ -12,6 +12,7 @@ import click
 from converter.cli.options import DEBUG, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import SourceError, printable
+from resnet_pt.preprocessing import MODES
 
 
 def height_width(context: click.Context, parameter: Any, value: str | None) -> Any:
@@ -37,7 +38,7 @@ PICTURES = (
     ),
     click.option(
         "--preprocess",
-        type=click.Choice(["caffe", "tf", "torch", "raw"]),
+        type=click.Choice(list(MODES)),
         help="What the project did to its pictures, where TARGET does not say it.",
     ),
     click.option(
@@ -103,7 +104,8 @@ def predict(
 
     warnings.filterwarnings("ignore", module="PIL")  # of palettes with transparency, and the like
     task = prepare(target, images, **options)
-    click.echo("\n".join([*table(task.facts), ""]), err=True)
+    warned = [f"warning   {printable(warning)}" for warning in task.warnings]
+    click.echo("\n".join([*table(task.facts), *warned, ""]), err=True)
     with progress_bar(len(task.paths)) as seen:
         results = look(task.model, task.paths, task.transform, task.labels, batch=batch, top=top)
         found = [seen(one) for one in results]

@@ -21,6 +21,7 @@ from converter.destination import About, Run, Table, renamed
 from converter.destinations import _plain
 from converter.plain import plain, plain_obstacles
 from resnet_pt.architecture import Architecture
+from resnet_pt.preprocessing import MODES
 
 SUMMARY = "a checkpoint for detectron2's ResNet backbones (.pkl or .pth)"
 SUFFIXES = (".pkl", ".pth")
@@ -104,11 +105,8 @@ def load(path: Path, architecture: Architecture) -> Run:
     raise ImportError("detectron2 is in no package index, and was never run with this tool")
 
 
-SCALING: dict[str | None, tuple[str, list[float], list[float]]] = {
-    "caffe": ("BGR", [103.939, 116.779, 123.68], [1.0, 1.0, 1.0]),
-    "tf": ("RGB", [127.5, 127.5, 127.5], [127.5, 127.5, 127.5]),
-    "torch": ("RGB", [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
-    "raw": ("RGB", [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+SCALING: Mapping[str | None, tuple[str, list[float], list[float]]] = {
+    mode: ("BGR" if one.bgr else "RGB", one.means, one.deviations) for mode, one in MODES.items()
 }
 """(order of channels, mean, standard deviation) of Keras' modes, for pictures from 0 to 255."""
 

@@ -15,6 +15,7 @@ from converter.destination import About, Run, Table, renamed, runner
 from converter.destinations import _plain
 from converter.plain import plain, plain_obstacles
 from resnet_pt.architecture import Architecture
+from resnet_pt.preprocessing import MODES
 
 SUMMARY = "a checkpoint for mmpretrain's ImageClassifier, or a backbone of mmdet"
 SUFFIXES = (".pth",)
@@ -69,11 +70,9 @@ def read(path: Path, architecture: Architecture) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in state.items()}
 
 
-SCALING: dict[str | None, dict[str, Any]] = {
-    "caffe": {"mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0], "to_rgb": False},
-    "tf": {"mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5], "to_rgb": True},
-    "torch": {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True},
-    "raw": {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "to_rgb": True},
+SCALING: Mapping[str | None, dict[str, Any]] = {
+    mode: {"mean": one.means, "std": one.deviations, "to_rgb": not one.bgr}
+    for mode, one in MODES.items()
 }
 """Keras' modes, for pictures from 0 to 255 that OpenCV read in BGR."""
 

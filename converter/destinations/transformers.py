@@ -19,6 +19,7 @@ from converter.destinations import _plain
 from converter.errors import UsageError
 from converter.plain import plain, plain_obstacles
 from resnet_pt.architecture import Architecture
+from resnet_pt.preprocessing import MODES, Scaling
 
 SUMMARY = "a directory that ResNetForImageClassification.from_pretrained loads"
 SUFFIXES = ()
@@ -134,30 +135,27 @@ def config(architecture: Architecture, about: About) -> dict[str, Any]:
     }
 
 
-SCALING: dict[str | None, dict[str, Any]] = {
-    "caffe": {
-        "do_rescale": False,
-        "do_normalize": True,
-        "image_mean": [123.68, 116.779, 103.939],
-        "image_std": [1.0, 1.0, 1.0],
-    },
-    "tf": {
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    },
-    "torch": {
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-    },
-    "raw": {"do_rescale": True, "rescale_factor": 1.0, "do_normalize": False},  # as floats
-}
-"""Keras' modes (`imagenet_utils.preprocess_input` of Keras 3), for pictures in RGB."""
+def scaling(one: Scaling) -> dict[str, Any]:
+    """What a processor does to pictures of 0 to 255 in RGB: a factor, then a mean and a deviation.
+    One that does nothing rescales by 1, which makes floats."""
+    largest = 1.0 if one.divisor == 1.0 else 255.0
+    in_rgb = slice(None, None, -1 if one.bgr else 1)
+    mean, deviation = (
+        [round(number / largest, 9) for number in numbers[in_rgb]]
+        for numbers in (one.means, one.deviations)
+    )
+    normalizes = any(mean) or set(deviation) != {1.0}
+    rescales = largest != 1.0 or not normalizes
+    return {
+        "do_rescale": rescales,
+        **({"rescale_factor": 1 / largest} if rescales else {}),
+        "do_normalize": normalizes,
+        **({"image_mean": mean, "image_std": deviation} if normalizes else {}),
+    }
+
+
+SCALING: Mapping[str | None, dict[str, Any]] = {mode: scaling(one) for mode, one in MODES.items()}
+"""Keras' modes (`imagenet_utils.preprocess_input` of Keras 3), and x / 255."""
 
 
 def processor(architecture: Architecture) -> dict[str, Any]:

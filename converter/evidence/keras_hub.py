@@ -25,6 +25,7 @@ from converter.facts import Evidence, Fact
 from converter.from_names import Match
 from converter.keras_hub import BACKBONE, CLASSIFIERS, PREPROCESSOR
 from converter.structure import Shapes, Structure
+from resnet_pt import preprocessing
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
 
 NAMINGS = ("keras-hub", "keras-hub-v2", "keras-hub-vd")
@@ -400,15 +401,13 @@ them, multiplies them by `scale` and adds `offset` (keras-hub 0.32
 
 Numbers = tuple[float, ...]
 
-DEVIATIONS = (0.229, 0.224, 0.225)
-MEANS = (0.485, 0.456, 0.406)
 MODES: Mapping[str, tuple[Numbers, Numbers]] = {
-    "torch": (
-        tuple(1 / 255 / deviation for deviation in DEVIATIONS),
-        tuple(-mean / deviation for mean, deviation in zip(MEANS, DEVIATIONS, strict=True)),
-    ),
-    "tf": ((1 / 127.5,) * 3, (-1.0,) * 3),
-    "raw": ((1.0,) * 3, (0.0,) * 3),
+    mode: (
+        tuple(1 / deviation for deviation in one.deviations),
+        tuple(-mean / deviation for mean, deviation in zip(one.means, one.deviations, strict=True)),
+    )
+    for mode, one in preprocessing.MODES.items()
+    if not one.bgr  # its converter has no order of channels
 }
 """(scale, offset) of the modes that `resnet_pt.preprocess` has."""
 

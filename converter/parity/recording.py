@@ -16,6 +16,7 @@ from converter.checkpoint import Array
 from converter.errors import SourceError
 from converter.parity.compare import GATES
 from resnet_pt.architecture import Architecture, Output
+from resnet_pt.preprocessing import MODES, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ class Recording:
     is_original: bool = True
     notes: tuple[str, ...] = ()
 
+    @property
+    def preprocess(self) -> Mode | None:
+        """What was done to its pictures, as `resnet_pt.preprocessing.MODES` has it; None where it
+        does not say. Records of an earlier script say it among its options, whose default, raw, is
+        said of generated pictures too, to which nothing was done."""
+        said, options = self.meta.get("preprocess"), self.meta.get("options")
+        if said is None and isinstance(options, dict):
+            is_default = options.get("preprocess") == "raw" and not options.get("images")
+            said = None if is_default else options.get("preprocess")
+        return next((mode for mode in MODES if mode == said), None)
+
 
 def is_record(path: Path) -> bool:
     """Whether a file looks like one: an archive whose members are numpy's, also one that is cut
@@ -120,6 +132,9 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
     if strange:
         raise ValueError(f"`meta` has a {strange[0]} that is no text")
+    mode = meta.get("preprocess")
+    if mode is not None and mode not in list(MODES):
+        raise ValueError(f"`meta` has a preprocess {mode!r}: known are {', '.join(MODES)}")
     # A record's logits may be float64 (computed from features), but the network ran in float32.
     dtype = str(meta.get("dtype", "float32"))
     if dtype not in GATES:

@@ -20,6 +20,7 @@ from converter.cli.pictures import height_width
 from converter.cli.running import guarded, with_options
 from converter.errors import TargetError, UsageError
 from finetuning.settings import Settings
+from resnet_pt.preprocessing import MODES
 
 if TYPE_CHECKING:
     from finetuning.data import Split
@@ -94,7 +95,7 @@ OPTIONS = (
     ),
     option(
         "--preprocess",
-        type=click.Choice(["caffe", "tf", "torch", "raw"]),
+        type=click.Choice(list(MODES)),
         help="What the project did to its pictures, where FILE does not say it.",
     ),
     option(

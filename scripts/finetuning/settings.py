@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resnet_pt.pictures import Interpolation, Mode
+from resnet_pt.pictures import Interpolation
+from resnet_pt.preprocessing import Mode
 
 Augmentation = Literal["crop", "flip", "rotate", "colour"]
 Precision = Literal["auto", "32", "bf16", "16"]

@@ -453,7 +453,7 @@ def load_img_of(keras):
 
 
 def preprocess(pictures, mode):
-    """Keras' own ways of preparing RGB 0..255 pictures."""
+    """Keras' own ways of preparing RGB 0..255 pictures, and x / 255."""
     if mode == "caffe":
         return pictures[..., ::-1] - np.array([103.939, 116.779, 123.68], dtype="float32")
     if mode == "tf":
@@ -461,6 +461,8 @@ def preprocess(pictures, mode):
     if mode == "torch":
         mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype="float32")
         return (pictures / np.float32(255) - mean) / std
+    if mode == "unit":
+        return pictures / np.float32(255)
     return pictures
 
 
@@ -568,6 +570,7 @@ def describe(keras, model, path, data_format, names, options):
         "sha256": sha256(path),
         "dtype": "float64" if options.float64 else "float32",
         "data_format": data_format,
+        "preprocess": options.preprocess if options.images else None,
         "layers": names,
         "input_names": list(getattr(model, "input_names", [])),
         "options": {
@@ -634,9 +637,9 @@ def parse(arguments):
     )
     parser.add_argument(
         "--preprocess",
-        choices=["raw", "caffe", "tf", "torch"],
+        choices=["raw", "unit", "caffe", "tf", "torch"],
         default="raw",
-        help="what is done to --images (default raw: nothing)",
+        help="what is done to --images (default raw: nothing; unit: x / 255)",
     )
     parser.add_argument(
         "--inputs",
