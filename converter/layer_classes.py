@@ -122,7 +122,7 @@ def _conv(config: Config) -> Op:
         padding=str(_first(config, "padding", "border_mode")),
         groups=int(config.get("groups", 1)),
         bias=bool(_first(config, "use_bias", "bias")),
-        dilation=_pair(config.get("dilation_rate", 1)),
+        dilation=_pair(config.get("dilation_rate", config.get("atrous_rate", 1))),
         filters=int(config.get("filters", config.get("nb_filter", 0))),
     )
 
@@ -358,6 +358,7 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "InputLayer": _input,
     "Conv2D": _conv,
     "Convolution2D": _conv,  # Keras 1
+    "AtrousConvolution2D": _conv,  # Keras 1: a dilated Conv2D
     "DepthwiseConv2D": _depthwise,
     "BatchNormalization": _norm,  # also keras-resnet's subclass, which adds `freeze`
     "BatchNormalizationV1": _norm,  # tf.keras 1.x

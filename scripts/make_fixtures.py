@@ -310,6 +310,43 @@ def keras1_resnet50(ordering):
 
 
 @fixture(
+    "keras-1.2.2-dilated", "keras-1.2.2", "AtrousConvolution2D of rates 2 and 4", options=SMALL
+)
+def keras1_dilated():
+    """A small network whose last stages widen their windows in the place of a stride, as those for
+    segmentation do."""
+    layers = importlib.import_module("keras.layers")
+    inputs = layers.Input((24, 24, 3))
+    x = keras1_norm_relu(keras1_conv(inputs, 4, 3))
+    for filters, rate, stride in ((4, 1, 1), (6, 1, 2), (7, 2, 1), (8, 4, 1)):
+        y = keras1_norm_relu(keras1_conv(x, filters, 3, rate, stride))
+        y = layers.BatchNormalization()(keras1_conv(y, filters, 3, rate))
+        if filters > 4:
+            x = layers.BatchNormalization()(keras1_conv(x, filters, 1, 1, stride))
+        x = layers.Activation("relu")(layers.merge([y, x], mode="sum"))
+    x = layers.Dense(5, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    return importlib.import_module("keras.models").Model(inputs, x)
+
+
+def keras1_conv(x, filters, size, rate=1, stride=1):
+    layers = importlib.import_module("keras.layers")
+    if rate == 1:
+        made = layers.Convolution2D(
+            filters, size, size, subsample=(stride, stride), border_mode="same"
+        )
+    else:
+        made = layers.AtrousConvolution2D(
+            filters, size, size, atrous_rate=(rate, rate), border_mode="same"
+        )
+    return made(x)
+
+
+def keras1_norm_relu(x):
+    layers = importlib.import_module("keras.layers")
+    return layers.Activation("relu")(layers.BatchNormalization()(x))
+
+
+@fixture(
     "keras-1.0.7-theano",
     "keras-1.0.7",
     "epsilon 1e-6, outside the root; layers of one depth in order of name",

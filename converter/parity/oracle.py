@@ -28,7 +28,7 @@ from converter.parity.recording import Pass, Recording, Sample
 TIME_LIMIT = 900
 """Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
 
-CUSTOM = frozenset({"Scale", "BatchNorm"})
+CUSTOM = frozenset({"Scale", "BatchNorm", "AtrousConvolution2D"})
 """Classes that graphs are read with, and that Keras does not have."""
 
 MADE_WITH = frozenset(
