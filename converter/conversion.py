@@ -130,10 +130,15 @@ def recorded(
     if checkpoint.config is None and not settings.build:
         raise UsageError(
             f"{checkpoint.path} holds weights only: Keras does not know their network",
-            hints=["name the code that builds it: --build package.module:function"],
+            hints=[
+                "give its configuration, --config model.json (what model.to_json() gives), or name "
+                "the code that builds it, --build 'package.module:function(arguments)'"
+            ],
         )
     progress(f"asking {settings.keras_python} for the original's logits")
-    return ask_python(settings.keras_python, checkpoint.path, settings.build, network.theano)
+    config = checkpoint.given.config if checkpoint.given else None
+    python, build, code = settings.keras_python, settings.build, settings.code
+    return ask_python(python, checkpoint.path, build, network.theano, code, config)
 
 
 def decide(

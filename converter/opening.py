@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from converter.checkpoint import Checkpoint
-from converter.errors import MismatchError
+from converter.errors import MismatchError, UsageError
 from converter.given import Given, Match
 from converter.identify import identify
 from converter.isolation.reader import open_checkpoint, open_configuration
 from converter.model_config import is_model
 from converter.options import Options
+from converter.parity.keras_python import built
 from converter.plan import make_plan
 from converter.source import sha256
 
@@ -35,7 +38,12 @@ def open_source(
     with open_checkpoint(source, given) as checkpoint:
         if checkpoint.rivals:
             refuse_two_ways(checkpoint, settings)
+        if settings.build and given is None:
+            checkpoint = replace(checkpoint, notes=(*checkpoint.notes, WITHOUT_TEXT))
         yield checkpoint
+
+
+WITHOUT_TEXT = "the model that --build builds has no to_json(): the file is read as if alone"
 
 
 def given_configuration(source: Path, settings: Options, progress: Progress) -> Given | None:
@@ -43,6 +51,8 @@ def given_configuration(source: Path, settings: Options, progress: Progress) -> 
     configuration, or SOURCE has its own."""
     if settings.config:
         return _of_file(settings.config, "--config", settings.match)
+    if settings.build:
+        return _of_code(settings, progress)
     if settings.against and has_configuration(settings.against) and is_alone(source):
         given = _of_file(settings.against, "--against", settings.match)
         return given if is_model(given.config) else None
@@ -51,6 +61,24 @@ def given_configuration(source: Path, settings: Options, progress: Progress) -> 
 
 def _of_file(path: Path, option: str, match: Match | None) -> Given:
     return Given(open_configuration(path), str(path), option, sha256(path), match)
+
+
+def _of_code(settings: Options, progress: Progress) -> Given | None:
+    """What the model that the user's code builds says of itself. Only another interpreter, which
+    runs the model all the same, may have one that says nothing."""
+    assert settings.build
+    progress("building the model with its own code")
+    text = built(settings.build, settings.code, settings.keras_python)
+    if text is None and settings.keras_python:
+        return None
+    if text is None:
+        raise UsageError(f"--build {settings.build}: the model that it builds has no to_json()")
+    with tempfile.TemporaryDirectory(prefix="convert-weights-") as folder:
+        path = Path(folder) / "model.json"
+        path.write_bytes(text)
+        config = open_configuration(path)
+    digest = hashlib.sha256(text).hexdigest()
+    return Given(config, settings.build, "--build", digest, settings.match)
 
 
 IN_RECORD = "config.npy"

@@ -33,6 +33,8 @@ class Options:
     """The configuration of a file of weights; `match` says how its layers get them."""
     match: Literal["names", "order"] | None = None
     build: str | None = None
+    code: Path | None = None
+    """The folder of the code that `build` names."""
     to: str | None = None
     labels: Path | None = None
 
@@ -60,14 +62,18 @@ class Options:
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may
         be given as text."""
-        for name in ("against", "keras_python", "labels", "config"):
+        for name in ("against", "keras_python", "labels", "config", "code"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         unknown = [name for name in self.allow if name not in CHECKS]
         if unknown:
             raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")
-        if self.build and not self.keras_python:
-            raise UsageError("--build names code for --keras-python to run, which is not given")
+        if self.config and self.build:
+            raise UsageError("--config and --build give two configurations: give one")
+        if self.match and not (self.config or self.build or self.against):
+            raise UsageError("--match is for a configuration (--config, --build or a record's)")
+        if self.code and not self.build:
+            raise UsageError("--code is the folder of what --build names, which is not given")
         if not self.parity and (self.against or self.keras_python or self.require_parity):
             raise UsageError(
                 "--no-parity compares no logits: it does not go with --against, --keras-python or "

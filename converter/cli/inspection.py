@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS, GIVEN, PLACE
+from converter.cli.options import DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import about
 
@@ -16,7 +16,7 @@ from converter.errors import about
 @click.command()
 @click.argument("file", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
-@with_options(*GIVEN, *FACTS, DEBUG)
+@with_options(*GIVEN, KERAS_PYTHON, *FACTS, DEBUG)
 @click.version_option(package_name="convert-weights")
 @guarded
 def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:

@@ -42,18 +42,11 @@ REPORT = click.option(
 )
 
 
-ORIGINAL = (
-    click.option(
-        "--keras-python",
-        type=PLACE,
-        metavar="PATH",
-        help="An interpreter with the Keras that made the file: the original is run there.",
-    ),
-    click.option(
-        "--build",
-        metavar="MODULE:FUNCTION",
-        help="The code that builds the model of a file of weights, for --keras-python.",
-    ),
+KERAS_PYTHON = click.option(
+    "--keras-python",
+    type=PLACE,
+    metavar="PATH",
+    help="An interpreter with the Keras that made the file: the original is run there.",
 )
 
 
@@ -69,6 +62,18 @@ GIVEN = (
         "--match",
         type=click.Choice(["names", "order"]),
         help="How the layers of a given configuration get their weights, where both ways fit.",
+    ),
+    click.option(
+        "--build",
+        metavar="'MODULE:FUNCTION(…)'",
+        help="Your own code that builds the model of a file of weights: run by --keras-python, or "
+        "here, for its configuration alone. Arguments are literals.",
+    ),
+    click.option(
+        "--code",
+        type=PLACE,
+        metavar="DIR",
+        help="The folder of that code.  [default: the working directory]",
     ),
 )
 """The model's own words for a file of weights."""
@@ -99,7 +104,7 @@ OPTIONS = (
         help="Names of the classes, which `predict` shows: one a line, or JSON (a list, or Keras' "
         "class_indices).",
     ),
-    *ORIGINAL,
+    KERAS_PYTHON,
     click.option("--expect-sha256", metavar="HEX", help="Refuse another SOURCE than this one."),
     click.option(
         "--allow",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import COMPARING, DEBUG, FACTS, GIVEN, ORIGINAL, PLACE, REPORT
+from converter.cli.options import COMPARING, DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE, REPORT
 from converter.cli.running import (
     check_report,
     failure_reported,
@@ -40,7 +40,7 @@ from converter.errors import ParityError, UsageError
     metavar="DIR",
     help="Where --images keeps what is done, to go on from after a stop.",
 )
-@with_options(*COMPARING, *GIVEN, *ORIGINAL, REPORT, *FACTS, DEBUG)
+@with_options(*COMPARING, *GIVEN, KERAS_PYTHON, REPORT, *FACTS, DEBUG)
 @click.version_option(package_name="convert-weights")
 @guarded
 def verify_weights(

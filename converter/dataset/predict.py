@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -111,6 +112,8 @@ def bundled_keras(checkpoint: Checkpoint, network: Network) -> KerasProcess:
         "architecture": network.architecture.to_dict(),
         "layers": dict(network.structure.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
+        "given": asdict(checkpoint.given) if checkpoint.given else None,
+        "match": checkpoint.match,
     }
     return KerasProcess([sys.executable, "-m", "converter.dataset.bundled_worker"], job)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from converter.dataset.compare import Progress, compare_dataset
 from converter.dataset.pictures import Size, Transform, find_pictures
@@ -21,14 +23,16 @@ from converter.dataset.results import DatasetComparison, Kind
 from converter.dataset.spread import Group, device
 from converter.fact_table import TABLE
 from converter.identify import identify
-from converter.isolation.reader import open_checkpoint
+from converter.isolation.reader import open_configuration
+from converter.opening import open_source
 from converter.options import Options
 from converter.parity.inputs import default_size
+from converter.parity.keras_python import building
 from converter.parity.oracle import BUNDLED
 from converter.parity.recording import read_record
 from converter.source import sha256
 
-DECIDING = tuple(row.option for row in TABLE if row.name != "preprocessing")
+DECIDING = (*(row.option for row in TABLE if row.name != "preprocessing"), "match", "build")
 """The options that decide which network the bundled definition is."""
 
 
@@ -66,11 +70,13 @@ class Original:
         network other numbers."""
         if self.is_record:
             return "record"
+        config = self.options.config
+        given = [f"config {sha256(config)}"] if config else []
         if self.recorder:
-            return f"{self.python}, {self.build}" if self.build else str(self.python)
+            return ", ".join([str(self.python), *([self.build] if self.build else []), *given])
         told = {name: getattr(self.options, name) for name in DECIDING}
         said = [f"{name} {value}" for name, value in told.items() if value is not None]
-        return ", ".join(["bundled definition", *said])
+        return ", ".join(["bundled definition", *said, *given])
 
 
 @contextmanager
@@ -79,16 +85,25 @@ def predicting(original: Original, names: tuple[str, ...]) -> Iterator[tuple[Kin
     if original.is_record:
         yield recorded(read_record(original.path), names)
         return
-    with ask(original) as keras:
+    with (
+        TemporaryDirectory(prefix="convert-weights-") as folder,
+        ask(original, Path(folder)) as keras,
+    ):
         yield keras.of, keras
 
 
-def ask(original: Original) -> KerasProcess:
+def ask(original: Original, folder: Path) -> KerasProcess:
+    """The process that predicts; `folder` is its own for as long as it lives."""
+    options = original.options
     if original.recorder:
-        build = ["--build", original.build] if original.build else []
-        return own_keras(original.python, original.recorder, original.path, build)
-    with open_checkpoint(original.path) as checkpoint:
-        return bundled_keras(checkpoint, identify(checkpoint, original.options))
+        arguments = building(original.build, options.code)
+        if options.config:
+            text = folder / "model.json"
+            text.write_text(json.dumps(open_configuration(options.config)))
+            arguments = ["--config", str(text)]
+        return own_keras(original.python, original.recorder, original.path, arguments)
+    with open_source(original.path, options) as checkpoint:
+        return bundled_keras(checkpoint, identify(checkpoint, options))
 
 
 def compare_images(

@@ -256,7 +256,7 @@ def build(job: Mapping[str, Any], dtype: str) -> Any:
     keras.config.set_floatx(dtype)
     architecture = Architecture.from_dict(job["architecture"])
     model = keras_network(architecture)
-    given = Given(**{**job["given"], "match": job["match"]}) if job["given"] else None
+    given = Given(**{**job["given"], "match": job["match"]}) if job.get("given") else None
     with open_checkpoint(Path(job["source"]), given) as checkpoint:
         arrays = {
             (weight.layer, weight.parameter): array

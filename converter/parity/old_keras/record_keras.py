@@ -1,8 +1,9 @@
 """Record what Keras computes from a model file, so that a conversion can be proven equal to it.
 
     python record_keras.py model.h5 record.npz                              a whole model
-    python record_keras.py weights.h5 record.npz --build package.module:ResNet50   weights only
-    python record_keras.py weights.h5 record.npz --build path/file.py:function --images photos/
+    python record_keras.py weights.h5 record.npz --config model.json                weights only
+    python record_keras.py weights.h5 record.npz --build package.module:ResNet50    the same
+    python record_keras.py weights.h5 record.npz --build "path/file.py:make(classes=7)"
 
 One file that needs Keras and numpy only: copy it to the machine where the old model still runs.
 Python 2.7 to 3.13; Keras 1, 2 and 3, `keras` or `tf.keras`, on any backend.
@@ -18,12 +19,16 @@ The record is an `.npz` without pickles:
                           only, (1, H, W, C); or, of a large one, a sample:
     layer/<name>/index    int64, where the elements lie in the flattened activation
     layer/<name>/value    and their values
+    config                the model's own to_json(), where it has one
     meta                  JSON: versions, layer names in order, sha256 of the model file, options
+
+With --config-only nothing is run: RECORD is the to_json() of the model that --build builds.
 """
 
 from __future__ import absolute_import, division, print_function
 
 import argparse
+import ast
 import hashlib
 import importlib
 import json
@@ -31,6 +36,7 @@ import os
 import platform
 import runpy
 import sys
+import traceback
 
 import numpy as np
 
@@ -132,17 +138,20 @@ def call(keras, model, arrays):
 # ---------------------------------------------------------------- loading
 
 
-def resolve(reference):
-    """The object that `module:name` or `path/file.py:name` names."""
+def resolve(reference, folder=None):
+    """The object that `module:name` or `path/file.py:name` names, looked for in `folder`, which is
+    the working directory where none is given."""
     where, _, name = reference.rpartition(":")
     if not where:
         raise RecordError("{}: expected module:name or path/file.py:name".format(reference))
+    folder = os.path.abspath(folder or os.getcwd())
+    sys.path.insert(0, folder)
     if where.endswith(".py"):
+        where = os.path.join(folder, where)
         if not os.path.exists(where):
             raise RecordError("{}: no such file".format(where))
         names = runpy.run_path(where)
     else:
-        sys.path.insert(0, os.getcwd())
         try:
             names = vars(importlib.import_module(where))
         except ImportError as error:
@@ -152,11 +161,55 @@ def resolve(reference):
     return names[name]
 
 
+def called(reference):
+    """`module:name(1, classes=7)` → (`module:name`, [1], {"classes": 7}): literals alone."""
+    name, parenthesis, rest = reference.partition("(")
+    if not parenthesis:
+        return reference, [], {}
+    try:
+        call = ast.parse("f(" + rest, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError("not one call")
+        if getattr(call, "starargs", None) or getattr(call, "kwargs", None):  # Python 2
+            raise ValueError("stars")
+        named = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+        if None in named:
+            raise ValueError("stars")
+        return name, [ast.literal_eval(one) for one in call.args], named
+    except (SyntaxError, ValueError):
+        raise RecordError(
+            "{}: expected module:name(arguments), each a literal: a number, a text in quotes, "
+            "True, False, None, or lists and dicts of them".format(reference)
+        )
+
+
+SHOWN = 6  # lines of a traceback
+
+
+def build_model(options):
+    """The model that the user's own code builds. What that raises is shown as its own."""
+    name, arguments, named = called(options.build)
+    try:
+        return resolve(name, options.code)(*arguments, **named)
+    except RecordError:
+        raise
+    except (Exception, SystemExit):
+        kind, error, trace = sys.exc_info()
+        words = "".join(traceback.format_exception(kind, error, trace.tb_next))
+        lines = words.rstrip().splitlines()[-SHOWN:]
+        text = "the code of {} ended with an error of its own:\n{}"
+        raise RecordError(text.format(options.build, "\n".join(lines)))
+
+
 def load_model(keras, path, options):
     """The model with the file's weights in it."""
     custom = {reference.rpartition(":")[2]: resolve(reference) for reference in options.custom}
     if options.build:
-        model = resolve(options.build)()
+        model = build_model(options)
+        model.load_weights(path)
+        return model
+    if options.config:
+        model = from_config(keras, text_of(options.config), custom)
         model.load_weights(path)
         return model
     model = load_whole_model(keras, path, custom)
@@ -172,15 +225,25 @@ def load_whole_model(keras, path, custom):
     except TypeError as error:  # an early Keras that always compiles: build from the config instead
         if "compile" not in str(error):
             raise
-    text = model_config(path)
+    model = from_config(keras, model_config(path), custom)
+    model.load_weights(path)
+    return model
+
+
+def from_config(keras, text, custom):
+    """The model of a configuration, without its weights."""
     for order, name in (("th", "channels_first"), ("tf", "channels_last")):
         if (
             '"dim_ordering": "{}"'.format(order) in text
         ):  # Keras 1's ZeroPadding2D does not record it
             set_data_format(keras, name)
-    model = keras.models.model_from_json(text, custom_objects=custom)
-    model.load_weights(path)
-    return model
+    return keras.models.model_from_json(text, custom_objects=custom)
+
+
+def text_of(path):
+    """The text of a file, as this Python has text."""
+    with open(path, "rb") as file:
+        return file.read().decode("utf8")
 
 
 def model_config(path):
@@ -198,7 +261,10 @@ def hint(message):
     """What to try after load_model failed."""
     if "Unknown" in message or "custom" in message:
         return "a layer class of your own is named with --custom module:Class"
-    return "a file of weights only needs --build module:function, which returns the model"
+    return (
+        "a file of weights only needs --config model.json (its to_json()), or "
+        "--build module:function, which returns the model"
+    )
 
 
 def in_float64(keras, model, custom):
@@ -514,8 +580,19 @@ def make_record(keras, path, options):
     record = {"input": pictures}
     names = add_outputs(record, keras, model, batch, first, options)
     meta = describe(keras, model, path, data_format, names, options)
+    text = config_of(model)
+    if text is not None:
+        record["config"] = np.array(text, dtype="U")
     record["meta"] = np.array(json.dumps(meta, sort_keys=True), dtype="U")  # text on Python 2 too
     return record
+
+
+def config_of(model):
+    """The model's own to_json(); None of a model whose layers are in its code alone."""
+    try:
+        return model.to_json()
+    except Exception:  # NotImplementedError, TypeError, ... as the Kerases have it
+        return None
 
 
 def add_outputs(record, keras, model, batch, first, options):
@@ -614,6 +691,19 @@ def parse(arguments):
         help="what builds the model, for a file of weights only",
     )
     parser.add_argument(
+        "--code", metavar="DIR", help="the folder of that code (default: the working directory)"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="MODEL.json",
+        help="the to_json() of the model, for a file of weights only",
+    )
+    parser.add_argument(
+        "--config-only",
+        action="store_true",
+        help="write the to_json() of the model that --build builds; MODEL is not read",
+    )
+    parser.add_argument(
         "--custom",
         metavar="MODULE:CLASS",
         action="append",
@@ -694,9 +784,28 @@ def guarded(make, keras, options):
         raise
 
 
+def write_config(options):
+    """Write the configuration of the model that --build builds; nothing, where it has none."""
+    if not options.build:
+        raise RecordError("--config-only needs --build module:function")
+    model = build_model(options)
+    if not hasattr(model, "to_json"):
+        kind = type(model).__name__
+        raise RecordError("{} gives a {}, and no Keras model".format(options.build, kind))
+    text = config_of(model)
+    if text is None:
+        print("{} has no to_json()".format(type(model).__name__), file=sys.stderr)
+        return 0
+    with open(options.record, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode("utf8"))
+    return 0
+
+
 def main(arguments=None):
     options = parse(arguments)
     try:
+        if options.config_only:
+            return write_config(options)
         if not os.path.exists(options.model):
             raise RecordError("{}: no such file".format(options.model))
         keras = import_keras(options.keras)
