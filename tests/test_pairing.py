@@ -331,11 +331,12 @@ def test_two_layers_of_one_shape_swapped_in_the_list_are_found_by_keras(alone, t
 
 def test_a_wrong_pair_that_no_name_tells_is_found_by_a_record(alone, tmp_path):
     config = json.loads(configuration(PATH))
-    one, other = twins(config, alone)
-    given_file = config_file(tmp_path, swapped_names(config, one, other))
-    arguments = ["--device", "cpu", "--config", given_file, "--against", PATH.with_suffix(".npz")]
+    swapped = swapped_names(config, *twins(config, alone))
+    arguments = ["--device", "cpu", "--against", PATH.with_suffix(".npz"), "--match", "names"]
 
-    wrong = run(alone, tmp_path / "out.pth", *arguments, "--match", "names")
-
+    wrong = run(alone, tmp_path / "out.pth", *arguments, "--config", config_file(tmp_path, swapped))
     assert_refused(wrong, 1, tmp_path / "out.pth")
-    assert "the first layer that differs is" in wrong.stderr
+    assert "does not give the logits of record of Keras 2.3.1" in wrong.stderr
+
+    right = run(alone, tmp_path / "out.pth", *arguments, "--config", config_file(tmp_path, config))
+    assert right.exit_code == 0, right.output
