@@ -17,7 +17,7 @@ pytestmark = pytest.mark.keras
 
 CHANGED = [
     ({"eps": 1e-5}, {"epsilon"}),
-    ({"window": 5, "stem_stride": 2}, {"stem"}),
+    ({"stem_stride": 2}, {"stem"}),
     ({"activation": "tanh"}, {"activation"}),
     ({"strides": [2, 2, 2]}, {"stride"}),
     ({"strided_block": 1, "strides": [2, 1, 1]}, {"stride"}),

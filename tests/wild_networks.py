@@ -168,13 +168,15 @@ def keras(folder: Path, python: str = sys.executable) -> Iterator[Any]:
     """A function that has Keras make a network: `{"files": {container: path}, "record": path}`, or
     `{"impossible": reason}` for one that cannot be."""
     script = Path(__file__).with_name("wild_keras.py")
-    process = subprocess.Popen(
-        [python, str(script), str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=(folder / "keras.log").open("w"),
-        text=True,
-    )
+    log = folder / "keras.log"
+    with log.open("w") as told:
+        process = subprocess.Popen(
+            [python, str(script), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+        )
     assert process.stdin is not None
     assert process.stdout is not None
 
@@ -182,7 +184,7 @@ def keras(folder: Path, python: str = sys.executable) -> Iterator[Any]:
         process.stdin.write(json.dumps(network) + "\n")
         process.stdin.flush()
         answer = process.stdout.readline()
-        assert answer, (folder / "keras.log").read_text()[-2000:]
+        assert answer, log.read_text()[-2000:]
         return json.loads(answer)
 
     try:
