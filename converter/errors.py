@@ -7,11 +7,15 @@ ConvertError
 ├── UnsafeError       4  SOURCE is refused as unsafe, or is over a limit
 ├── MismatchError     5  the weights do not fit any network that is known, or the destination's
 ├── SanityError       6  the weights fit, but cannot be right (NaN, negative variance …)
-└── TargetError       7  TARGET cannot be written
+├── TargetError       7  TARGET cannot be written
+└── UnforeseenError  70  a fault of this program: nothing foresaw what it met
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +85,37 @@ class SanityError(ConvertError):
 
 class TargetError(ConvertError):
     exit_code = 7
+
+
+class UnforeseenError(ConvertError):
+    """Code 70 is sysexits.h's EX_SOFTWARE."""
+
+    exit_code = 70
+
+
+NO_MEMORY = (
+    "can't start new thread",
+    "Cannot allocate memory",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+)
+"""What Python, the loader and torch say of it, in errors of other classes than MemoryError."""
+
+
+def as_refusal(error: Exception) -> ConvertError:
+    """Any error as a refusal of one line: lack of memory or of threads as what it is, anything
+    that is none of this module's as unforeseen, with the place that it comes from."""
+    if isinstance(error, ConvertError):
+        return error
+    told = f"{type(error).__name__}: {error}".removesuffix(": ")
+    lacks = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if lacks or any(words in told for words in NO_MEMORY):
+        return UnsafeError(f"not enough memory: {told}" if str(error) else "not enough memory")
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" ({os.path.basename(one.filename)}, line {one.lineno})" for one in last)
+    told = shortened(told, LINE // 2)
+    return UnforeseenError(f"not foreseen: {told}{where}; --debug shows more, please report it")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.conversion import convert
-from converter.errors import ConvertError, ParityError, SourceError, TargetError
+from converter.errors import ConvertError, ParityError, SourceError, TargetError, as_refusal
 from converter.report import Report
 from converter.source import AS_HDF5
 
@@ -115,8 +115,8 @@ def convert_folder(
                 **options,
             )
             yield Outcome(path, one, report)
-        except ConvertError as error:
-            yield Outcome(path, one, error=error)
+        except Exception as error:  # of one file: the others go on
+            yield Outcome(path, one, error=as_refusal(error))
 
 
 def _names(files: list[Path]) -> list[str]:

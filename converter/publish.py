@@ -68,6 +68,13 @@ def fingerprint(path: Path) -> str:
 
 def check_target(source: Path, target: Path, force: bool, *, directory: bool = False) -> Path:
     """Where the target really goes (a symbolic link is followed), or TargetError why it cannot."""
+    try:
+        return _checked(source, target, force, directory)
+    except OSError as error:  # a link that leads to itself, a working folder that is gone
+        raise _cannot_write(target, error) from error
+
+
+def _checked(source: Path, target: Path, force: bool, directory: bool) -> Path:
     real = Path(os.path.realpath(target))
     if not real.parent.is_dir():
         raise TargetError(f"{target} cannot be written: there is no directory {real.parent}")

@@ -21,6 +21,7 @@ CODES = {
     "MismatchError": 5,
     "SanityError": 6,
     "TargetError": 7,
+    "UnforeseenError": 70,
 }
 
 

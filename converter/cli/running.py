@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.errors import ConvertError, ParityError, TargetError, UsageError
+from converter.cli.streams import own_streams
+from converter.errors import ParityError, TargetError, UsageError, as_refusal
 
 if TYPE_CHECKING:
     from converter.report import Report
@@ -25,31 +27,56 @@ def with_options(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]],
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Turn refusals into messages and exit codes, and signals into 130 and 143."""
+    """Turn refusals, and whatever else a command raises, into messages and exit codes, and signals
+    into 130 and 143."""
 
     @functools.wraps(command)
     def run(*args: Any, debug: bool, **kwargs: Any) -> None:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number and signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
+        for number in _signals():
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
                 signal.signal(number, _terminate)
-        try:
-            sys.exit(command(*args, **kwargs))
-        except ConvertError as error:
-            if debug:
+        with own_streams():
+            try:
+                _check_folder()
+                code = command(*args, **kwargs)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except MemoryError:
-            click.echo("Error: not enough memory", err=True)
-            sys.exit(4)
+            except Exception as error:
+                code = told(error, debug)
+        sys.exit(code)
 
     return run
 
 
+def _check_folder() -> None:
+    """A relative path leads nowhere from a folder that is gone, and Intel's MKL ends the process
+    that loads it there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the working folder is gone: change to one that is there") from error
+
+
+def told(error: Exception, debug: bool = False) -> int:
+    """Say what went wrong, with `debug` all of it; the exit code."""
+    refusal = as_refusal(error)
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"Error: {refusal}", err=True)
+    return refusal.exit_code
+
+
+def _signals() -> list[int]:
+    """Those that end a command; Windows has no SIGHUP."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
 def _terminate(number: int, frame: Any) -> None:
-    """Leave through every `finally`, so that a draft is removed; a second signal waits."""
-    signal.signal(number, signal.SIG_IGN)
+    """Leave through every `finally`, so that a draft is removed; a second signal does not wait for
+    that."""
+    for one in _signals():
+        signal.signal(one, signal.SIG_DFL)
     sys.exit(128 + number)
 
 
@@ -58,7 +85,10 @@ def check_report(report: Path, *others: Path | None) -> None:
     another file of this run."""
     from converter.reports import format_of
 
-    real = os.path.realpath(report)
+    try:
+        real = os.path.realpath(report)
+    except OSError as error:
+        raise TargetError(f"--report {report} cannot be written: {error.strerror}") from error
     if any(other and _same_file(real, os.path.realpath(other)) for other in others):
         raise UsageError(f"--report {report} is a file that this conversion reads or writes")
     if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
