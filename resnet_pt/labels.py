@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_pt.architecture import Architecture, Output
+from resnet_pt.regular import read_text
+
+MAX_FILE = 16 * 2**20
+"""Bytes of a file of labels."""
 
 
 class Label(NamedTuple):
@@ -61,9 +65,12 @@ def read_labels(path: Path) -> Labels:
 
     Raises OSError, and ValueError for a file that is none of these.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path, MAX_FILE, "utf-8-sig")
     if path.suffix == ".json":
-        return tuple(map(_label, _in_order(json.loads(text))))
+        try:
+            return tuple(map(_label, _in_order(json.loads(text))))
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
     return tuple(Label(line.strip()) for line in text.splitlines() if line.strip())
 
 
@@ -72,7 +79,7 @@ def _in_order(data: Any) -> list[Any]:
         return data
     if not isinstance(data, dict):
         raise ValueError("neither a list nor a table of labels")
-    numbered = all(isinstance(value, int) for value in data.values())
+    numbered = all(type(value) is int for value in data.values())
     by_number = {v: k for k, v in data.items()} if numbered else {int(k): data[k] for k in data}
     if sorted(by_number) != list(range(len(data))):
         raise ValueError(f"its {len(data)} classes are not numbered from 0 to {len(data) - 1}")

@@ -8,8 +8,10 @@ Two steps of Keras in a row, with its libraries (Pillow, NumPy) and its order of
 
 from __future__ import annotations
 
-import io
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,11 +24,26 @@ from torch import Tensor
 
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES, Mode, Scaling
+from resnet_pt.regular import open_regular
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "hamming", "box", "lanczos"]
 ColorMode = Literal["rgb", "grayscale", "rgba"]
 Picture = Image.Image | str | os.PathLike[str]
 Array = npt.NDArray[np.float32]
+
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA"),
+    *("TIFF", "WEBP"),
+)
+"""Pillow's formats that are decoded here. Of the others it hands some to a program (EPS), and
+decodes some pixel by pixel in Python (QOI: a megabyte takes minutes)."""
+
+MAX_FILE = 256 * 2**20
+"""Bytes of a picture's file."""
+MAX_PIXELS = 89_478_485
+"""Pixels of a picture: those beyond which Pillow warns of a decompression bomb."""
+ROOM = 256 * 2**20
+"""Bytes of the pictures that are decoded at a time, in all threads; one alone may be larger."""
 
 CHANNELS: dict[int, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
 GREY_MODES = ("L", "I;16", "I")
@@ -77,7 +94,12 @@ class Preprocess:
 
     def resized(self, picture: Picture) -> Image.Image:
         """Decoded, converted and resized, as `load_img` returns it."""
-        image = picture if isinstance(picture, Image.Image) else read(Path(picture))
+        if isinstance(picture, Image.Image):
+            return self._resized(picture)
+        with decoded(Path(picture)) as image:
+            return self._resized(image)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
         image = converted(image, self.color_mode)
         if self.size is None or image.size == self.size[::-1]:
             return image
@@ -120,16 +142,65 @@ def known_mode(architecture: Architecture) -> Mode | None:
 
 def read(path: Path) -> Image.Image:
     """The picture in a file; its handle is closed. Raises OSError."""
+    with decoded(path) as image:
+        return image
+
+
+@contextmanager
+def decoded(path: Path) -> Iterator[Image.Image]:
+    """The picture in a plain file, while the context lasts; OSError for any other file, and for
+    whatever is raised while Pillow works on it.
+
+    Of large pictures few are decoded at a time.
+    """
     try:
-        image = Image.open(io.BytesIO(path.read_bytes()))
-        image.load()
-    except UnidentifiedImageError as error:
-        raise OSError("no picture of a kind that Pillow knows") from error
-    except Image.DecompressionBombError as error:
+        with open_regular(path, MAX_FILE) as file:
+            image = Image.open(file, formats=_formats())
+            pixels = image.width * image.height
+            if pixels > MAX_PIXELS:
+                raise OSError(f"{pixels:,} pixels, over the limit of {MAX_PIXELS:,}")
+            with _room.taken(4 * pixels):
+                image.load()
+                yield image
+    except OSError as error:
+        if isinstance(error, UnidentifiedImageError):
+            raise OSError("no picture of a kind that is known here") from error
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise OSError(str(error)) from error
-    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
-        raise OSError(f"a damaged picture: {error}") from error
-    return image
+    except Exception as error:  # Pillow's decoders raise whatever they meet
+        raise OSError(f"a damaged picture: {error or type(error).__name__}") from error
+
+
+def _formats() -> list[str]:
+    """Those of FORMATS that this Pillow opens: a Pillow may have been built without some."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+class _Room:
+    """Bytes that threads take and give back; one that wants more than there is in all has it
+    alone."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self.left = size
+        self.change = threading.Condition()
+
+    @contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        wanted = min(wanted, self.size)
+        with self.change:
+            self.change.wait_for(lambda: wanted <= self.left)
+            self.left -= wanted
+        try:
+            yield
+        finally:
+            with self.change:
+                self.left += wanted
+                self.change.notify_all()
+
+
+_room = _Room(ROOM)
 
 
 def converted(image: Image.Image, color_mode: ColorMode) -> Image.Image:

@@ -17,13 +17,10 @@ from resnet_pt.architecture import Architecture, Output
 from resnet_pt.labels import Label, Labels, is_binary
 from resnet_pt.layers import activation
 from resnet_pt.network import ResNet
-from resnet_pt.pictures import Preprocess
+from resnet_pt.pictures import FORMATS, Preprocess
 
 READERS = min(8, os.cpu_count() or 1)
 """Threads that decode; Pillow lets them run side by side."""
-
-NOT_DECODED = ("BUFR", "GRIB", "HDF5", "MPEG", "PALM", "PDF")
-"""Formats whose suffix Pillow knows, to write them or to say what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +55,8 @@ def _below(folder: Path) -> list[Path]:
 
 
 def suffixes() -> set[str]:
-    """Of the formats that Pillow decodes."""
-    Image.init()
-    return {
-        suffix for suffix, kind in Image.registered_extensions().items() if kind not in NOT_DECODED
-    }
+    """Of the formats that are decoded here."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
 def why_it_does_not_run(architecture: Architecture, size: tuple[int, int]) -> str:

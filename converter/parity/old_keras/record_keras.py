@@ -504,6 +504,9 @@ def photos(keras, folder, height, width, mode):
     )
     if not names:
         raise RecordError("{} holds no pictures".format(folder))
+    odd = [name for name in names if not os.path.isfile(os.path.join(folder, name))]
+    if odd:
+        raise RecordError("{} is no plain file".format(os.path.join(folder, odd[0])))
     pictures = [load_img(os.path.join(folder, name), target_size=(height, width)) for name in names]
     return preprocess(
         np.stack([np.asarray(picture.convert("RGB"), dtype="float32") for picture in pictures]),
