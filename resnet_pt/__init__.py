@@ -12,7 +12,7 @@ from resnet_pt.architecture import Architecture
 from resnet_pt.factory import resnet
 
 if TYPE_CHECKING:
-    from resnet_pt.files import load, save
+    from resnet_pt.files import FileError, load, save
     from resnet_pt.inference import optimize
     from resnet_pt.network import ResNet
     from resnet_pt.overview import summary
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Architecture",
+    "FileError",
     "Preprocess",
     "ResNet",
     "ResNet50",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
+    "FileError": "resnet_pt.files",
     "Preprocess": "resnet_pt.pictures",
     "ResNet": "resnet_pt.network",
     "ResNet50": "resnet_pt.tutorial",

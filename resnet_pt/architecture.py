@@ -182,6 +182,9 @@ NON_NEGATIVE = frozenset(["relu", "relu6", "sigmoid", "softplus", "softmax", "ex
 PASS_ON = frozenset(["dropout", "activation", "leaky_relu", "prelu", "rescaling"])
 """The kinds of head layers that give as many numbers as they get, and each from its own."""
 
+MAX_HEAD = 500
+"""Layers of a head, and outputs."""
+
 HeadKind = Literal[
     "global_avg_pool",
     "global_max_pool",
@@ -310,8 +313,10 @@ class Architecture:
     def is_plain_head(self) -> bool:
         """Whether the head is torchvision's `avgpool` and `fc`: a pool down to one pixel, a
         Flatten where there was one, and one Dense layer."""
-        kinds = [layer.kind for layer in self.head if layer.kind != "dropout"]
         pools = ("global_avg_pool", "avg_pool")
+        if len(self.head) > MAX_HEAD:  # no network; it is asked for every layer of the head
+            return False
+        kinds = [layer.kind for layer in self.head if layer.kind != "dropout"]
         if len(self.outputs) != 1 or not kinds or kinds[0] not in pools:
             return False
         flat = [kind for kind in kinds[1:] if not kind.startswith("flatten")]
@@ -337,10 +342,30 @@ class Architecture:
         Raises ValueError, naming the field, for data that is not such a description, and for one
         with a field that this version does not know (ignoring it could change the network).
         """
+        check_parts(data)
         architecture = msgspec.convert(data, cls)
         if not _holds(architecture.to_dict(), data):
             raise ValueError("the architecture holds fields that this version does not know")
         return architecture
+
+
+MAX_PARTS = 200_000
+"""Numbers, texts, lists and tables of a description; a ResNet-152 has 4,000."""
+
+
+def check_parts(data: Any) -> None:
+    """ValueError for data of too many parts. What stands at several places of a pickle, or under an
+    alias of a YAML, is one object, and counts each time: it would be made anew each time."""
+    left, waiting = MAX_PARTS, [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+        left -= 1
+        if left < len(waiting):
+            raise ValueError(f"it has more than {MAX_PARTS:,} parts")
 
 
 def _holds(found: Any, given: Any) -> bool:

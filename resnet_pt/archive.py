@@ -16,6 +16,11 @@ from pathlib import Path
 MAX_PICKLE = 64 * 2**20
 """Bytes of the pickle: names, shapes and the description; the numbers lie beside it."""
 
+MAX_OPCODES = 1_000_000
+"""Of the pickle; a ResNet-152 has 50,000. torch's restricted unpickler is written in Python."""
+MAX_DIRECTORY = 4 * 2**20
+"""Bytes of an archive's list of its members, each of which becomes an object."""
+
 GLOBALS = frozenset(
     [
         "collections OrderedDict",
@@ -32,6 +37,7 @@ FLAGS = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1",
 def check_archive(path: Path) -> None:
     """ValueError, saying what, if the archive holds more than a plain `state_dict`."""
     try:
+        check_directory(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_members(members, os.path.getsize(path))
@@ -41,6 +47,29 @@ def check_archive(path: Path) -> None:
             _check_pickle(archive.read(pickles[0]))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError) as error:
         raise ValueError(f"it is damaged: {error}") from error
+
+
+def check_directory(path: Path) -> None:
+    """ValueError for an archive with more members than a converted file or a record has, before
+    they are read. The list's length stands at the archive's end (APPNOTE 4.3.14 and 4.3.16)."""
+    with path.open("rb") as file:
+        file.seek(max(0, os.path.getsize(path) - END))
+        tail = file.read(END)
+    lengths = [tail[at + 12 : at + 16] for at in _places(tail, b"PK\x05\x06")]
+    lengths += [tail[at + 40 : at + 48] for at in _places(tail, b"PK\x06\x06")]
+    known = [int.from_bytes(one, "little") for one in lengths if one != b"\xff" * 4]
+    if max(known, default=0) > MAX_DIRECTORY:
+        raise ValueError("its list of members is too long")
+
+
+END = 2**16 + 200
+"""Bytes at an archive's end within which its last records stand, with the longest comment."""
+
+
+def _places(content: bytes, magic: bytes) -> list[int]:
+    """Where a record may begin; the last one is the archive's."""
+    at = content.rfind(magic)
+    return [at] if at >= 0 else []
 
 
 def check_sums(path: Path) -> None:
@@ -62,6 +91,8 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _check_pickle(content: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(content):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if number > MAX_OPCODES:
+            raise ValueError("its pickle is too long")
         if opcode.name in FLAGS and (opcode.name != "GLOBAL" or argument not in GLOBALS):
             raise ValueError(f"its pickle asks for {argument or opcode.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import secrets
 import struct
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 import torch
 
-from resnet_pt.architecture import FORMAT, Architecture
+from resnet_pt.architecture import FORMAT, Architecture, check_parts
 from resnet_pt.archive import check_archive, check_sums
 from resnet_pt.check import problems
 from resnet_pt.digest import digest
@@ -23,8 +24,8 @@ from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"
 ARCHIVE = b"PK\x03\x04"
-MAX_HEADER = 100_000_000
-"""The limit of the safetensors format."""
+MAX_HEADER = 16 * 2**20
+"""Bytes of a safetensors header, and of a description as JSON; a ResNet-152's have 0.1 MB."""
 
 
 class Told(msgspec.Struct):
@@ -72,7 +73,8 @@ def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[ResN
     try:
         architecture = Architecture.from_dict(description.get("architecture"))
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: the architecture in the file is not readable: {error}") from error
+        told = str(error)[:200]
+        raise FileError(f"{path}: the architecture in the file is not readable: {told}") from error
     wrong = problems(architecture)
     if wrong:
         raise FileError(f"{path} describes a network that cannot be: {'; '.join(wrong[:5])}")
@@ -167,7 +169,7 @@ def _read_pth(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler meets
-        raise FileError(f"{path} is not a plain torch state_dict: {error}") from error
+        raise FileError(f"{path} is not a plain torch state_dict: {_reason(error)}") from error
     if not isinstance(state, dict) or not isinstance(state.get(EXTRA_STATE), dict):
         raise FileError(f"{path} does not describe its network: convert-weights did not write it")
     description = _known_format(path, state.pop(EXTRA_STATE))
@@ -179,11 +181,20 @@ def _read_pth(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return state, description
 
 
+def _reason(error: Exception) -> str:
+    """One line of what torch says; its advice, to read the file without its restrictions, is left
+    out."""
+    told = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return told.partition("\n")[0][:300] or type(error).__name__
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
+            if EXTRA_STATE in file.keys():  # noqa: SIM118
+                check_text(path, file.get_slice(EXTRA_STATE).get_shape())
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise FileError(f"{path} is not a safetensors file: {error}") from error
@@ -196,12 +207,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return state, _known_format(path, description)
 
 
+def check_text(path: Path, shape: list[int]) -> None:
+    """Refuse a description that is longer than any is, before it is parsed."""
+    if math.prod(shape) > MAX_HEADER:
+        raise FileError(f"{path} describes its network in more than {MAX_HEADER:,} bytes")
+
+
 def _known_format(path: Path, description: Any) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FileError(f"{path} has a format that this version of resnet_pt does not know")
     try:
+        check_parts(description)
         msgspec.convert(description, Description)
-    except msgspec.ValidationError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path} describes its network in no known way: {error}") from error
     return description
 

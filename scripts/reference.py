@@ -66,7 +66,9 @@ def entry(name: str, one: Any) -> str:
 
 
 def signature(name: str, one: Any) -> str:
-    """One parameter on each line, where there are many."""
+    """One parameter on each line, where there are many; of an exception, what it is one of."""
+    if inspect.isclass(one) and issubclass(one, Exception):
+        return f"class {one.__name__}({one.__bases__[0].__name__})"
     found = inspect.signature(one)
     parts = [parameter(value) for value in found.parameters.values()]
     kinds = [value.kind for value in found.parameters.values()]

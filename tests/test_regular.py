@@ -92,7 +92,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     began = time.process_time()
 
-    with pytest.raises(OSError, match="144,?000,?000 pixels"):
+    with pytest.raises(OSError, match=r"144,?000,?000 pixels"):
         Preprocess("raw", (8, 8))(tmp_path / "a.png")
 
     assert time.process_time() - began < 0.5
