@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.kinds import number
+
 Value = float | tuple[float, ...]
 """One number, or one for each channel."""
 
@@ -226,8 +228,8 @@ def constant(value: Any) -> Value | None:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list) and all(_is_number(one) for one in value):
-        return tuple(float(one) for one in value)
-    return float(value) if _is_number(value) else None
+        return tuple(number(one, "a constant") for one in value)
+    return number(value, "a constant") if _is_number(value) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -127,8 +127,8 @@ class Checkpoint:
         """The Keras version as numbers, (2, 1, 6), or None where the file does not say."""
         if self.keras_version is None:
             return None
-        parts = self.keras_version.split("-")[0].split(".")
-        return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
+        parts = self.keras_version[:40].split("-")[0].split(".")
+        return tuple(int(part) for part in parts[:3] if part.isdecimal()) or None
 
     @property
     def advice(self) -> str:

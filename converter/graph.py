@@ -10,12 +10,14 @@ Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from converter.arithmetic import Channels, Pick, Stack
-from converter.errors import MismatchError, SourceError
+from converter.errors import MismatchError, SourceError, shortened
+from converter.kinds import SettingError
 from converter.layer_classes import (
     ACTS_IN_TRAINING,
     built_in_activation,
@@ -85,10 +87,14 @@ def parse_graph(config: Config) -> Graph:
         outputs = builder.model(one_replica(config), (), ())
         nodes = with_channels_joined(builder.nodes, outputs)
         return Graph(nodes, tuple(outputs), builder.channels_first)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
+        RecursionError,
+    ) as error:
+        kind = "" if isinstance(error, SettingError) else f"{type(error).__name__}: "
         raise SourceError(
             "the model_config is not one that Keras writes",
-            [f"{type(error).__name__}: {error}"[:200]],
+            [f"{kind}{error}"[:200]],
             ["convert the weights alone: save them with model.save_weights"],
         ) from error
 
@@ -199,7 +205,8 @@ class _Builder:
             return self.model(layer, (*outer, name), inputs)
         config = layer["config"]
         self.channels_first |= is_channels_first(config)
-        op = operator_of(layer, arguments) or op_of(layer["class_name"], config)
+        with _of_layer(name):
+            op = operator_of(layer, arguments) or op_of(layer["class_name"], config)
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
             op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
         current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
@@ -222,6 +229,15 @@ class _Builder:
             raise ValueError(f"more than {MAX_NODES:,} layers")
         self.nodes[id] = Node(id, layer, outer, op, inputs)
         return id
+
+
+@contextmanager
+def _of_layer(name: str) -> Iterator[None]:
+    """A setting that cannot be is said with its layer."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"layer {shortened(name)!r}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

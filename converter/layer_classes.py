@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from converter import arithmetic
 from converter.arithmetic import Rescaling, Reverse, Stack
+from converter.kinds import channels, number, padding, truth, whole, window
 from converter.model_config import Config, call_arguments, first_argument, is_operator
 from converter.ops import (
     Activation,
@@ -36,9 +37,11 @@ from converter.ops import (
     Scale,
     Unknown,
 )
+from resnet_pt.check import MAX_CHANNELS
 
 
 def op_of(class_name: str, config: Config) -> Op:
+    """The op of a layer. Raises SettingError for numbers that cannot be."""
     short = class_name.rpartition(">")[2]  # a registered class reads `package>Name`
     build = OPS.get(short)
     return build(config) if build else Unknown(class_name)
@@ -84,11 +87,12 @@ def built_in_activation(op: Op, config: Config) -> Activation | Unknown | None:
     return None if found == Activation("linear") else found
 
 
-def _pair(value: Any) -> Pair:
-    if isinstance(value, int):
-        return value, value
-    first, second = value
-    return int(first), int(second)
+def _pair(value: Any, what: str, held: Callable[[Any, str], int] = window) -> Pair:
+    """One number for height and width, or one for each."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return held(value[0], what), held(value[1], what)
+    one = held(value, what)
+    return one, one
 
 
 def _first(config: Config, *keys: str) -> Any:
@@ -102,7 +106,7 @@ def _first(config: Config, *keys: str) -> Any:
 def input_shape(value: Any) -> tuple[int | None, ...]:
     if value is None:
         return ()
-    return tuple(None if size is None else int(size) for size in value)
+    return tuple(None if size is None else channels(size, "the input's shape") for size in value)
 
 
 def _input(config: Config) -> Op:
@@ -112,19 +116,25 @@ def _input(config: Config) -> Op:
 
 def _conv(config: Config) -> Op:
     kernel = (
-        (int(config["nb_row"]), int(config["nb_col"]))
+        (window(config["nb_row"], "nb_row"), window(config["nb_col"], "nb_col"))
         if "nb_row" in config
-        else _pair(config["kernel_size"])
+        else _pair(config["kernel_size"], "kernel_size")
     )
     return Convolution(
         kernel=kernel,
-        stride=_pair(_first(config, "strides", "subsample")),
+        stride=_pair(_first(config, "strides", "subsample"), "strides"),
         padding=str(_first(config, "padding", "border_mode")),
-        groups=int(config.get("groups", 1)),
-        bias=bool(_first(config, "use_bias", "bias")),
-        dilation=_pair(config.get("dilation_rate", config.get("atrous_rate", 1))),
-        filters=int(config.get("filters", config.get("nb_filter", 0))),
+        groups=channels(config.get("groups", 1), "groups"),
+        bias=truth(_first(config, "use_bias", "bias"), "use_bias"),
+        dilation=_pair(config.get("dilation_rate", config.get("atrous_rate", 1)), "dilation_rate"),
+        filters=_filters(config),
     )
+
+
+def _filters(config: Config) -> int:
+    """0 for a depthwise convolution of Keras 3, which has none of its own."""
+    value = config.get("filters", config.get("nb_filter"))
+    return 0 if value is None else channels(value, "filters")
 
 
 def _depthwise(config: Config) -> Op:
@@ -139,10 +149,10 @@ def _norm(config: Config) -> Op:
     if config.get("renorm"):
         return Unknown("BatchNormalization", "renorm=True keeps statistics of another kind")
     return BatchNorm(
-        eps=float(config["epsilon"]),
-        momentum=float(config.get("momentum", 0.99)),
-        gamma=bool(config.get("scale", True)),
-        beta=bool(config.get("center", True)),
+        eps=number(config["epsilon"], "epsilon"),
+        momentum=number(config.get("momentum", 0.99), "momentum"),
+        gamma=truth(config.get("scale", True), "scale"),
+        beta=truth(config.get("center", True), "center"),
         axis=_axis(config.get("axis", -1)),
     )
 
@@ -151,13 +161,15 @@ def _axis(value: Any) -> int:
     """tf.keras writes a list of one."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return int(value)
+    return whole(value, "axis", -MAX_AXIS, MAX_AXIS)
+
+
+MAX_AXIS = 8
 
 
 def _dense(config: Config) -> Op:
-    return Dense(
-        int(_first(config, "units", "output_dim")), bool(_first(config, "use_bias", "bias"))
-    )
+    units = channels(_first(config, "units", "output_dim"), "units")
+    return Dense(units, truth(_first(config, "use_bias", "bias"), "use_bias"))
 
 
 def _activation(config: Config) -> Activation | Unknown:
@@ -192,7 +204,8 @@ def _relu(config: Config) -> Op:
     if config.get("threshold") or (slope and maximum is not None):
         return Unknown("ReLU", "a threshold other than 0, or a slope and a maximum")
     if maximum is None:
-        return Activation("leaky_relu", float(slope)) if slope else Activation("relu")
+        slope = number(slope, "negative_slope")
+        return Activation("leaky_relu", slope) if slope else Activation("relu")
     return Activation("relu6") if maximum == 6 else Unknown("ReLU", f"max_value {maximum}")
 
 
@@ -216,20 +229,20 @@ def _softmax(config: Config) -> Op:
 def _zero_pad(config: Config) -> Op:
     value = config["padding"]
     if isinstance(value, dict):  # Keras 1 allowed names
-        sides = [value.get(f"{side}_pad", 0) for side in ("left", "right", "top", "bottom")]
-        return Pad((int(sides[0]), int(sides[1]), int(sides[2]), int(sides[3])))
-    if isinstance(value, list | tuple) and len(value) == 4:  # Keras 1: top, bottom, left, right
-        top, bottom, left, right = value
-        return Pad((int(left), int(right), int(top), int(bottom)))
-    rows, columns = (value, value) if isinstance(value, int) else value
-    (top, bottom), (left, right) = _pair(rows), _pair(columns)
+        value = [value.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
+    if isinstance(value, list | tuple) and len(value) == 4:  # Keras 1
+        top, bottom, left, right = (padding(one, "padding") for one in value)
+        return Pad((left, right, top, bottom))
+    rows, columns = (value, value) if not isinstance(value, list | tuple) else value
+    (top, bottom), (left, right) = (_pair(one, "padding", padding) for one in (rows, columns))
     return Pad((left, right, top, bottom))
 
 
 def _pool(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
     def build(config: Config) -> Op:
-        kernel = _pair(config["pool_size"])
-        stride = _pair(config["strides"]) if config.get("strides") else kernel
+        kernel = _pair(config["pool_size"], "pool_size")
+        is_said = config.get("strides") not in (None, [])
+        stride = _pair(config["strides"], "strides") if is_said else kernel
         return Pooling(mode, kernel, stride, str(_first(config, "padding", "border_mode")))
 
     return build
@@ -285,14 +298,19 @@ def _reshape(config: Config) -> Op:
     if "newshape" in config:
         return _reshape_with_batch(config["newshape"])
     target = config["target_shape"]
-    return Flatten() if len(target) == 1 else Reshape(tuple(int(size) for size in target))
+    return Flatten() if len(target) == 1 else Reshape(tuple(map(_size, target)))
+
+
+def _size(value: Any) -> int:
+    """Of a shape to make: -1 is what is left."""
+    return whole(value, "target_shape", -1, MAX_CHANNELS)
 
 
 def _reshape_with_batch(shape: Any) -> Op:
     """A given width may take pixels for pictures (`tf.reshape(map, [-1, C])`): it is no Flatten."""
     if not isinstance(shape, list) or len(shape) < 2 or shape[0] not in (-1, None):
         return Unknown("Reshape", f"it makes the shape {shape}, of another batch")
-    return Reshape(tuple(int(size) for size in shape[1:]))
+    return Reshape(tuple(map(_size, shape[1:])))
 
 
 def _over_map(mode: Literal["max", "avg"]) -> Callable[[Config], Op]:
@@ -319,10 +337,14 @@ def _pad(config: Config) -> Op:
     is_known = config.get("mode", "constant").lower() == "constant" and value in (0.0, -math.inf)
     if not is_known or not isinstance(widths, list) or len(widths) != 4:
         return Unknown("Pad", "it pads with something else than zeros, or not a map")
-    batch, (top, bottom), (left, right), channels = map(_pair, widths)
-    if any((*batch, *channels)):
+    batch, rows, columns, depth = (_pair(one, "paddings", padding) for one in widths)
+    if any((*batch, *depth)):
         return Unknown("Pad", "it pads other axes than height and width")
-    return Pad((left, right, top, bottom), is_last=True, value=value)
+    return Pad((*columns, *rows), is_last=True, value=value)
+
+
+def _dropout(config: Config) -> Op:
+    return Dropout(number(_first(config, "rate", "p"), "rate"))
 
 
 def _gelu(config: Config) -> Op:
@@ -335,9 +357,13 @@ def _flip(config: Config) -> Op:
     return Reverse() if axis in (-1, [-1], 3, [3]) else Unknown("Flip", f"it turns the axis {axis}")
 
 
+MAX_REPEATS = 64
+"""Of the channels of a picture: a grey one becomes RGB."""
+
+
 def _repeat(config: Config) -> Op:
     times, axis = config.get("repeats"), config.get("axis")
-    if not isinstance(times, int) or times < 1 or axis not in (-1, 3):
+    if type(times) is not int or not 1 <= times <= MAX_REPEATS or axis not in (-1, 3):
         return Unknown("Repeat", f"it repeats {times} times along the axis {axis}")
     return Repeat(times)
 
@@ -376,8 +402,8 @@ OPS: dict[str, Callable[[Config], Op]] = {
     "GlobalAveragePooling2D": _constant(GlobalPooling("avg")),
     "GlobalMaxPooling2D": _constant(GlobalPooling("max")),
     "Flatten": lambda config: Flatten(config.get("data_format") == "channels_first"),
-    "Dropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
-    "AlphaDropout": lambda config: Dropout(float(_first(config, "rate", "p"))),
+    "Dropout": _dropout,
+    "AlphaDropout": _dropout,
     "SpatialDropout2D": _constant(Identity()),
     "GaussianNoise": _constant(Identity()),
     "GaussianDropout": _constant(Identity()),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from converter import arithmetic
+from converter.kinds import whole
 
 Config = Mapping[str, Any]
 
@@ -74,6 +75,8 @@ def layer_name(config: Config) -> str:
 Reference = tuple[str, int, int]
 """(layer, which of its calls, which of that call's outputs)."""
 
+MAX_CALLS = 20_000
+
 
 def references(value: Any) -> list[str]:
     return [name for name, _, _ in reference_list(value)]
@@ -88,7 +91,11 @@ def reference_list(value: Any) -> list[Reference]:
     if value and isinstance(value[0], str):
         value = [value]
     tensors = [one for one in value if one[0] != arithmetic.CONSTANT]
-    return [(str(one[0]), int(one[1]), int(one[2])) for one in tensors]
+    return [_reference(*one[:3]) for one in tensors]
+
+
+def _reference(name: Any, call: Any, tensor: Any) -> Reference:
+    return str(name), *(whole(one, "a reference", 0, MAX_CALLS) for one in (call, tensor))
 
 
 def inbound(layer: Config) -> list[list[Reference]]:
@@ -119,7 +126,7 @@ def call_arguments(call: Any) -> Config:
 def _keras_3_references(value: Any) -> Iterator[Reference]:
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         name, call, tensor = value["config"]["keras_history"]
-        yield str(name), int(call), int(tensor)
+        yield _reference(name, call, tensor)
     elif isinstance(value, list):
         for one in value:
             yield from _keras_3_references(one)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converter.errors import SHOWN, printable, shortened
+from converter.errors import LINE, SHOWN, printable, shortened
 from converter.facts import Fact
 from converter.parity.verdict import VERDICTS
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from converter.parity.settle import Trial
     from converter.report import Report
     from resnet_pt.predict import Prediction
+
+
+CELL = 300
+"""Characters of a cell of a table: names and versions in a file can be longer."""
 
 
 @contextmanager
@@ -141,13 +145,13 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
     lines = [
         f"file      {printable(str(checkpoint.path))}",
         f"container {printable(checkpoint.container)}",
-        f"Keras     {printable(written)}",
+        f"Keras     {shortened(written)}",
         f"naming    {network.dialect}",
         f"network   ResNet of {depths} blocks, {widths} channels, {classes(network)}",
         "",
         *table([("fact", "value", "evidence"), *map(_fact_row, network.facts)]),
     ]
-    lines += [f"note      {printable(note)}" for note in checkpoint.notes]
+    lines += [f"note      {shortened(note, LINE)}" for note in checkpoint.notes]
     defaults = [fact.name for fact in network.facts if fact.is_default]
     if defaults:
         lines += [
@@ -221,7 +225,7 @@ def parity_lines(parity: Parity) -> list[str]:
         *said,
         *table(rows),
         *_layer_lines(parity),
-        *(f"note      {printable(note)}" for note in parity.notes),
+        *(f"note      {shortened(note, LINE)}" for note in parity.notes),
     ]
 
 
@@ -380,7 +384,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns as wide as their widest cell; the last one is not padded."""
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    rows = [tuple(shortened(cell, CELL) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

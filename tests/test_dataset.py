@@ -184,7 +184,7 @@ def test_every_picture_is_in_one_batch(folder):
     assert indexes == list(range(24))
     unreadable = {k: why for number in range(5) for k, why in batches[number].unreadable.items()}
     assert [names[k] for k in unreadable] == ["dog/broken.png"]
-    assert set(unreadable.values()) == {"no picture of a kind that Pillow knows"}
+    assert set(unreadable.values()) == {"no picture of a kind that is known here"}
 
 
 def test_the_transform_is_what_the_network_receives(folder):

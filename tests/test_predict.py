@@ -362,3 +362,14 @@ def test_a_network_of_1000_classes_has_imagenets_names(tmp_path):
     best = result.stdout.splitlines()[1].split()[-2]
     assert best in {label.name for label in imagenet()}
     assert "ImageNet's, as there are 1000" in result.stderr
+
+
+def test_a_label_of_100_kb_is_shown_short(tmp_path):
+    path = save(tmp_path / "out.pth", **head("softmax", "fc", classes=2))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a" * 100_000 + "\nb\n")
+
+    result = run(path, PICTURES / "rgb.png", "--labels", labels)
+
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) < 500
