@@ -95,7 +95,8 @@ def reference_list(value: Any) -> list[Reference]:
 
 
 def _reference(name: Any, call: Any, tensor: Any) -> Reference:
-    return str(name), *(whole(one, "a reference", 0, MAX_CALLS) for one in (call, tensor))
+    call, tensor = (whole(one, "a reference", 0, MAX_CALLS) for one in (call, tensor))
+    return str(name), call, tensor
 
 
 def inbound(layer: Config) -> list[list[Reference]]:

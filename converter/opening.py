@@ -16,10 +16,12 @@ from converter.given import Given, Match
 from converter.identify import identify
 from converter.isolation.reader import open_checkpoint, open_configuration
 from converter.model_config import is_model
+from converter.npz import MAX_FILE
 from converter.options import Options
 from converter.parity.keras_python import built
 from converter.plan import make_plan
 from converter.source import sha256
+from resnet_pt.regular import open_regular
 
 Progress = Callable[[str], None]
 
@@ -86,7 +88,11 @@ IN_RECORD = "config.npy"
 
 def has_configuration(record: Path) -> bool:
     """Whether a record holds the configuration of its model."""
-    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(record) as archive:
+    with (
+        suppress(OSError, ValueError, zipfile.BadZipFile),
+        open_regular(record, MAX_FILE) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         return IN_RECORD in archive.namelist()
     return False
 

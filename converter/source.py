@@ -9,12 +9,13 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from converter.checkpoint import Checkpoint
 from converter.discover import modules
-from converter.errors import SourceError, UnsafeError
+from converter.errors import SourceError, UnsafeError, shortened
 from converter.given import Given
 
 LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
@@ -56,9 +57,19 @@ def read_here(path: Path, given: Given | None = None) -> Iterator[Checkpoint]:
         opened = opener(path, keep)
         for reader in modules("converter.readers"):
             if kind == reader.FORMAT and reader.recognises(opened):
-                yield reader.read(opened, path, keep, given)
+                yield brief(reader.read(opened, path, keep, given))
                 return
         raise _no_keras_file(path, kind, opened)
+
+
+def brief(checkpoint: Checkpoint) -> Checkpoint:
+    """With a version and a backend that can be shown: a file may have written a book there."""
+    version, backend = checkpoint.keras_version, checkpoint.backend
+    return replace(
+        checkpoint,
+        keras_version=None if version is None else shortened(version),
+        backend=None if backend is None else shortened(backend),
+    )
 
 
 Opener = Callable[[Path, ExitStack], Any]

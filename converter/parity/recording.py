@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from converter.checkpoint import Array
-from converter.errors import SourceError
+from converter.errors import SourceError, shortened
+from converter.npz import MAX_FILE, read_arrays
 from converter.parity.compare import GATES
 from resnet_pt.architecture import Architecture, Output
 from resnet_pt.preprocessing import MODES, Mode
+from resnet_pt.regular import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def is_record(path: Path) -> bool:
     """Whether a file looks like one: an archive whose members are numpy's, also one that is cut
     off and has lost its directory."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, MAX_FILE) as file:
             start = file.read(30)  # the first member's header; its name follows (APPNOTE 4.3.7)
             name = file.read(int.from_bytes(start[26:28], "little"))
     except OSError:
@@ -109,16 +109,21 @@ def read_record(path: Path) -> Recording:
     other. Raises SourceError for a file that is none.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return _recording(arrays)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        return _recording(read_arrays(path, is_of_record))
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        reason = "it is no .npz" if "pickle" in str(error) else reason  # numpy's guess
+        reason = "it is no .npz" if "not a zip" in str(error) else reason
         raise SourceError(
             f"{path} is not a record: {reason}",
             hints=["make one with scripts/record_keras.py MODEL.h5 RECORD.npz"],
         ) from error
+
+
+def is_of_record(name: str) -> bool:
+    """Whether an array of that name is part of a record; what else is in the file is not read."""
+    return name in ("input", "output", "logits", "meta") or name.startswith(
+        ("output/", "logits/", "layer/")
+    )
 
 
 def _recording(arrays: Mapping[str, Array]) -> Recording:
@@ -150,7 +155,8 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     endless = [name for name, array in arrays.items() if not _is_finite(array)]
     if endless:
         raise ValueError(f"`{endless[0]}` holds NaN or infinity")
-    oracle = f"record of Keras {meta.get('keras', '?')} on {meta.get('backend', '?')}"
+    made_by = [shortened(meta.get(key, "?")) for key in ("keras", "backend")]
+    oracle = "record of Keras {} on {}".format(*made_by)
     beside = {name: outputs[name] for name in logits if name in outputs}
     one = Pass(picture, {**outputs, **logits}, _samples(arrays), dtype, beside)
     kind = "logits" if logits else "output"

@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from converter.errors import LINE, SHOWN, shortened
+from converter.errors import SHOWN, printable, shortened
 from converter.parity.verdict import first_that_differs, sentence
 from converter.reports._charts import error_text, layer_chart, scatter
 
@@ -55,7 +55,7 @@ def _entries(data: Entry) -> list[Entry]:
 
 def _shown(value: object) -> object:
     """What goes into the page: control characters as escapes, as on the terminal."""
-    return shortened(value, LINE) if type(value) is str else value
+    return printable(value) if type(value) is str else value
 
 
 def _template(name: str) -> str:
