@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converter.errors import MismatchError, SourceError, UsageError, why_unread
+from converter.errors import MismatchError, SourceError, UnsafeError, UsageError, why_unread
 from converter.facts import Evidence
 
 if TYPE_CHECKING:
-    from resnet_pt import Preprocess, ResNet
+    from resnet_pt import Architecture, Preprocess, ResNet
     from resnet_pt.labels import Labels
     from resnet_pt.pictures import Interpolation
     from resnet_pt.predict import Prediction
@@ -105,6 +105,7 @@ def decide(
         )
     except ValueError as error:
         raise UsageError(str(error), hints=["--preprocess sets the mode"]) from error
+    refuse_too_large(architecture, chosen, is_stated=bool(size))
     wrong = why_it_does_not_run(architecture, chosen)
     if wrong:
         hints = ["--size HxW sets another"]
@@ -125,6 +126,32 @@ def unsure(description: Mapping[str, Any]) -> list[str]:
         for fact in description.get("facts", [])
         if fact["name"] == "preprocessing" and fact["evidence"] == default
     ]
+
+
+def refuse_too_large(architecture: Architecture, size: tuple[int, int], *, is_stated: bool) -> None:
+    """What a file claims of its pictures and windows is not believed without a bound; a person who
+    states a size may want more."""
+    from converter.parity.sizes import CLAIMED_LIMIT, STATED_LIMIT, prediction_bytes, take
+
+    taken = prediction_bytes(architecture, size)
+    limit = STATED_LIMIT if is_stated else CLAIMED_LIMIT
+    if taken <= limit:
+        return
+    hints = [f"--size {by(size)} says that so much is there"] if taken <= STATED_LIMIT else []
+    raise UnsafeError(
+        f"pictures of {by(size)} would take {take(taken)} of memory each in the network of TARGET: "
+        f"over the limit of {take(limit)}",
+        hints=[*hints, "a smaller --size takes less"],
+    )
+
+
+def usable_batch(task: Task, wanted: int) -> int:
+    """As many pictures at a time as are wanted, fewer where these would take much memory."""
+    from converter.parity.sizes import CLAIMED_LIMIT, prediction_bytes
+
+    assert task.transform.size
+    one = prediction_bytes(task.model.architecture, task.transform.size)
+    return max(1, min(wanted, CLAIMED_LIMIT // max(one, 1)))
 
 
 def by(size: tuple[int, int]) -> str:

@@ -98,7 +98,7 @@ def predict(
         predict out.pth elephant.jpg
         predict out.pth pictures/ --labels birds.txt --preprocess caffe --json
     """
-    from converter.prediction import prepare, to_dict
+    from converter.prediction import prepare, to_dict, usable_batch
     from converter.text import prediction_lines, progress_bar, table
     from resnet_pt.predict import predict as look
 
@@ -106,6 +106,7 @@ def predict(
     task = prepare(target, images, **options)
     warned = [f"warning   {printable(warning)}" for warning in task.warnings]
     click.echo("\n".join([*table(task.facts), *warned, ""]), err=True)
+    batch = usable_batch(task, batch)
     with progress_bar(len(task.paths)) as seen:
         results = look(task.model, task.paths, task.transform, task.labels, batch=batch, top=top)
         found = [seen(one) for one in results]

@@ -21,12 +21,13 @@ from converter.dataset.predict import (
 )
 from converter.dataset.results import DatasetComparison, Kind
 from converter.dataset.spread import Group, device
+from converter.errors import UnsafeError
 from converter.fact_table import TABLE
 from converter.identify import identify
 from converter.isolation.reader import open_configuration
 from converter.opening import open_source
 from converter.options import Options
-from converter.parity.inputs import default_size
+from converter.parity.inputs import default_size, is_too_large, too_large
 from converter.parity.keras_python import building
 from converter.parity.oracle import BUNDLED
 from converter.parity.recording import read_record
@@ -130,13 +131,16 @@ def compare_images(
 
     model = load(target)
     names = find_pictures(images)
+    size = size or model.architecture.input_size or default_size(model.architecture)
+    if is_too_large(model.architecture, size):
+        raise UnsafeError(too_large(model.architecture, size))
     with predicting(original, names) as (of, predict):
         found = compare_dataset(
             images,
             names,
             predict,
             converted(model, device(wanted_device), of),
-            size=size or model.architecture.input_size or default_size(model.architecture),
+            size=size,
             channels=model.architecture.in_channels,
             transform=transform,
             of=of,

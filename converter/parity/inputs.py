@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from converter.parity.sizes import Size, fits, fitting_size
+from converter.parity.sizes import (
+    PROOF_LIMIT,
+    NoSizeError,
+    Size,
+    fits,
+    fitting_size,
+    proof_bytes,
+    take,
+)
 from resnet_pt.architecture import Architecture
 
 Input = npt.NDArray[np.float32]
@@ -21,9 +29,11 @@ def inputs(architecture: Architecture, fixed: Size | None) -> list[Input]:
     """Batches of one picture, (1, H, W, C): noise, a smooth picture, the same in [-1, 1], and one
     of another size if the network is not `fixed` to one, nor its head.
 
-    Raises NoSizeError for a network that no picture fits.
+    Raises NoSizeError for a network that no picture fits, or that would take more memory than a
+    proof has.
     """
-    size = fixed or architecture.input_size or default_size(architecture)
+    size = fixed or usable_size(architecture)
+    refuse_too_large(architecture, size)
     channels = architecture.in_channels
     generator = np.random.default_rng(2016)
     noise = generator.uniform(-123, 132, (1, *size, channels))
@@ -33,6 +43,29 @@ def inputs(architecture: Architecture, fixed: Size | None) -> list[Input]:
     if fixed is None and takes_any_size(architecture) and fits(architecture, other):
         found.append(smooth_picture(generator, other, channels))
     return [picture.astype(np.float32) for picture in found]
+
+
+def usable_size(architecture: Architecture) -> Size:
+    """The size of pictures that the original fixed, unless it would take more memory than a proof
+    has; else a usual one."""
+    size = architecture.input_size
+    return size if size and not is_too_large(architecture, size) else default_size(architecture)
+
+
+def is_too_large(architecture: Architecture, size: Size) -> bool:
+    return proof_bytes(architecture, size) > PROOF_LIMIT
+
+
+def refuse_too_large(architecture: Architecture, size: Size) -> None:
+    if is_too_large(architecture, size):
+        raise NoSizeError(too_large(architecture, size))
+
+
+def too_large(architecture: Architecture, size: Size) -> str:
+    """What a proof would take, in words."""
+    height, width = size
+    taken = take(proof_bytes(architecture, size))
+    return f"a picture of {height}x{width} would take {taken} of maps, over {take(PROOF_LIMIT)}"
 
 
 def default_size(architecture: Architecture) -> Size:

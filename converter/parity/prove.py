@@ -12,7 +12,7 @@ import numpy as np
 from converter.checkpoint import Array, Checkpoint, as_float32
 from converter.errors import ParityError, SourceError, UsageError
 from converter.parity.compare import GATES, Difference, difference
-from converter.parity.inputs import inputs
+from converter.parity.inputs import inputs, is_too_large, too_large
 from converter.parity.layers import (
     LayerError,
     Watch,
@@ -200,7 +200,7 @@ def prove_logits(
     """Run the original, unless there is a recording of it, and the converted network on the same
     inputs, and compare."""
     if recording:
-        reason = why_not_comparable(recording, network.architecture)
+        reason = why_not_run(recording, network.architecture)
         if reason:
             return Parity("not compared", recording.oracle, reason)
     elif network.variance:
@@ -222,12 +222,19 @@ def prove_logits(
     return replace(parity, notes=found, assumed=assumed)
 
 
+def why_not_run(recording: Recording, architecture: Architecture) -> str:
+    """Why a network is not run on a recording's pictures; '' if it is."""
+    sizes = {one.input.shape[1:3] for one in recording.passes}
+    large = [too_large(architecture, size) for size in sizes if is_too_large(architecture, size)]
+    return why_not_comparable(recording, architecture) or "".join(large[:1])
+
+
 def compare_recording(
     model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
 ) -> Parity:
     """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
     that it was converted from."""
-    reason = why_not_comparable(recording, model.architecture)
+    reason = why_not_run(recording, model.architecture)
     if reason:
         return Parity("not compared", recording.oracle, reason)
     parity = compare_model(model, outputs, recording, devices(device))
@@ -256,6 +263,8 @@ def ask_keras(
     bundled definition's."""
     oracle = choose_oracle(checkpoint, network)
     size = network.architecture.input_size if oracle.fixed_size else None
+    if size and is_too_large(network.architecture, size):
+        oracle, size = type(oracle)("build", too_large(network.architecture, size)), None
     progress("asking Keras for the original's logits")
     try:
         return ask(keras, oracle, checkpoint, network, inputs(network.architecture, size))

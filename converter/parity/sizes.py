@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from converter.errors import MismatchError
@@ -20,7 +20,7 @@ LARGEST_SIDE = 1024
 
 
 class NoSizeError(MismatchError):
-    """No picture fits what the head flattens."""
+    """No picture fits what the head flattens, or none that fits is small enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,69 @@ def sides(architecture: Architecture, side: int, axis: int) -> dict[str, int]:
     return found
 
 
+def maps(architecture: Architecture, size: Size) -> Iterator[int]:
+    """How many numbers each map holds on the way of a picture of that size, nothing computed: the
+    picture, what is padded, and what each window gives."""
+    shape = (architecture.in_channels, *size)
+    yield math.prod(shape)
+    for window in _stem(architecture):
+        shape = yield from _numbers(window, shape)
+    for block in itertools.chain(*architecture.stages):
+        short = block.shortcut
+        around = shape
+        for window in (short.pool, short.conv) if short else ():
+            around = (yield from _numbers(window, around)) if window else around
+        for window in block.convs:
+            shape = yield from _numbers(window, shape)
+    shapes = {"": shape}
+    for layer in architecture.head:
+        if layer.source in shapes and not layer.ends_maps:
+            shapes[layer.name] = shapes[layer.source]
+            for one in (layer.conv, layer.pool):
+                if one:
+                    shapes[layer.name] = yield from _numbers(one, shapes[layer.name])
+
+
+Map = tuple[int, int, int]
+"""(channels, height, width)."""
+
+
+def _numbers(window: Conv | Pool, shape: Map) -> Generator[int, None, Map]:
+    """The numbers of what a window reads when it is padded, and of what it gives; its shape."""
+    channels, height, width = shape
+    top, left = (_added(window, axis) for axis in (0, 1))
+    yield channels * (height + top) * (width + left)
+    given = window.out_channels if isinstance(window, Conv) else channels
+    height, width = (_through([window], side, axis) for axis, side in enumerate((height, width)))
+    yield given * height * width
+    return given, height, width
+
+
+PROOF_LIMIT = 4 * 2**30
+"""Bytes that the maps of one picture may take in a proof; a ResNet-50 at 1024x1024 takes 3.9e9."""
+
+CLAIMED_LIMIT, STATED_LIMIT = 2**29, 2**32
+"""Bytes that maps may take at a time in `predict`: for a size of pictures that a file claims (a
+ResNet-50 takes them at 1400x1400), and for one that a person states."""
+
+
+def proof_bytes(architecture: Architecture, size: Size) -> int:
+    """About what a proof takes: Keras keeps every layer's map of one picture, in float64, those
+    behind the norms too."""
+    return 8 * sum(maps(architecture, size))
+
+
+def prediction_bytes(architecture: Architecture, size: Size) -> int:
+    """About what a prediction takes for each picture, in float32: the largest map, what is read to
+    make it, its norm, and a shortcut beside them."""
+    return 4 * 4 * max(maps(architecture, size))
+
+
+def take(number: int) -> str:
+    """`3.9 GB`, for a message."""
+    return f"{number / 1e9:,.1f} GB"
+
+
 def _behind_block(block: Block, side: int, axis: int) -> int:
     short = block.shortcut
     windows = [one for one in (short.pool, short.conv) if one] if short else []
@@ -177,9 +240,15 @@ def _behind(window: Conv | Pool, side: int, axis: int) -> int:
         return -(-side // stride)
     dilation = window.dilation[axis] if isinstance(window, Conv) else 1
     reach = dilation * (window.kernel[axis] - 1) + 1
+    return (side + _added(window, axis) - reach) // stride + 1
+
+
+def _added(window: Conv | Pool, axis: int) -> int:
+    """What is added to a side of a map; what 'same' adds depends on it, and is less than a
+    window."""
+    if window.padding == "same":
+        return 0
     if isinstance(window.padding, int):
-        added = 2 * window.padding
-    else:
-        left, right, top, bottom = window.padding
-        added = (top + bottom, left + right)[axis]
-    return (side + added - reach) // stride + 1
+        return 2 * window.padding
+    left, right, top, bottom = window.padding
+    return (top + bottom, left + right)[axis]
