@@ -2,7 +2,8 @@
 
 Protocol: draft in the same directory → written, flushed, fsync → read back and proven by the
 caller → link (no target yet) or rename (`force`) → fsync of the directory. Killed at any moment,
-the old target or the complete new one is there. A directory is published like a file.
+the old target or the complete new one is there, and a draft perhaps, which the next run to the same
+target removes. A directory is published like a file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from converter.errors import TargetError
+from converter.leftovers import hold, let_go, own_name, sweep
 from converter.source import sha256
 
 
@@ -29,6 +30,7 @@ class Draft:
     def __init__(self, path: Path, file: BinaryIO | None = None) -> None:
         self.path = path
         self._file = file
+        self.lock = hold(path)
 
     @property
     def file(self) -> BinaryIO:
@@ -97,7 +99,9 @@ def draft(target: Path, *, force: bool, directory: bool = False) -> Iterator[Dra
 
     Raises TargetError for everything that the file system refuses.
     """
-    path = target.with_name(f".{_shortened(target.name)}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    prefix = f".{_shortened(target.name)}.tmp-"
+    sweep(target.parent, prefix)
+    path = target.with_name(own_name(prefix))
     try:
         one = _new_directory(path) if directory else _new_file(path)
     except OSError as error:
@@ -119,6 +123,7 @@ def draft(target: Path, *, force: bool, directory: bool = False) -> Iterator[Dra
             raise
         raise _cannot_write(target, error.__context__) from error  # as torch says it
     finally:
+        let_go(one.lock)
         if directory:
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -121,7 +121,7 @@ def save(
         raise FileExistsError(errno.EEXIST, "there already; overwrite=True replaces it", str(path))
     description = {**model.get_extra_state(), **({"labels": list(labels)} if labels else {})}
     description["sha256"] = digest(description, ((n, t.numpy()) for n, t in state.items()))
-    draft = path.with_name(f".{path.name[:100]}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name[:100]}.saving-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with draft.open("xb") as file:
             WRITERS[path.suffix](file, state, description)

@@ -29,6 +29,7 @@ from converter.errors import ConvertError, MismatchError, SourceError, UnsafeErr
 from converter.given import Given
 from converter.isolation import wire
 from converter.isolation.limits import Limits, relax, restrict
+from converter.isolation.parent import end_with_parent
 from converter.source import read_here
 
 OPENING = Limits(memory=192 * 2**20, seconds=6)
@@ -42,6 +43,7 @@ READING = Limits(memory=2**30, seconds=600)
 def main() -> None:
     """Serve the file that the first line names, until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller was interrupted too, and ends this
+    end_with_parent()
     modules("converter.readers")  # imported before files are limited
     requests, answers = sys.stdin.buffer, cast(io.BufferedWriter, sys.stdout.buffer).raw
     first = requests.readline()

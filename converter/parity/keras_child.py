@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from converter.isolation.limits import Limits, restrict
+from converter.isolation.parent import end_with_parent, end_with_stream
 from converter.layer_classes import LEAKY
 from converter.parity.keras_twice import CHANNELS_FIRST, CHANNELS_LAST, asked_twice, in_words
 from converter.parity.sampling import sample_index
@@ -399,11 +400,13 @@ def is_activation(layer: Any) -> bool:
 if __name__ == "__main__":
     os.environ.update({**QUIET, **os.environ, **PLAIN})
     work = Path(sys.argv[1])
+    end_with_parent()
     restrict(LIMITS)
     try:
         import keras  # noqa: F401
 
         if sys.stdin.readline():  # its caller has not ended
+            end_with_stream()
             main(work)
     except Exception as error:
         told = f"{type(error).__name__}: {error}"

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +18,30 @@ from typing import Any
 
 from converter.configuration_text import MAX_BYTES
 from converter.errors import ParityError, UsageError
+from converter.leftovers import work_folder
 from converter.parity.recording import Recording, read_record
 
 SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
 
 TIME_LIMIT = 1800
 """Seconds that the interpreter gets: Theano compiles for minutes."""
+
+LEASHED = """
+import os, runpy, sys, threading
+
+def watch():
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+thread = threading.Thread(target=watch)
+thread.daemon = True
+thread.start()
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a program, in a Python of any age, that ends when its standard input closes."""
 
 SHOWN = 8
 """Lines of another interpreter's last words that are shown."""
@@ -48,13 +65,13 @@ def ask_python(
     Raises UsageError if the interpreter cannot be run, has no Keras, or lacks the model's code;
     ParityError if it breaks off.
     """
-    with tempfile.TemporaryDirectory(prefix="convert-weights-") as name:
-        record = Path(name) / "record.npz"
-        script = shutil.copy(SCRIPT, name)
+    with work_folder() as folder:
+        record = folder / "record.npz"
+        script = str(shutil.copy(SCRIPT, folder))
         command = [str(python), script, str(source.resolve()), str(record), "--whole"]
         command += building(build, code)
         if config and not build:
-            text = Path(name) / "model.json"
+            text = folder / "model.json"
             text.write_text(json.dumps(config))
             command += ["--config", str(text)]
         _run(python, command, theano)
@@ -71,9 +88,9 @@ def built(build: str, code: Path | None = None, python: Path | None = None) -> b
     Raises UsageError where that code ends with an error, which is shown as its own.
     """
     interpreter = python or Path(sys.executable)
-    with tempfile.TemporaryDirectory(prefix="convert-weights-") as name:
-        text = Path(name) / "model.json"
-        script = shutil.copy(SCRIPT, name)
+    with work_folder() as folder:
+        text = folder / "model.json"
+        script = str(shutil.copy(SCRIPT, folder))
         command = [str(interpreter), script, "-", str(text), "--config-only"]
         _run(interpreter, [*command, *building(build, code)], False, python is not None)
         if not text.exists():
@@ -93,11 +110,13 @@ def _run(python: Path, command: list[str], theano: bool, is_another: bool = True
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if theano:
         environment.setdefault("KERAS_BACKEND", "theano")
+    command = [command[0], "-c", LEASHED, *command[1:]]
+    leash, held = os.pipe()  # this process holds the other end, and nobody else has it
     try:
         done = subprocess.run(
             command,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=leash,
             capture_output=True,
             text=True,
             errors="replace",
@@ -108,6 +127,9 @@ def _run(python: Path, command: list[str], theano: bool, is_another: bool = True
         raise UsageError(f"--keras-python {python} cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired:
         raise ParityError(f"{python} was not done after {TIME_LIMIT} s") from None
+    finally:
+        os.close(leash)
+        os.close(held)
     if done.returncode == 0:
         return
     words = [line for line in done.stderr.splitlines() if line.strip()]

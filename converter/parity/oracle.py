@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from converter.checkpoint import COUNT, Array, Checkpoint
 from converter.errors import SourceError
 from converter.identify import Network
 from converter.layer_classes import FURTHER_OPERATORS, OPS
+from converter.leftovers import WorkFolder
 from converter.parity.keras_child import DAMAGED, UNREAD
 from converter.parity.layers import compared
 from converter.parity.recording import Pass, Recording, Sample
@@ -142,7 +143,7 @@ class KerasChild:
     TensorFlow, which takes seconds: the caller may do something else before it asks."""
 
     def __init__(self) -> None:
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.folder: WorkFolder | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> KerasChild:
@@ -154,26 +155,27 @@ class KerasChild:
     def start(self) -> Path:
         """The folder of the job, in which the process waits for it."""
         if self.folder is None:
-            # Where an open file cannot be removed (Windows), it is left to the system.
-            self.folder = tempfile.TemporaryDirectory(
-                prefix="convert-weights-", ignore_cleanup_errors=True
-            )
+            self.folder = WorkFolder()
             # In this folder, so that nothing in the user's own folder is imported.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "converter.parity.keras_child", self.folder.name],
-                cwd=self.folder.name,
+                [sys.executable, "-m", "converter.parity.keras_child", str(self.folder.path)],
+                cwd=self.folder.path,
                 env={**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        return Path(self.folder.name)
+        return self.folder.path
 
     def run(self) -> None:
         """Let it do the job that is in its folder now. Raises OracleError."""
         assert self.process
+        assert self.process.stdin
         try:
-            self.process.communicate(b"begin\n", timeout=TIME_LIMIT)
+            with suppress(BrokenPipeError):  # it has ended already, and says why
+                self.process.stdin.write(b"begin\n")
+                self.process.stdin.flush()  # and stays open: it ends when this process does
+            self.process.wait(timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:
             raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
         code, told = self.process.returncode, self.start() / "error.txt"
@@ -189,7 +191,7 @@ class KerasChild:
             self.process.kill()
             self.process.communicate()
         if self.folder:
-            self.folder.cleanup()
+            self.folder.remove()
         self.process = self.folder = None
 
 

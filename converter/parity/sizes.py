@@ -166,8 +166,8 @@ def maps(architecture: Architecture, size: Size) -> Iterator[int]:
     for block in itertools.chain(*architecture.stages):
         short = block.shortcut
         around = shape
-        for window in (short.pool, short.conv) if short else ():
-            around = (yield from _numbers(window, around)) if window else around
+        for part in (short.pool, short.conv) if short else ():
+            around = (yield from _numbers(part, around)) if part else around
         for window in block.convs:
             shape = yield from _numbers(window, shape)
     shapes = {"": shape}
