@@ -111,6 +111,7 @@ class Report:
             "warnings": self.warnings,
             "parity": {
                 "oracle": self.parity.oracle,
+                "is_original": self.parity.is_original,
                 "reason": self.parity.reason,
                 "assumed": self.parity.assumed,
                 "notes": self.parity.notes,

@@ -244,10 +244,14 @@ def _layer_lines(parity: Parity) -> list[str]:
     if alone:
         own = max(alone, key=lambda one: one.relative)
         lines.append(
-            f"          {len(alone)} alone, fed the original's input, {shortened(own.name)} worst: "
-            f"{own.relative:.1e}"
+            f"          {len(alone)} alone, fed {_side(parity)}'s input, {shortened(own.name)} "
+            f"worst: {own.relative:.1e}"
         )
     return lines + coverage_lines(parity)
+
+
+def _side(parity: Parity) -> str:
+    return "the original" if parity.is_original else "the definition"
 
 
 def coverage_lines(parity: Parity) -> list[str]:
@@ -261,8 +265,8 @@ def coverage_lines(parity: Parity) -> list[str]:
         )
     if parity.unjudged:
         lines.append(
-            f"          {len(parity.unjudged)} not at all, the original's side does not hold them: "
-            f"{_some(parity.unjudged)}"
+            f"          {len(parity.unjudged)} not at all, {_side(parity)}'s side does not hold "
+            f"them: {_some(parity.unjudged)}"
         )
     if parity.unnamed:
         lines.append(
@@ -288,7 +292,8 @@ def refusal(found: DatasetComparison) -> str:
 
 def dataset_lines(found: DatasetComparison) -> list[str]:
     """Agreement and drift over a data set, and the pictures that differ most."""
-    rows = [("picture", f"worst of {found.of}", "of the largest", "original", "converted")]
+    side = "original" if found.is_original else "definition"
+    rows = [("picture", f"worst of {found.of}", "of the largest", side, "converted")]
     for one in found.worst[:5]:
         worst, relative = f"{one.difference:.1e}", f"{one.relative:.1e}"
         rows.append((one.name, worst, relative, f"class {one.expected}", f"class {one.actual}"))

@@ -216,6 +216,7 @@ WRONG = {
     "equal, but a comparison failed": put("parity", "logits", 0, "passes", to=False),
     "not compared, but there are logits": put("verdict", to="not compared"),
     "equal, but it rests on something": put("parity", "assumed", to=["epsilon"]),
+    "equal, but nobody asked the original": put("parity", "is_original", to=False),
     "equal, but to nothing": put("parity", "oracle", to=""),
     "a refusal without words": put("refusal", to={}),
     "a hash that is none": put("source", "sha256", to="abc"),

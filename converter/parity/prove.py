@@ -87,13 +87,14 @@ class Comparison:
 class Parity:
     """The outcome of a comparison with the original, or with what was built in its place.
 
-    `oracle` is what the converted network was compared with, and `reason` why it was that one, or
-    why there was none. `assumed` are the facts, by name, that a consistent verdict rests on.
-    `noise` is what rounding alone does to the logits, measured in this run on the converted
-    network, relative to the largest: `{dtype: error}`. `diagnosis` says what the first wrong layer
-    looks like, where the numbers tell. `unjudged` are layers of the converted network that the
-    original's side does not hold, `unnamed` the record's layers that no module is compared with,
-    and `ties` other networks that this comparison cannot tell from the converted one.
+    `oracle` is what the converted network was compared with, `is_original` whether that is the
+    original, and `reason` why it was that one, or why there was none. `assumed` are the facts, by
+    name, that a consistent verdict rests on. `noise` is what rounding alone does to the logits,
+    measured in this run on the converted network, relative to the largest: `{dtype: error}`.
+    `diagnosis` says what the first wrong layer looks like, where the numbers tell. `unjudged` are
+    layers of the converted network that the original's side does not hold, `unnamed` the record's
+    layers that no module is compared with, and `ties` other networks that this comparison cannot
+    tell from the converted one.
     """
 
     verdict: Verdict
@@ -109,6 +110,7 @@ class Parity:
     unnamed: tuple[str, ...] = ()
     ties: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    is_original: bool = True
 
     def __str__(self) -> str:
         """The verdict in one sentence."""
@@ -531,6 +533,7 @@ def _judged(
     return Parity(
         verdict=agreeing if agrees else "not equal",
         oracle=recording.oracle,
+        is_original=recording.is_original,
         reason=str(recording.meta.get("reason", "")),
         comparisons=tuple(comparisons),
         layers=layers,
