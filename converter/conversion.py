@@ -181,22 +181,30 @@ def refuse_unproven(report: Report, settings: Options) -> None:
         error = ParityError(
             f"the logits are consistent, and not proven equal: {not_asked(parity.reason)}",
             [rests_on(parity.assumed)],
-            [*how_to_ask(report.checkpoint), "without --require-parity 'consistent' is enough"],
+            [
+                *how_to_ask(report.checkpoint, report.network),
+                "without --require-parity 'consistent' is enough",
+            ],
         )
     else:
         return
     raise report.refused(error)
 
 
-def how_to_ask(checkpoint: Checkpoint) -> list[str]:
+def how_to_ask(checkpoint: Checkpoint, network: Network) -> list[str]:
     """What would ask the original of a file, which a consistent verdict takes to become equal."""
     alone = checkpoint.config is None
-    code = ", with --build MODULE:FUNCTION, the code that builds its model" if alone else ""
-    return [
+    code = ", with --build or --config, what its model is" if alone else ""
+    hints = [
         "scripts/record_keras.py records the original where it runs; --against RECORD.npz takes it",
         f"or --keras-python PATH, an interpreter with the Keras that made the file{code}",
-        *(["or convert the whole model of Keras 2 or 3 (`model.save`)"] if alone else []),
     ]
+    if alone and (checkpoint.version() or (0,)) >= (2,) and not network.theano:
+        hints.append(
+            "or --config model.json, what model.to_json() gives, or the whole model (`model.save`) "
+            "in the place of its weights: where Keras can load that, it is asked itself"
+        )
+    return hints
 
 
 def refuse_undelivered(report: Report, settings: Options) -> None:

@@ -18,7 +18,7 @@ from test_report_page import Page
 import resnet_pt
 from converter import verification
 from converter.cli import verify_weights
-from converter.conversion import convert
+from converter.conversion import convert, how_to_ask
 from converter.errors import ParityError
 from converter.facts import OUTSIDE, Evidence, Fact
 from converter.folder import Outcome
@@ -108,8 +108,9 @@ def test_it_is_not_enough_where_equal_is_required(told):
     said = f"consistent, and not proven equal: the original was not asked: {ALONE}"
 
     assert f"Error: the logits are {said}\n  rests on epsilon" in told["required"]
-    for hint in ("--against RECORD.npz takes it", "--build MODULE:FUNCTION", "the whole model"):
+    for hint in ("--against RECORD.npz takes it", "--keras-python PATH", "--build or --config"):
         assert hint in told["required"]
+    assert "the whole model" not in told["required"]  # of Keras 1: no Keras here would load it
     assert said in told["required, page"]
     assert "not written" in told["required, page"]
 
@@ -153,6 +154,17 @@ def test_what_is_done_to_pictures_is_no_part_of_the_network():
 
     assert [fact.name for fact in told if fact.is_assumed] == ["epsilon"]
     assert not replace(told[0], evidence=Evidence.SHAPES).is_assumed
+
+
+def test_what_would_ask_the_original_is_only_what_can(tmp_path):
+    """No hint may lead to another refusal."""
+    for source, loadable in ((weights_only(WHOLE, tmp_path), True), (WHOLE, False)):
+        with opened(source) as (checkpoint, network):
+            hints = " ".join(how_to_ask(checkpoint, network))
+            theano = " ".join(how_to_ask(checkpoint, replace(network, theano=True)))
+        assert ("--config model.json" in hints) == loadable
+        assert ("with --build" in hints) == loadable
+        assert "--config model.json" not in theano
 
 
 # ---- in words
