@@ -63,7 +63,7 @@ def folder_progress(
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """`a.h5 → out/a.pth: equal`, or the reason why not, in one line."""
+    """`a.h5 → out/a.pth: equal to Keras itself`, or the reason why not, in one line."""
     name = printable(outcome.source.name)
     if outcome.error is None:
         assert outcome.report is not None

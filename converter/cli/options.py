@@ -29,7 +29,7 @@ COMPARING = (
     click.option(
         "--require-parity",
         is_flag=True,
-        help="Fail unless the logits are equal to the original's: also where it was not asked.",
+        help="Fail unless the verdict is 'equal': the original was asked, and gives the same.",
     ),
 )
 

@@ -134,8 +134,8 @@ LEAST = 1e-250
 
 
 def scatter(pairs: Sequence[Entry], unit: str) -> Chart | None:
-    """Logits of the converted network (up) against the original's (across), on equal axes: what is
-    equal lies on the diagonal. `unit` is what an index counts. None without pairs, or where they
+    """Logits of the converted network (up) against the original's (across), on like axes: what is
+    the same lies on the diagonal. `unit` is what an index counts. None without pairs, or where they
     lie further apart, or nearer, than numbers can say."""
     finite = [one for one in pairs if one["expected"] is not None and one["actual"] is not None]
     values: list[float] = [one[key] for one in finite for key in ("expected", "actual")]
