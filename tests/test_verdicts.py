@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -30,7 +31,7 @@ from converter.parity.verdict import VERDICTS, sentence
 from converter.reports import html
 from converter.testing import assert_same_logits
 from converter.text import outcome_line, parity_lines, totals_line
-from resnet_pt.files import load_described
+from resnet_pt.files import Description, load_described
 
 OLD = fixture("keras-1.1.2-theano-tf")
 """Its epsilon is 1e-5, the default of its Keras; its weights alone do not say so, and 1e-3 is
@@ -217,6 +218,13 @@ def test_the_file_records_which_facts_are_assumed(tmp_path):
     facts = load_described(tmp_path / "out.pth")[1]["facts"]
     assert [one["name"] for one in facts if one["assumed"]] == list(report.network.assumed)
     assert "preprocessing" in [one["name"] for one in facts if one["evidence"] == "default"]
+
+
+def test_a_file_that_does_not_say_it_is_read():
+    """As an older version wrote it."""
+    told = {"facts": [{"name": "pool", "value": "none", "evidence": "default"}]}
+
+    assert not msgspec.convert(told, Description).facts[0].assumed
 
 
 # ---- a proof that failed
