@@ -690,9 +690,9 @@ def test_an_activation_before_the_first_dense_layer_is_kept_and_said_to_be_assum
     change = listed_behind("global_average_pooling2d", name)
 
     with opened(edited(NESTED, tmp_path, change, alone=True)) as (_, network):
-        reason = next(fact.reason for fact in network.facts if fact.name == "head")
+        reason = next(fact.reason for fact in network.facts if fact.name == "head activation")
         assert head(network)[:3] == ["global_avg_pool", "activation", "dense"]
-        assert facts(network)["head"][1] == "default"
+        assert facts(network)["head activation"] == ("relu", "default")
         assert f"which function {name!r} is, is not in the file: relu is assumed" in reason
 
 

@@ -80,7 +80,7 @@ def test_epsilon_of_weights_alone(name, eps, evidence, tmp_path):
         ({"bn_eps": 1e-4}, "epsilon", "0.0001"),
         ({"stem": "same"}, "stem", SAME),
         ({"pool": "same"}, "pool", "max-pool 3x3/2, 'same' as in TensorFlow"),
-        ({"stride_on": "3x3"}, "stride", "stem 2, pool 2, stages 1 2 2 2: convolution 2 (3x3)"),
+        ({"stride_on": "3x3"}, "stride on", "3x3"),
         ({"theano_kernels": True}, "flipped", "180 degrees (Theano)"),
         ({"running_std": "std"}, "running_std", "a standard deviation, squared"),
         ({"preprocess": "torch"}, "preprocessing", "torch"),
@@ -95,13 +95,25 @@ def test_an_option_beats_the_evidence(alone, options, fact, value, tmp_path):
         assert facts(network)[fact] == (value, "set by the user")
 
 
+def test_what_stands_beside_an_option_still_rests_on_a_default(tmp_path):
+    """--stride-on says nothing of the stem's stride, nor of the padding of what strides then."""
+    with opened(weights_only(fixture("keras-1.2.2-tensorflow"), tmp_path), stride_on="3x3") as (
+        _,
+        network,
+    ):
+        shown = facts(network)
+    moved = "stem 2, pool 2, stages 1 2 2 2: convolution 2 (3x3)"
+    assert shown["stride"] == (moved, "default")
+    assert shown["padding"] == ("same", "default")
+
+
 def test_head_activation_beats_the_assumed_relu(tmp_path):
     alone = weights_only(fixture("keras-2.10-functional-head"), tmp_path)
 
     with opened(alone) as (_, network):
-        assert facts(network)["head"][1] == "default"
+        assert facts(network)["head activation"] == ("relu", "default")
     with opened(alone, head_activation="tanh") as (_, network):
-        assert facts(network)["head"][1] == "set by the user"
+        assert facts(network)["head activation"] == ("tanh", "set by the user")
         assert "tanh" in [layer.activation for layer in network.architecture.head]
 
 

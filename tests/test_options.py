@@ -99,8 +99,8 @@ def test_an_activation_that_is_the_default_is_settled_all_the_same(tmp_path):
 
     with opened(source) as (_, before), opened(source, head_activation="relu") as (_, after):
         assert after.architecture == before.architecture
-        assert facts(before)["head"][1] == "default"
-        assert facts(after)["head"][1] == "set by the user"
+        assert facts(before)["head activation"][1] == "default"
+        assert facts(after)["head activation"][1] == "set by the user"
 
 
 def test_how_pictures_were_prepared_does_not_change_who_is_asked():

@@ -1,0 +1,265 @@
+"""Each fact of the table can be set, is read again as it was set, and is tried by a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from helpers import converted, facts, opened, weightless_removed, weights_only
+
+from converter import fact_table
+from converter.conversion import convert
+from converter.dialect import Defaults
+from converter.errors import ParityError, UsageError
+from converter.fact_table import BY_NAME, TABLE, changed, single_changes, text
+from converter.options import Options
+from converter.parity import settle, torch_run
+from converter.parity.recording import read_record
+from converter.strides import KERAS
+from resnet_pt import resnet
+from resnet_pt.architecture import Architecture, Block, HeadLayer, Stem
+
+ARCHITECTURES = [row for row in TABLE if row.set]
+"""The facts of an architecture."""
+
+
+def basic() -> Architecture:
+    """Basic blocks, a Flatten and a hidden Dense layer."""
+    wide = resnet((2, 2, 2), 7, width=4)
+
+    def block(one: Block) -> Block:
+        first, second, last = one.convs
+        middle = dataclasses.replace(second, in_channels=first.in_channels)
+        end = dataclasses.replace(last, kernel=(3, 3), padding=1)
+        return dataclasses.replace(one, convs=(middle, end), norms=one.norms[1:])
+
+    stages = tuple(tuple(map(block, stage)) for stage in wide.stages)
+    head = (
+        HeadLayer("flat", "flatten_hwc"),
+        HeadLayer("hidden", "dense", "flat", 256, 9),
+        HeadLayer("relu", "activation", "hidden", activation="relu"),
+        HeadLayer("fc", "dense", "relu", 9, 7),
+    )
+    return dataclasses.replace(wide, stages=stages, head=head)
+
+
+def preactivated() -> Architecture:
+    """A stem without an activation, at whose pool zeros are more than nothing."""
+    wide = resnet((2, 2), 7, width=4)
+    stem: Stem = dataclasses.replace(wide.stem, activation=False)
+    return dataclasses.replace(wide, stem=stem)
+
+
+# ---- set, and read again
+
+
+@pytest.mark.parametrize("make", [lambda: resnet((2, 2, 3), 5, width=4), basic, preactivated])
+@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row.name)
+def test_what_is_set_is_read_again(row, make):
+    architecture = make()
+    values = [*row.tries(architecture), *(row.choices if row.name == "preprocessing" else ())]
+    for value in values if not row.why_not(architecture) else ():
+        if (row.name, value) == ("pool", "inf") and architecture.stem.activation:
+            continue  # behind a relu zeros are nothing
+        other = row.set(architecture, value, KERAS)
+        assert row.read(other) == value
+        again = row.set(other, row.read(architecture), KERAS)
+        assert row.read(again) == row.read(architecture)
+
+
+@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row.name)
+def test_every_fact_is_read_again_on_some_network(row):
+    """So that the test above has something to set."""
+    networks = [resnet((2, 2, 3), 5, width=4), basic(), preactivated()]
+    assert any(row.others(one) for one in networks) or row.name == "preprocessing"
+
+
+def test_a_fact_is_set_alone():
+    architecture = resnet((2, 2, 3), 5, width=4)
+    for row in ARCHITECTURES:
+        for changes in single_changes(architecture, KERAS, row.name):
+            other = changed(architecture, changes, KERAS)
+            same = [one for one in ARCHITECTURES if one.name not in changes]
+            moved = {one.name for one in same if one.read(other) != one.read(architecture)}
+            assert moved <= ALLOWED.get(row.name, set()), (row.name, changes, moved)
+
+
+ALLOWED = {
+    "stem stride": {"stem"},  # padding by half and 'same' are one where nothing strides
+    "pool kind": {"pool window", "pool stride", "pool"},  # of a pool that is not there
+    "stage strides": {"stride in", "stride on", "padding"},
+    "stride on": {"padding"},
+}
+
+
+def test_the_stride_is_moved_with_the_padding_of_the_code():
+    """TensorFlow's v1.5 pads 'same'; where Theano ran, or the naming's code pads, evenly."""
+    first = resnet((2, 2), 5, width=4, stride_on="1x1")
+    row = BY_NAME["stride on"]
+
+    same, even = (
+        row.set(first, "3x3", Defaults(eps=1e-3, padding=way)) for way in ("same", "pad")
+    )
+
+    assert [one.stages[1][0].convs[1].padding for one in (same, even)] == ["same", 1]
+    assert BY_NAME["padding"].read(same) == ("-", "same")
+    assert even.stages == resnet((2, 2), 5, width=4, stride_on="3x3").stages
+
+
+def test_convolutions_in_front_and_of_a_deep_stem_are_seen():
+    from converter.facts import convs, describe_stride, map_convs
+    from resnet_pt.architecture import Conv, Front, Norm
+
+    plain = resnet((1, 1), 5, width=4)
+    front = Front(Conv(1, 3, (3, 3), (2, 2), 1))
+    deep = ((Conv(3, 4, (3, 3), (2, 2), 1), Norm(4)),)
+    stem = dataclasses.replace(plain.stem, front=(front,), deep=deep)
+    network = dataclasses.replace(plain, stem=stem)
+
+    biased = map_convs(network, lambda conv: dataclasses.replace(conv, bias=True))
+
+    assert describe_stride(network).startswith("front 2, stem 4, pool 2, stages")
+    assert all(conv.bias for conv in convs(biased))
+    assert len(convs(network)) == len(convs(plain)) + 2
+
+
+def test_an_epsilon_of_1e_14_is_an_epsilon():
+    """It was taken for Keras' Normalization, and could not be set again."""
+    row = BY_NAME["epsilon"]
+    tiny = row.set(resnet((1, 1), 5, width=4), 1e-14, KERAS)
+
+    assert row.read(tiny) == 1e-14
+    assert row.read(row.set(tiny, 1e-3, KERAS)) == 1e-3
+
+
+# ---- options
+
+
+def test_the_options_are_those_of_the_table():
+    fields = [field.name for field in dataclasses.fields(Options)]
+    first = fields.index(TABLE[0].option)
+
+    assert fields[first:] == [row.option for row in TABLE]
+    assert len(BY_NAME) == len(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("stage_strides", "1,2,x", "--stage-strides 1,2,x: "),
+        ("dilation", "0", "--dilation 0: a whole number from 1 to 64"),
+        ("padding", "odd", "--padding odd: even or same for all stages"),
+        ("activation", "softmax", "--activation softmax: known are "),
+        ("activation", "leaky_relu", "--activation leaky_relu: known are "),
+        ("pool", "none", "--pool none: known are valid, zero, same, inf"),
+        ("stem_stride", 0, "--stem-stride 0: a whole number from 1"),
+    ],
+)
+def test_what_no_network_has_is_refused(option, value, words):
+    with pytest.raises(UsageError, match=words):
+        Options(**{option: value})
+
+
+def test_lists_may_be_given_as_text_or_numbers():
+    assert Options(stage_strides="1,2,2").stage_strides == (1, 2, 2)
+    assert Options(stage_strides=[1, 2, 2]).stage_strides == (1, 2, 2)
+    assert Options(dilation=2).dilation == (2,)
+    assert Options(padding="-, same").padding == ("-", "same")
+    assert Options(activation="leaky_relu:0.30").activation == "leaky_relu:0.3"
+
+
+# ---- what a record settles
+
+NETWORKS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "standard": ({}, {}),
+    "epsilon": ({"eps": 1e-3}, {"epsilon": "0.001"}),
+    "activation": ({"activation": "elu"}, {"activation": "elu"}),
+    "stem stride": ({"stem_stride": 1}, {"stem stride": "1"}),
+    "stem": ({"stem": "same"}, {"stem": "7x7/2, 'same' as in TensorFlow"}),
+    "stem valid": ({"stem": "valid"}, {"stem": "7x7/2, padding 0"}),
+    "pool kind": ({"pool": "average"}, {"pool kind": "average"}),
+    "no pool": ({"pool": "none"}, {"pool kind": "none"}),
+    "pool window": ({"pool_window": 2}, {"pool window": "2"}),
+    "pool stride": ({"pool_stride": 1}, {"pool stride": "1"}),
+    "pool": ({"pool_padding": "valid"}, {"pool": "max-pool 3x3/2, unpadded"}),
+    "pool same": ({"pool_padding": "same"}, {"pool": "max-pool 3x3/2, 'same' as in TensorFlow"}),
+    "stage strides": ({"strides": [2, 2, 1]}, {"stage strides": "2,2,1"}),
+    "stride in": ({"stride_in": 1}, {"stride in": "last"}),
+    "stride on": ({"stride_on": 2}, {"stride on": "3x3"}),
+    "padding": ({"stride_on": 2, "padding": "even"}, {"stride on": "3x3", "padding": "even"}),
+    "dilation": ({"dilation": [1, 1, 2]}, {"dilation": "1,1,2"}),
+    "head activation": ({"hidden": "tanh"}, {"head activation": "tanh"}),
+    "stride and dilation": (
+        {"strides": [1, 2, 1], "dilation": [1, 1, 2]},
+        {"stage strides": "1,2,1", "dilation": "1,1,2"},
+    ),
+    "stem of CIFAR": (
+        {"stem_stride": 1, "pool": "none"},
+        {"stem stride": "1", "pool kind": "none"},
+    ),
+    "basic": ({"basic": True, "stride_on": 2}, {"stride on": "second"}),
+}
+"""`{network: (its facts, what a record changes)}`."""
+
+
+@pytest.fixture(scope="session")
+def keras_networks(tmp_path_factory):
+    """Every network of a live Keras 3, its weights alone and without the names of what has none,
+    and the record of its input and logits."""
+    folder = tmp_path_factory.mktemp("networks")
+    program = Path(__file__).parent / "fact_networks.py"
+    variants = [f"{slug(name)}={json.dumps(given)}" for name, (given, _) in NETWORKS.items()]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, program, folder, *variants]
+    subprocess.run(command, check=True, env=environment)
+    for name in NETWORKS:
+        alone = weights_only(folder / f"{slug(name)}.h5", folder)
+        weightless_removed(alone)
+        with h5py.File(alone, "a") as file:
+            del file.attrs["keras_version"]
+    return folder
+
+
+def slug(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def weights_and_record(folder, name):
+    return folder / f"{slug(name)}_weights.h5", folder / f"{slug(name)}.npz"
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_record_settles_each_fact(name, keras_networks, tmp_path):
+    """By its logits alone, from weights alone: no layer of it is known."""
+    weights, against = weights_and_record(keras_networks, name)
+
+    report = convert(weights, tmp_path / "out.pth", against=against, device="cpu")
+
+    assert report.verdict == "equal"
+    assert report.trials[0].changes == NETWORKS[name][1]
+    shown = facts(report.network)
+    assert all(shown[fact] == (value, "record") for fact, value in NETWORKS[name][1].items())
+    assert len(report.trials) < settle.MOST
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "standard"])
+def test_without_its_alternatives_a_fact_is_not_settled(
+    name, keras_networks, tmp_path, monkeypatch
+):
+    weights, against = weights_and_record(keras_networks, name)
+    removed = next(iter(NETWORKS[name][1]))
+    kept = tuple(row for row in TABLE if row.name != removed)
+    monkeypatch.setattr(settle, "TABLE", kept)
+    monkeypatch.setattr(settle, "MOST", 0)  # nor by a detour
+
+    with pytest.raises(ParityError, match="networks that the file allows fits the record"):
+        convert(weights, tmp_path / "out.pth", against=against, device="cpu")
