@@ -131,6 +131,13 @@ class Checkpoint:
         return tuple(int(part) for part in parts[:3] if part.isdecimal()) or None
 
     @property
+    def oldest_version(self) -> tuple[int, ...]:
+        """The oldest Keras that may have written the file: the one that it names, or, of a
+        container without order, the first that wrote such (2.12)."""
+        oldest = () if self.is_ordered else (2, 12)
+        return self.version() or oldest
+
+    @property
     def advice(self) -> str:
         """What to do about what the file does not say, in words. A model of a class of its own, as
         keras-hub's, is saved without its graph."""

@@ -24,6 +24,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
+Version = tuple[int, ...]
+
 MAX_STAGES = 4
 MAX_BLOCKS = 50
 
@@ -93,10 +95,12 @@ class Dialect:
     less the projection. One for each kind of block."""
     first_order: tuple[tuple[str, ...], ...] = ()
     """The same for the very first block, where it is another (its first norm is the stem's)."""
+    projects_first: bool = False
+    """Whether its code projects in the very first block whatever its width is."""
     stem_kernel: int | None = None
     """The size of the stem's kernel, where that tells it from another order."""
-    is_past: bool = False
-    """Whether the code runs on no Keras since 2.4, and so wrote none of the newer containers."""
+    before: Version | None = None
+    """The first version of Keras that its code does not run on, where there is one."""
     blocks: tuple[tuple[str, ...], ...] = (LETTERS,)
     required: tuple[str, ...] = ()
     """Modules that a file of this naming fills, which tell it from another with the same names."""
@@ -105,9 +109,23 @@ class Dialect:
     signs: tuple[str, ...] = ()
     """Layers without weights that its code names, which tell it from another with the same names:
     a file that lists such layers within the network has one of these."""
+    listed: tuple[Row, ...] = ()
+    """Layers without weights whose names do not say what they do, with what that is
+    (`converter.weightless`) in the place of a module."""
     left_out: tuple[str, ...] = ()
     """Layers that are no part of the network, by exact name (a detector's other parts); a file of
     this naming has some of them."""
+
+    def may_have_run_on(self, oldest: Version) -> bool:
+        """Whether its code runs on this version of Keras, or on a later one."""
+        return self.before is None or oldest < self.before
+
+    def ran(self, version: Version | None) -> str:
+        """Whose facts its defaults are, in words, for a file of this version of Keras."""
+        if version is None or self.may_have_run_on(version):
+            return f"what {self.name} ran ({self.source})"
+        last = ".".join(map(str, self.before or ()))
+        return f"what {self.name} ran ({self.source}), before Keras {last}: this is a copy of it"
 
     @property
     def stem(self) -> str:
@@ -116,7 +134,11 @@ class Dialect:
 
     def modules(self, stages: int = MAX_STAGES) -> Mapping[str, str]:
         """`{layer name: module}` with every hole filled in every way."""
-        return _unrolled(self, stages)
+        return _unrolled(self, self.rows, stages)
+
+    def weightless(self) -> Mapping[str, str]:
+        """`{layer without weights: what it does}`, of those in `listed`."""
+        return _unrolled(self, self.listed, MAX_STAGES)
 
     def first_block(self) -> frozenset[str]:
         """The names of a network's very first block: cheap to make, and in every file."""
@@ -129,9 +151,9 @@ class Dialect:
 
 
 @cache
-def _unrolled(dialect: Dialect, stages: int) -> Mapping[str, str]:
+def _unrolled(dialect: Dialect, rows: Sequence[Row], stages: int) -> Mapping[str, str]:
     table: dict[str, str] = {}
-    for row in dialect.rows:
+    for row in rows:
         for values in _fillings(row, dialect.blocks, stages, MAX_BLOCKS):
             name, module = row.name.format(**values), row.module.format(**values)
             if table.setdefault(name, module) != module:

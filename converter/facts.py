@@ -367,7 +367,16 @@ def describe_amounts(architecture: Architecture) -> str:
     """What no name of a layer says, where it says that there is one."""
     found = dilations(architecture)
     dilation = f"dilation {' '.join(map(str, found))}" if set(found) != {1} else "no dilation"
-    return f"zeros, windows and kinds of pools as above, {dilation}"
+    return f"zeros, windows and kinds of pools as above, {dilation}, no activation in convolutions"
+
+
+def describe_shortcuts(architecture: Architecture) -> str:
+    """`projections read the activated input, others the input`: where shortcuts start."""
+    blocks = [block for stage in architecture.stages for block in stage]
+    projected = {b.shortcut.source for b in blocks if b.shortcut and b.shortcut.conv}
+    if projected == {"preactivation"}:
+        return "projections read their block's input normed and activated, others its input"
+    return "read their block's input"
 
 
 def describe_bias(architecture: Architecture) -> str:

@@ -37,6 +37,18 @@ class Match:
     head: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    @property
+    def computes(self) -> Mapping[str, str]:
+        """`modules`, with one name for what is computed alike: the very first block's norm is the
+        stem's where all that the block reads is what it gives, activated."""
+        first, stem = "layer1.0.bn1", "bn1"
+        is_shared = self.dialect.defaults.shortcut_on == "preactivation"
+        if not is_shared or "layer1.0.downsample.0" not in self.modules:
+            return self.modules
+        if stem in self.modules or first not in self.modules:
+            return self.modules
+        return {stem if one == first else one: layer for one, layer in self.modules.items()}
+
 
 def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
     """The one dialect whose names the file has.
@@ -213,25 +225,27 @@ def looks_like(checkpoint: Checkpoint) -> str:
     return f"a network of {convs} convolutions and {len(kernels) - convs} Dense layers"
 
 
-def structure_from_names(
-    checkpoint: Checkpoint, match: Match, shapes: Shapes, theano: bool = False
-) -> Structure:
-    """The network that a matched file holds, with the dialect's defaults where nothing is said.
+def body_from_names(match: Match, shapes: Shapes, theano: bool = False) -> Architecture:
+    """The network up to its head, with the dialect's defaults where nothing is said.
 
     `theano` says that 'same' padding was Theano's, which is even.
     """
     builder = _Builder(match.dialect.defaults, match.modules, shapes, theano)
-    stages = builder.stages()
-    features = stages[-1][-1].out_channels
-    head, outputs = head_from_names(checkpoint, match, shapes, features)
-    architecture = Architecture(
+    return Architecture(
         stem=builder.stem(),
-        stages=stages,
+        stages=builder.stages(),
         norm=builder.norm("norm"),
-        head=head,
-        outputs=outputs,
         preprocessing=match.dialect.defaults.preprocessing,
     )
+
+
+def structure_from_names(
+    checkpoint: Checkpoint, match: Match, shapes: Shapes, theano: bool = False
+) -> Structure:
+    """The network that a matched file holds, its head too."""
+    body = body_from_names(match, shapes, theano)
+    head, outputs = head_from_names(checkpoint, match, shapes, body.features)
+    architecture = replace(body, head=head, outputs=outputs)
     compared = dict(match.modules)  # a Dense layer may apply an activation that weights don't tell
     layers = dict(match.modules)
     for layer in head:

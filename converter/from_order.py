@@ -175,7 +175,8 @@ def _blocks(layers: _Layers, dialect: Dialect, order: int, taken: _Taken) -> Ite
     if not taken.depths and dialect.first_order:
         projected = dialect.first_order[order]
     plain = tuple(part for part in projected if part not in PROJECTION)
-    for parts in (projected, plain):
+    must_project = dialect.projects_first and not taken.depths
+    for parts in (projected,) if must_project else (projected, plain):
         after = _block(layers, dialect, taken, parts)
         if after is not None:
             yield from _blocks(layers, dialect, order, after)
@@ -245,8 +246,8 @@ def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match
     for other in others:
         differ = [
             module
-            for module in {**first.modules, **other.modules}
-            if first.modules.get(module) != other.modules.get(module)
+            for module in {**first.computes, **other.computes}
+            if first.computes.get(module) != other.computes.get(module)
         ]
         if differ:
             raise MismatchError(

@@ -24,6 +24,7 @@ DIALECT = Dialect(
         Row("scale{stage}{block}_branch1", "layer{layer}.{index}.downsample.1.scale"),
     ),
     blocks=(LETTERS, NUMBERED),
+    before=(2, 4),
     defaults=Defaults(
         eps=1.1e-5, pool="valid", padding="pad", ending="avg_pool", preprocessing="caffe"
     ),

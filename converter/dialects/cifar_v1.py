@@ -5,7 +5,7 @@ from converter.dialect import Defaults, Dialect
 DIALECT = Dialect(
     name="cifar-v1",
     summary="conv2d_1, batch_normalization_1, …; a 3x3 stem, shortcuts without a norm",
-    source="keras 2.3.1 examples/cifar10_resnet.py, resnet_v1",
+    source="Keras' examples/cifar10_resnet.py (2.0.9 to 2.3.1), resnet_v1, and copies of it",
     rows=(),
     orders=(("conv1", "bn1", "conv2", "downsample.0", "bn2"),),
     stem_kernel=3,

@@ -5,7 +5,7 @@ from converter.dialect import Defaults, Dialect
 DIALECT = Dialect(
     name="cifar-v2",
     summary="conv2d_1, batch_normalization_1, …; a 3x3 stem, norms before convolutions",
-    source="keras 2.3.1 examples/cifar10_resnet.py, resnet_v2",
+    source="Keras' examples/cifar10_resnet.py (2.0.9 to 2.3.1), resnet_v2, and copies of it",
     rows=(),
     orders=(("bn1", "conv1", "bn2", "conv2", "bn3", "downsample.0", "conv3"),),
     first_order=(("conv1", "bn2", "conv2", "bn3", "downsample.0", "conv3"),),

@@ -12,7 +12,7 @@ SHORTCUT_FIRST_BASIC = ("conv1", "bn1", "downsample.0", "conv2", "downsample.1",
 DIALECT = Dialect(
     name="conv-block",
     summary="conv1_conv, conv1_bn, conv2_block1_1_conv, conv2_block1_1_bn, …, predictions",
-    source="keras 3.15 src/applications/resnet.py; keras-applications 1.0.8 resnet_common.py",
+    source="keras-applications 1.0.8 resnet_common.py, keras 2.4 to 3.15 applications/resnet.py",
     rows=(
         Row("conv1_conv", "conv1"),
         Row("conv1_bn", "bn1"),
@@ -26,6 +26,7 @@ DIALECT = Dialect(
         Row("conv{stage}_block{number}_0_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1.001e-5, pool="zero", ending="global", preprocessing="caffe"),
+    listed=(Row("conv{stage}_block{number}_out", "activation"),),
     required=("bn1",),
     bias=True,
     orders=(SHORTCUT_FIRST,),

@@ -5,7 +5,7 @@ from converter.dialect import Defaults, Dialect, Row
 DIALECT = Dialect(
     name="conv-block-v2",
     summary="conv1_conv, conv2_block1_preact_bn, conv2_block1_1_conv, …, post_bn, predictions",
-    source="keras 3.15 src/applications/resnet.py, residual_block_v2",
+    source="keras-applications 1.0.8 resnet_common.py, keras 2.4 to 3.15 applications/resnet.py",
     rows=(
         Row("conv1_conv", "conv1"),
         Row("conv{stage}_block{number}_preact_bn", "layer{layer}.{index}.bn1"),
@@ -28,6 +28,7 @@ DIALECT = Dialect(
         unstrided_stage="last",
         preprocessing="tf",
     ),
+    listed=(Row("conv{stage}_block{number}_out", "sum"),),
     required=("norm", "layer1.0.bn1"),
     orders=(("bn1", "conv1", "bn2", "conv2", "bn3", "downsample.0", "conv3"),),
     bias=True,

@@ -14,6 +14,9 @@ BLOCKS = (
     Row("stack{layer}_block{number}_shortcut_bn", "layer{layer}.{index}.downsample.1"),
 )
 
+LISTED = (Row("stack{layer}_block{number}_output", "nothing"),)
+"""An Activation('linear') behind every block."""
+
 DEFAULTS = Defaults(
     eps=1.001e-5,  # the code says 1e-5; TensorFlow's fused kernel raises it (see keras_resnet.py)
     momentum=0.9,
@@ -33,6 +36,7 @@ DIALECT = Dialect(
         Row("stem_bn", "bn1"),
         *BLOCKS,
     ),
+    listed=LISTED,
     defaults=DEFAULTS,
     required=("bn1",),
     bias=False,

@@ -16,7 +16,7 @@ DIALECT = Dialect(
         ("conv1", "bn2", "downsample.0", "downsample.1", "conv2"),
     ),
     stem_kernel=7,
-    is_past=True,
+    before=(2, 4),
     required=("bn1", "norm"),
     defaults=Defaults(eps=1e-3, stem="same", pool="same", preactivation=True, first_stage_stride=2),
 )

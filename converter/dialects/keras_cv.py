@@ -20,6 +20,7 @@ DIALECT = Dialect(
         Row("v2_stack_{stack}_block{number}_0_bn", "layer{layer}.{index}.downsample.1"),
     ),
     defaults=Defaults(eps=1.001e-5, stem="same", pool="same"),
+    listed=(Row("v2_stack_{stack}_block{number}_out", "activation"),),
     required=("bn1",),
     bias=False,
     orders=(SHORTCUT_FIRST, SHORTCUT_FIRST_BASIC),

@@ -29,6 +29,7 @@ DIALECT = Dialect(
         basic_stride_on=2,
         preprocessing=None,
     ),
+    listed=(Row("v2_stack_{stack}_block{number}_out", "sum"),),
     required=("norm", "layer1.0.bn1"),
     orders=(*APPLICATIONS.orders, ("bn1", "conv1", "bn2", "downsample.0", "conv2")),
     bias=True,

@@ -13,6 +13,8 @@ BLOCKS = (
     Row("stack{stack}_block{index}_0_bn", "layer{layer}.{index}.downsample.1"),
 )
 
+LISTED = (Row("stack{stack}_block{index}_out", "activation"),)
+
 DEFAULTS = Defaults(
     output="linear",
     eps=1e-5,
@@ -28,6 +30,7 @@ DIALECT = Dialect(
     summary="conv1_conv, conv1_bn, stack0_block0_1_conv, stack0_block0_1_bn, …, predictions",
     source="keras-hub 0.32 models/resnet/resnet_backbone.py",
     rows=(Row("conv1_conv", "conv1"), Row("conv1_bn", "bn1"), *BLOCKS),
+    listed=LISTED,
     defaults=DEFAULTS,
     required=("bn1",),
     bias=False,

@@ -20,6 +20,7 @@ DIALECT = Dialect(
         Row("stack{stack}_block{index}_0_conv", "layer{layer}.{index}.downsample.0"),
         Row("post_bn", "norm"),
     ),
+    listed=(Row("stack{stack}_block{index}_out", "sum"),),
     defaults=replace(
         DEFAULTS,
         pool="inf",

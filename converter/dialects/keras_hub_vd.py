@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from converter.dialect import Dialect, Row
-from converter.dialects.keras_hub import BLOCKS, DEFAULTS
+from converter.dialects.keras_hub import BLOCKS, DEFAULTS, LISTED
 
 DIALECT = Dialect(
     name="keras-hub-vd",
@@ -18,6 +18,7 @@ DIALECT = Dialect(
         Row("conv3_bn", "bn1"),
         *BLOCKS,
     ),
+    listed=LISTED,
     defaults=replace(DEFAULTS, shortcut_pool=True),
     required=("conv1.0", "conv1.1", "conv1.3", "conv1.4", "bn1"),
     bias=False,

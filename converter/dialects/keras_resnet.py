@@ -1,6 +1,6 @@
 """broadinstitute/keras-resnet 0.2 and keras-retinanet: the original's names, without biases."""
 
-from converter.dialect import LETTERS, NUMBERED, Defaults, Dialect
+from converter.dialect import LETTERS, NUMBERED, Defaults, Dialect, Row
 from converter.dialects.res_branch import DIALECT as RES_BRANCH
 
 EPSILON = 1.001e-5
@@ -13,7 +13,9 @@ DIALECT = Dialect(
     summary="conv1, bn_conv1, res2a_branch2a, res3b1_branch2a, …, fc1000; no biases",
     source="keras-resnet 0.2.0 blocks/_2d.py, models/_2d.py",
     rows=RES_BRANCH.rows,
+    listed=(Row("res{stage}{block}", "sum"),),
     blocks=(LETTERS, NUMBERED),
+    before=(2, 4),
     defaults=Defaults(
         eps=EPSILON,
         stem="same",

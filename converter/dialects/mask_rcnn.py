@@ -20,6 +20,7 @@ DIALECT = Dialect(
     summary="conv1, res2a_branch2a, …, fpn_c5p5, rpn_model, mrcnn_class_conv1: its backbone",
     source="matterport/Mask_RCNN 0038eff mrcnn/model.py, resnet_graph",
     rows=RES_BRANCH.rows,
+    before=(2, 4),
     defaults=Defaults(eps=1e-3, pool="same", ending="avg_pool"),
     left_out=(*PYRAMID, *PROPOSALS, *CLASSES, *MASKS),
 )

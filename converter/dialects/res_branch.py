@@ -25,6 +25,7 @@ DIALECT = Dialect(
         Row("res{stage}{block}_branch1", "layer{layer}.{index}.downsample.0"),
         Row("bn{stage}{block}_branch1", "layer{layer}.{index}.downsample.1"),
     ),
+    before=(2, 4),
     defaults=Defaults(eps=1e-3, pool="valid", ending="avg_pool", preprocessing="caffe"),
     bias=True,
     orders=(MAIN_FIRST, MAIN_FIRST_BASIC),

@@ -1,6 +1,6 @@
 """keras-applications' ResNeXt50 and 101: ResNet50's names, grouped convolutions, no biases."""
 
-from converter.dialect import Defaults, Dialect
+from converter.dialect import Defaults, Dialect, Row
 from converter.dialects.conv_block import DIALECT as CONV_BLOCK
 
 DIALECT = Dialect(
@@ -10,6 +10,10 @@ DIALECT = Dialect(
     rows=CONV_BLOCK.rows,
     defaults=Defaults(
         eps=1.001e-5, pool="zero", stride_on="3x3", padding="pad", preprocessing="torch"
+    ),
+    listed=(
+        *CONV_BLOCK.listed,
+        Row("conv{stage}_block{number}_2_reduce", "regrouping"),
     ),
     required=("bn1",),
     bias=False,

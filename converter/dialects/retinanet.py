@@ -9,6 +9,7 @@ DIALECT = Dialect(
     source="fizyr/keras-retinanet 0.5 models/retinanet.py, models/resnet.py",
     rows=KERAS_RESNET.rows,
     blocks=KERAS_RESNET.blocks,
+    before=KERAS_RESNET.before,
     defaults=KERAS_RESNET.defaults,
     bias=False,
     left_out=(

@@ -18,5 +18,6 @@ DIALECT = Dialect(
         Row("conv{stage}_{number}_1x1_proj", "layer{layer}.{index}.downsample.0"),
         Row("conv{stage}_{number}_1x1_proj/bn", "layer{layer}.{index}.downsample.1"),
     ),
+    before=(2, 4),
     defaults=Defaults(eps=1e-3, stem="same", pool="valid", ending="avg_pool"),
 )

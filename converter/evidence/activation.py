@@ -1,24 +1,20 @@
-"""Weights only: what the listed layers say of the function between the blocks: which it is, and
-whether it stands where it should."""
+"""Weights only: what the listed layers say of the function between the blocks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.errors import MismatchError
 from converter.evidence import beside
+from converter.evidence.places import Places
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
 from converter.head_names import ACTIVATIONS
-
-OTHERS = frozenset(
-    [
-        *("gelu", "swish", "silu", "elu", "selu", "celu", "mish", "tanh", "sigmoid", "softplus"),
-        *("leaky", "leakyrelu", "lrelu", "prelu", "hard", "hardswish"),
-    ]
-)
-"""Words of a layer's name that say another function than relu."""
-
+from converter.listing import ACTIVATION, SUM
+from converter.weightless import OTHER_FUNCTIONS
+from resnet_pt.architecture import Architecture
 
 UNTOLD = "?"
 
@@ -32,14 +28,14 @@ def words(layer: str) -> set[str]:
     return {UNTOLD if one == "relu6" else one.rstrip("0123456789") for one in parts}
 
 
-def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
+def activation_fact(checkpoint: Checkpoint, match: Match, found: Places) -> Fact:
     """`conv1_relu` says which function it is, `activation_4` does not. Where the file keeps no
     order, another function beside those may be the head's.
 
     Raises MismatchError for a file whose names say another one.
     """
-    inside = beside.inside(checkpoint, match)
-    others = [layer for layer in inside if OTHERS & words(layer)]
+    inside = _between_blocks(checkpoint, match, found)
+    others = [layer for layer in inside if OTHER_FUNCTIONS & words(layer)]
     named = [layer for layer in inside if "relu" in words(layer)]
     untold = [layer for layer in inside if UNTOLD in words(layer)]
     may_be_of_head = not checkpoint.is_ordered and bool(named or untold)
@@ -49,10 +45,9 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
             [f"{layer!r}" for layer in others],
             [checkpoint.advice],
         )
-    count = activated_norms(checkpoint, match) - checkpoint.is_ordered  # one comes last
-    if named and not others and not untold and len(named) >= count and checkpoint.is_ordered:
+    if found.is_listed and inside and len(named) == len(inside) and not untold:
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
-    reason = f"weights do not record it: what {match.dialect.name} ran ({match.dialect.source})"
+    reason = f"weights do not record it: {match.dialect.ran(checkpoint.version())}"
     if named and not checkpoint.is_ordered:
         reason = f"the file lists {named[0]!r}, and this container keeps no order: {reason}"
     elif named:
@@ -60,66 +55,40 @@ def activation_fact(checkpoint: Checkpoint, match: Match) -> Fact:
     return Fact("activation", "relu", Evidence.DEFAULT, reason)
 
 
-def check_activations(checkpoint: Checkpoint, match: Match) -> None:
-    """Raise MismatchError for a file that lists fewer activations than its network has, or lists
-    one in another place."""
-    cut, elsewhere = unactivated(checkpoint, match), misplaced(checkpoint, match)
-    if cut and not elsewhere:
-        some = "" if checkpoint.is_ordered else "some have none, or "
-        raise MismatchError(
-            f"{checkpoint.path} lists fewer sums and activations than its network has: {some}the "
-            f"model was cut behind {cut!r}",
-            hints=[checkpoint.advice],
-        )
+def _between_blocks(checkpoint: Checkpoint, match: Match, found: Places) -> Sequence[str]:
+    """The activations that stand in the network's places for one; where those are not known, all
+    layers without weights among its own."""
+    if found.is_listed:
+        return [layer for layer, place in found.taken.items() if place.kind == ACTIVATION]
+    return beside.inside(checkpoint, match)
+
+
+def check_counts(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> None:
+    """Raise MismatchError for a container that keeps no order, and lists fewer activations than the
+    network has, some sums and not all, or an activation that is called as one of another place."""
+    functions, most = _functions(checkpoint, match), beside.counts(architecture)
+    sums = [layer for layer, kind in checkpoint.kinds.items() if kind in beside.SUMS]
+    elsewhere = _before_sums(checkpoint, match)
     if elsewhere:
         raise MismatchError(
-            f"{checkpoint.path} lists activations between a convolution and its norm, or in front "
-            "of a block's sum",
+            f"{checkpoint.path} lists activations in front of a block's sum",
             [f"{one!r}" for one in elsewhere],
             [checkpoint.advice],
         )
-    if lacks_activations(checkpoint, match):
+    if 0 < len(functions) < most[ACTIVATION] or 0 < len(sums) < most[SUM]:
+        last = match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
         raise MismatchError(
-            f"{checkpoint.path} lists fewer activations than the networks of {match.dialect.name} "
-            "have: which norm or sum has none is not in it",
+            f"{checkpoint.path} lists fewer sums and activations than its network has: some have "
+            f"none, or the model was cut behind {last!r}",
             hints=[checkpoint.advice],
         )
 
 
-def lacks_activations(checkpoint: Checkpoint, match: Match) -> bool:
-    """Whether fewer layers are listed between the network's own than an activation for each of
-    their norms, beside paddings, pools and sums. Behind the last of them stand one activation and,
-    where no norm follows, one sum. Of a nested network, and by some programs, none is listed."""
-    if not checkpoint.is_ordered:
-        return False
-    listed = beside.inside(checkpoint, match)
-    pools = beside.pools_inside(checkpoint, match)
-    others = [x for x in listed if x not in pools and not beside.is_pad(checkpoint, x)]
-    sums = len(beside.block_names(match)) - (0 if "norm" in match.modules else 1)
-    return 0 < len(others) < sums + activated_norms(checkpoint, match) - 1
-
-
-def misplaced(checkpoint: Checkpoint, match: Match) -> list[str]:
-    """The activations that are listed where no network that is known has one: between a
-    convolution and its norm, or in front of a block's sum."""
-    layers = list(checkpoint.layers)
-    if not checkpoint.is_ordered:
-        return _before_sums(checkpoint, match)
-    if not set(match.modules.values()) <= set(layers):
-        return []
-    found: list[str] = []
-    for conv, norm in _normed(match):
-        between = layers[layers.index(conv) + 1 : layers.index(norm)]
-        found += [layer for layer in between if words(layer) & {UNTOLD, "relu"}]
-    for last in _last_of_blocks(checkpoint, match):
-        behind = beside.without_weights(checkpoint, layers[layers.index(last) + 1 :])
-        kinds = [
-            beside.kind_of(checkpoint, layer) in beside.SUMS or layer.endswith("_add")
-            for layer in behind
-        ]
-        early = behind[: kinds.index(True)] if True in kinds else []
-        found += [layer for layer in early if words(layer) & {UNTOLD, "relu"}]
-    return found
+def _functions(checkpoint: Checkpoint, match: Match) -> list[str]:
+    """The activations of the network, and of a head that is listed with it."""
+    nest = beside.base(checkpoint, match)
+    outside = set(beside.outside(checkpoint, nest)) if nest else set()
+    return [x for x, kind in checkpoint.kinds.items() if kind in ACTIVATIONS and x not in outside]
 
 
 def _before_sums(checkpoint: Checkpoint, match: Match) -> list[str]:
@@ -140,61 +109,6 @@ def _before_sums(checkpoint: Checkpoint, match: Match) -> list[str]:
     ]
 
 
-def _normed(match: Match) -> list[tuple[str, str]]:
-    """Each convolution with the norm behind it, but those of shortcuts, between which a file may
-    list what stands beside them."""
-    shift = 1 if match.dialect.defaults.preactivation else 0
-    pairs = {f"conv{number}": f"bn{number + shift}" for number in (1, 2, 3)}
-    found: list[tuple[str, str]] = []
-    for module, layer in match.modules.items():
-        block = ".".join(module.split(".")[:2])
-        norm = f"{block}.{pairs.get(module.removeprefix(f'{block}.'), '')}"
-        norm = "bn1" if module == match.dialect.stem else norm
-        if norm in match.modules:
-            found.append((layer, match.modules[norm]))
-    return found
-
-
-def unactivated(checkpoint: Checkpoint, match: Match) -> str:
-    """The layer behind which a model was cut: the network's last one with weights, where the file
-    lists less behind it than behind the same layer of other blocks; else ''. Within a nested
-    model an `.h5` lists nothing."""
-    if checkpoint.is_ordered:
-        return _cut_behind(checkpoint, match)
-    nest = beside.base(checkpoint, match)
-    outside = set(beside.outside(checkpoint, nest)) if nest else set()
-    functions = [
-        layer
-        for layer, kind in checkpoint.kinds.items()
-        if kind in ACTIVATIONS and layer not in outside
-    ]
-    if functions and len(functions) < activated_norms(checkpoint, match):
-        return match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
-    return ""
-
-
-def _cut_behind(checkpoint: Checkpoint, match: Match) -> str:
-    """The same, by the weightless layers behind each block; where a norm follows the last block,
-    by those behind each block's first norm."""
-    own = _last_of_blocks(checkpoint, match)
-    norm = match.modules.get("norm")
-    if norm:
-        own = [layer for module, layer in match.modules.items() if module.endswith(".bn1")] + [norm]
-    if not set(own) <= set(checkpoint.layers):
-        return ""
-    *counts, found = (_weightless_behind(checkpoint, layer) for layer in own)
-    return own[-1] if counts and found < min(counts) else ""
-
-
-def _weightless_behind(checkpoint: Checkpoint, layer: str) -> int:
-    """The layers without weights that are listed behind one, up to the next with weights, or to
-    what a head begins with; padding is of what follows."""
-    behind = checkpoint.layers[checkpoint.layers.index(layer) + 1 :]
-    return sum(
-        not beside.is_pad(checkpoint, one) for one in beside.without_weights(checkpoint, behind)
-    )
-
-
 def _last_of_blocks(checkpoint: Checkpoint, match: Match) -> list[str]:
     """The layer with weights that each block lists last, block by block."""
     order = list(checkpoint.of_layer())
@@ -206,17 +120,7 @@ def _last_of_blocks(checkpoint: Checkpoint, match: Match) -> list[str]:
     return sorted(last.values(), key=order.index)
 
 
-def activated_norms(checkpoint: Checkpoint, match: Match) -> int:
-    """How many norms an activation follows: one behind a projection has none, and a block's last
-    one has the activation behind the sum."""
-    weights = checkpoint.of_layer()
-    return sum(
-        "moving_mean" in weights[layer] and "downsample" not in module and module != "bn_data"
-        for module, layer in match.modules.items()
-    )
-
-
-def of_head(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
+def of_head(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> tuple[str, ...]:
     """The activations of a head that the file lists, where it does not tell their places: known
     by their class for a container that keeps no order, () for others."""
     if checkpoint.is_ordered:
@@ -226,4 +130,4 @@ def of_head(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
         return tuple(
             x for x in beside.outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS
         )
-    return beside.beyond(checkpoint, ACTIVATIONS, activated_norms(checkpoint, match))
+    return beside.beyond(checkpoint, ACTIVATIONS, beside.counts(architecture)[ACTIVATION])

@@ -1,19 +1,25 @@
 """Weights only: layers without weights that stand beside the network, not in it.
 
-Padding, pools, sums and activations are part of every network, so a file that lists them tells
-nothing by that. Where one stands outside of the network, or where there are more than the network
-has, it is the project's own; how much it pads, or which function it is, is written nowhere in
-such a file.
+Padding, pools, sums and activations are part of every network (`converter.evidence.places` holds
+them against it). Where one stands in front of the network or behind it, or where a container that
+keeps no order has more of them than the network, it is the project's own; how much it pads, or
+which function it is, is written nowhere in such a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from converter import weightless
 from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
+from converter.evidence.places import Places
 from converter.from_names import Match
-from converter.head_names import ACTIVATIONS, AUTO_NAMES
+from converter.head_names import ACTIVATIONS, AUTO_NAMES, POOL
+from converter.listing import ACTIVATION, AVERAGE, MAX, PAD, REGROUP, SUM, Code, listing
+from converter.weightless import FLAT, POOLED, UNTOLD
 from resnet_pt.architecture import Architecture
 
 PADS = frozenset(["zero_padding2d", "zeropadding2d"])
@@ -24,46 +30,128 @@ SUMS = frozenset(["add", "merge"])
 """Classes in snake case, as Keras 2 and 3 number them, and as Keras 1 does."""
 
 
-def unreadable(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
-    """The layers beside the network whose place or whose settings the file does not tell, and
-    that change what is predicted."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The layers beside the network that are refused, since the file tells neither their place nor
+    what they do; and those that are `taken` for something, with what that is, in words."""
+
+    refused: tuple[str, ...] = ()
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+
+def beside(
+    checkpoint: Checkpoint, match: Match, found: Places, architecture: Architecture
+) -> Beside:
+    """What stands beside the network in a file: all that changes what is predicted."""
     nest = base(checkpoint, match)
-    if checkpoint.is_ordered:
-        front, behind = _around(checkpoint, match)
+    if checkpoint.is_ordered and (nest or found.is_listed):
         own = 0 if nest else 1
-        return (*_in_front(checkpoint, front, own), *_on_the_map(checkpoint, behind, own))
+        front, behind = _around(checkpoint, match)
+        behind = behind if nest else found.behind
+        head = _behind(checkpoint, match, behind, architecture.features)
+        return Beside((*_in_front(checkpoint, match, front, own), *head.refused), head.taken)
+    if checkpoint.is_ordered:
+        return Beside()
     if nest:
         around = outside(checkpoint, nest)
         kinds = PADS | MAX_POOLS | SUMS | (frozenset() if match.head else ACTIVATIONS)
-        return tuple(layer for layer in around if checkpoint.kinds[layer] in kinds)
-    return (
-        *beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
-        *beyond(checkpoint, SUMS, len(block_names(match))),
+        return Beside(tuple(layer for layer in around if checkpoint.kinds[layer] in kinds))
+    most = counts(architecture)
+    return Beside(
+        (
+            *beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
+            *beyond(checkpoint, SUMS, most[SUM]),
+        )
     )
 
 
+def counts(architecture: Architecture) -> Counter[str]:
+    """How many layers of each kind Keras lists of a network."""
+    return Counter(place.kind for place in listing(architecture, Code(False, "none")))
+
+
+def _in_front(checkpoint: Checkpoint, match: Match, front: Sequence[str], own: int) -> list[str]:
+    """The layers before the network that work on its picture, but the last padding, which is that
+    of the network's `own` first convolution where it is listed; and, where a nested network is all
+    that is listed of it, those that compute what no weights tell, but what people set there: a
+    Lambda may hand out parts of a batch."""
+    kinds = {layer: weightless.kinds(checkpoint, match.dialect, layer) for layer in front}
+    pads = [layer for layer in front if kinds[layer] == {PAD}]
+    told = {frozenset([one]) for one in (MAX, AVERAGE, SUM, ACTIVATION, POOLED, FLAT, REGROUP)}
+    others = [layer for layer in front if kinds[layer] in told]
+    unknown = [
+        layer
+        for layer in front
+        if not own and not kinds[layer] and auto_name(layer) not in weightless.PICTURE
+    ]
+    return [*others, *unknown, *pads[: max(0, len(pads) - own)]]
+
+
+OUTPUT_WORDS = frozenset(
+    [
+        *("softmax", "probs", "prob", "probabilities", "predictions", "prediction", "pred"),
+        *("out", "output", "outputs", "logits", "scores", "class", "classes"),
+    ]
+)
+"""Words by which people call the activation behind their last Dense layer."""
+
+
+def _behind(checkpoint: Checkpoint, match: Match, behind: Sequence[str], features: int) -> Beside:
+    """What is behind the network: its last sum and its last activation are not among it."""
+    weights = checkpoint.of_layer()
+    weighted = {weight.group for weight in checkpoint.weights}
+    dense = [weights[one]["kernel"].shape[0] for one in match.head if "kernel" in weights[one]]
+    made = _made_of_map(dense[0], features) if dense else ""
+    places = [place for place, layer in enumerate(behind) if layer in weighted]
+    end = places[-1] if places else -1
+    refused: list[str] = []
+    taken: dict[str, str] = {}
+    on_map = True
+    for place, layer in enumerate(behind):
+        if layer in weighted:
+            on_map = False
+            continue
+        kinds = weightless.kinds(checkpoint, match.dialect, layer)
+        spoken = weightless.words(layer)
+        is_output = place > end and kinds == UNTOLD and bool(spoken & OUTPUT_WORDS)
+        is_other = kinds == {ACTIVATION} and place < end and spoken & weightless.OTHER_FUNCTIONS
+        if is_output and dense:
+            taken[layer] = "the activation behind the logits"
+        elif on_map and made and "max" not in spoken and _is_unknown(layer, kinds):
+            taken[layer], on_map = made, False
+        elif _changes(layer, kinds) or is_other or (on_map and kinds == {ACTIVATION}):
+            refused.append(layer)
+        on_map = on_map and (kinds == UNTOLD or not kinds & {MAX, AVERAGE, POOLED, FLAT})
+    return Beside(tuple(refused), taken)
+
+
+def _made_of_map(width: int, features: int) -> str:
+    """What stands between a map and a Dense layer of that many inputs, where one layer does."""
+    if width == features:
+        return "an average over the whole map"
+    return "a Flatten" if width % features == 0 and width > 2 * features else ""
+
+
+def _is_unknown(layer: str, kinds: frozenset[str]) -> bool:
+    """Whether a name says nothing, or that it is some pool, and not as Keras or code that is known
+    says so."""
+    named = layer in (POOL, "max_pool") or auto_name(layer) in AUTO_NAMES
+    return kinds == UNTOLD or ({POOLED, AVERAGE} <= kinds and not named)
+
+
+def _changes(layer: str, kinds: frozenset[str]) -> bool:
+    """Whether a layer of a head changes what is predicted in a way that no weights tell."""
+    return _is_unknown(layer, kinds) or kinds <= {PAD, SUM, REGROUP}
+
+
 def pools(
-    checkpoint: Checkpoint, match: Match, architecture: Architecture
+    checkpoint: Checkpoint, architecture: Architecture
 ) -> tuple[tuple[str, ...], Sequence[int]]:
-    """(the pools that a file lists among the network's own layers, how many there may be), with
-    those of the shortcuts as the naming's code has them. A container that keeps no order is asked
-    for averages, of which one more may be the head's."""
-    blocks = [block for stage in architecture.stages for block in stage]
-    shortcuts = [b.shortcut.pool for b in blocks if b.shortcut and b.shortcut.pool]
-    if not checkpoint.is_ordered:
-        count = sum(pool.mode == "avg" for pool in shortcuts)
-        listed = [x for x, kind in checkpoint.kinds.items() if kind == "average_pooling2d"]
-        return tuple(listed), (count, count + 1)
-    weightless, listed = inside(checkpoint, match), pools_inside(checkpoint, match)
-    count = len(shortcuts)
-    own = (count + 1, count) if match.dialect.defaults.pool != "none" else (count,)
-    return tuple(listed), own if weightless and not match.left_out else (len(listed),)
-
-
-def pools_inside(checkpoint: Checkpoint, match: Match) -> list[str]:
-    """The pools that are listed between the network's own layers."""
-    listed = inside(checkpoint, match)
-    return [x for x in listed if kind_of(checkpoint, x) in POOLS or is_pool(x)]
+    """(the averages that a container lists that keeps no order, how many there may be): those of
+    the shortcuts, and one that may be the head's."""
+    listed = [x for x, kind in checkpoint.kinds.items() if kind == "average_pooling2d"]
+    count = counts(architecture)[AVERAGE]
+    return tuple(listed), (count, count + 1)
 
 
 def inside(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
@@ -80,24 +168,13 @@ def inside(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
 
 
 def is_pool(layer: str) -> bool:
-    """By name; kecam calls an average in a shortcut `stack2_block1_shortcut_down`."""
-    return ("pool" in layer or layer.endswith("_down")) and "pad" not in layer
+    """By name."""
+    return "pool" in layer and "pad" not in layer
 
 
 def is_average(checkpoint: Checkpoint, layer: str) -> bool:
     """By class, or by name."""
     return kind_of(checkpoint, layer) in AVERAGES or "avg" in layer.lower().split("_")
-
-
-def without_weights(checkpoint: Checkpoint, layers: Sequence[str]) -> list[str]:
-    """The first of `layers`, up to one with weights or what a head begins with."""
-    weighted = {weight.group for weight in checkpoint.weights}
-    found: list[str] = []
-    for layer in layers:
-        if layer in weighted or kind_of(checkpoint, layer) in AUTO_NAMES or "pool" in layer:
-            break
-        found.append(layer)
-    return found
 
 
 def base(checkpoint: Checkpoint, match: Match) -> str:
@@ -113,11 +190,6 @@ def base(checkpoint: Checkpoint, match: Match) -> str:
 def kind_of(checkpoint: Checkpoint, layer: str) -> str:
     """The class of a layer without weights, in snake case, or what its name is without a number."""
     return checkpoint.kinds.get(layer, auto_name(layer))
-
-
-def is_pad(checkpoint: Checkpoint, layer: str) -> bool:
-    """Whoever names a ZeroPadding2D calls it padding."""
-    return kind_of(checkpoint, layer) in PADS or "pad" in layer.lower()
 
 
 def outside(checkpoint: Checkpoint, nest: str) -> list[str]:
@@ -168,24 +240,3 @@ def _around(checkpoint: Checkpoint, match: Match) -> tuple[Sequence[str], Sequen
 def in_front(checkpoint: Checkpoint, match: Match) -> tuple[str, ...]:
     """The layers listed before the network, nested or not; () where a file keeps no order."""
     return tuple(_around(checkpoint, match)[0]) if checkpoint.is_ordered else ()
-
-
-def _in_front(checkpoint: Checkpoint, front: Sequence[str], own: int) -> list[str]:
-    """The layers before the network that work on its picture, but the last padding, which is that
-    of the network's `own` first convolution where it is listed."""
-    pads = [layer for layer in front if is_pad(checkpoint, layer)]
-    kinds = POOLS | SUMS | ACTIVATIONS
-    others = [x for x in front if x not in pads and kind_of(checkpoint, x) in kinds]
-    return [*others, *pads[: max(0, len(pads) - own)]]
-
-
-def _on_the_map(checkpoint: Checkpoint, behind: Sequence[str], own: int) -> list[str]:
-    """The layers that work on the map of the last block, before the pool or whatever comes first
-    in the head, but the sum and the activation that are that block's `own`, where it is listed; and
-    the sums of the head, which no chain of layers has."""
-    on_map = without_weights(checkpoint, behind)
-    pads = [layer for layer in behind if is_pad(checkpoint, layer)]
-    sums = [layer for layer in on_map if kind_of(checkpoint, layer) in SUMS]
-    in_head = [layer for layer in behind[len(on_map) :] if kind_of(checkpoint, layer) in SUMS]
-    functions = [layer for layer in on_map if kind_of(checkpoint, layer) in ACTIVATIONS]
-    return [*pads, *sums[own:], *functions[own:], *in_head]

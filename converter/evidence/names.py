@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from converter import facts as f
 from converter import weightless
@@ -12,8 +13,9 @@ from converter.checkpoint import Checkpoint
 from converter.dialect import MAX_STAGES, Dialect
 from converter.errors import MismatchError, UsageError
 from converter.evidence import beside, keras_hub
-from converter.evidence.activation import activation_fact, check_activations, of_head
+from converter.evidence.activation import activation_fact, check_counts, of_head
 from converter.evidence.epsilon import DEFAULT_EPSILON, raised, why
+from converter.evidence.places import Places, places
 from converter.evidence.reading import Reading, batch_fact
 from converter.evidence.surroundings import Surroundings, input_fact, pool_padding, stem_padding
 from converter.evidence.unsaid import (
@@ -25,7 +27,7 @@ from converter.evidence.unsaid import (
     precision_fact,
 )
 from converter.facts import Evidence, Fact
-from converter.from_names import Match, match_dialect, structure_from_names
+from converter.from_names import Match, body_from_names, match_dialect, structure_from_names
 from converter.from_order import is_auto_named, match_order, one_reading
 from converter.head_names import POOL, doubts
 from converter.model_config import epsilons
@@ -38,30 +40,52 @@ def read_names(
     checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> Reading:
     checkpoint, sliced = unsliced(checkpoint)
-    match, naming = _match(checkpoint, shapes, dialects)
+    match, naming = _match(checkpoint, shapes, theano, dialects)
     said = keras_hub.described(checkpoint)
     match = keras_hub.as_configured(checkpoint, match, said, shapes)
-    _check_weightless(checkpoint, match, shapes)
+    body = body_from_names(match, shapes, theano)
+    found = places(checkpoint, match, body)
+    match = as_padded(match, found)
+    stands = beside.beside(checkpoint, match, found, body)
+    _check_weightless(checkpoint, match, shapes, found, stands, body)
     structure = structure_from_names(checkpoint, match, shapes, theano)
-    structure, facts = _decide(checkpoint, match, structure, theano)
-    _check_pools(checkpoint, match, structure.architecture)
+    structure, facts = _decide(checkpoint, match, structure, theano, found, said)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    facts = (*naming, *facts, *batch_fact(sliced), *precision_fact(checkpoint))
+    naming = naming or _network_fact(checkpoint, match, found, said)
+    facts = (*naming, *facts, *_taken_fact(match, found, stands))
+    facts = (*facts, *batch_fact(sliced), *precision_fact(checkpoint))
     structure, facts = keras_hub.settled(structure, facts, said)
     structure, facts = keras_hub.with_pictures(structure, facts, said, checkpoint.has_preprocessor)
     return Reading(structure, facts, match.dialect.name, left_out=left_out)
 
 
-def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> None:
-    """Refuse a file that lists a layer without weights whose work it does not tell. A detector
-    lists other parts' too, and ResNeXt's sums are known by their place (transforms.Regroup)."""
+def as_padded(match: Match, found: Places) -> Match:
+    """The match with the padding of strided convolutions that the file lists, or does not."""
+    if not found.is_listed:
+        return match
+    padding: Literal["same", "pad"] = "same" if found.padded == "none" else "pad"
+    defaults = replace(match.dialect.defaults, padding=padding)
+    return replace(match, dialect=replace(match.dialect, defaults=defaults))
+
+
+def _check_weightless(
+    checkpoint: Checkpoint,
+    match: Match,
+    shapes: Shapes,
+    found: Places,
+    stands: beside.Beside,
+    body: Architecture,
+) -> None:
+    """Refuse a file that lists a layer without weights where its network has none, or none where it
+    has one; or one beside it whose work it does not tell. A detector lists other parts' too, and
+    in a container without order ResNeXt's sums are known by their place (transforms.Regroup)."""
+    if found.misfits:
+        raise not_in_place(checkpoint, match, found)
+    unordered = not checkpoint.is_ordered
     grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
-    if match.left_out or grouped:
+    if match.left_out or (unordered and grouped):
         return
-    unreadable = (
-        *weightless.unreadable(checkpoint, _told(checkpoint, match)),
-        *beside.unreadable(checkpoint, match),
-    )
+    unreadable = (*(weightless.unknown(checkpoint) if unordered else ()), *stands.refused)
     inputs = [x for x in checkpoint.layers if checkpoint.is_ordered and auto_name(x) in INPUTS]
     if unreadable and len(inputs) > 1:
         raise MismatchError(
@@ -77,12 +101,26 @@ def _check_weightless(checkpoint: Checkpoint, match: Match, shapes: Shapes) -> N
             [f"{one!r}" for one in unreadable],
             [checkpoint.advice],
         )
-    check_activations(checkpoint, match)
+    if unordered:
+        check_counts(checkpoint, match, body)
+        _check_pools(checkpoint, match, body)
 
 
-def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> None:
-    """Refuse a file that lists other pools among the network's layers than the naming's code."""
-    listed, expected = beside.pools(checkpoint, match, architecture)
+def not_in_place(checkpoint: Checkpoint, match: Match, found: Places) -> MismatchError:
+    hints = [checkpoint.advice]
+    if found.cut:
+        hints.insert(0, f"if the model was cut behind {found.cut!r}: {hints.pop()}")
+    return MismatchError(
+        f"{checkpoint.path} lists its layers in other places than {match.dialect.name} has them",
+        found.misfits,
+        hints,
+    )
+
+
+def _check_pools(checkpoint: Checkpoint, match: Match, body: Architecture) -> None:
+    """Refuse a container without order that lists other averages than the naming's code has, or
+    one where that has the stem's max-pool, or a pool, and none that could be the stem's."""
+    listed, expected = beside.pools(checkpoint, body)
     if len(listed) not in expected:
         raise MismatchError(
             f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
@@ -90,21 +128,13 @@ def _check_pools(checkpoint: Checkpoint, match: Match, architecture: Architectur
             [f"{one!r}" for one in listed],
             [checkpoint.advice],
         )
-
-
-def _check_stem_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> None:
-    """Refuse a file that lists an average where the naming's code has the stem's max-pool, or a
-    pool, and none that could be the stem's."""
-    listed = around.between
-    if not checkpoint.is_ordered:  # an average may be the head's where a max-pool is listed
-        pools = beside.pools_inside(checkpoint, match)
-        has_max = any(checkpoint.kinds[layer] in beside.MAX_POOLS for layer in pools)
-        listed = () if has_max else tuple(pools)
-    averages = [layer for layer in listed if beside.is_average(checkpoint, layer)]
+    pools = [x for x in beside.inside(checkpoint, match) if checkpoint.kinds[x] in beside.POOLS]
+    has_max = any(checkpoint.kinds[layer] in beside.MAX_POOLS for layer in pools)
+    averages = [x for x in pools if beside.is_average(checkpoint, x) and not has_max]
     if not averages or match.dialect.defaults.pool == "none":
         return
     found = "lists an average-pool in the stem of its network"
-    if averages == [POOL] and not checkpoint.is_ordered:
+    if averages == [POOL]:
         found = f"lists no pool for the stem of its network beside {POOL!r}"
     raise MismatchError(
         f"{checkpoint.path} {found}, and the code of {match.dialect.name} has a max-pool there",
@@ -113,17 +143,42 @@ def _check_stem_pool(checkpoint: Checkpoint, match: Match, around: Surroundings)
     )
 
 
+def _network_fact(
+    checkpoint: Checkpoint, match: Match, found: Places, said: keras_hub.Described
+) -> tuple[Fact, ...]:
+    """That where sums and activations stand is what the naming's code does, where the file does
+    not tell it and no configuration does."""
+    unsaid = _unplaced(found)
+    if not unsaid or said.backbone is not None:
+        return ()
+    reason = f"{unsaid}: as in {match.dialect.ran(checkpoint.version())}"
+    return (Fact("network", match.dialect.name, Evidence.DEFAULT, reason),)
+
+
+def _unplaced(found: Places) -> str:
+    """What a file does not tell of the places of its layers, in words; '' where it tells all."""
+    if not found.is_listed:
+        return "where sums and activations stand among the layers is not in the file"
+    kinds = " and ".join(f"{kind}s" for kind in found.unlisted)
+    return f"the file lists no {kinds}, as where operators do their work" if kinds else ""
+
+
+def _taken_fact(match: Match, found: Places, stands: beside.Beside) -> tuple[Fact, ...]:
+    """Layers whose names do not say what they are, by name, and what each is taken for."""
+    taken = {layer: found.taken[layer].kind for layer in found.untold} | dict(stands.taken)
+    if not taken:
+        return ()
+    kinds = dict.fromkeys(taken.values())
+    value = "; ".join(
+        f"{kind}: {', '.join(repr(layer) for layer, what in taken.items() if what == kind)}"
+        for kind in kinds
+    )
+    reason = f"their names do not say it; {match.dialect.name} has that in their places"
+    return (Fact("taken for", value, Evidence.DEFAULT, reason),)
+
+
 INPUTS = frozenset(["input", "input_layer"])
 """Keras' own names of inputs, without the number behind them."""
-
-
-def _told(checkpoint: Checkpoint, match: Match) -> Sequence[str]:
-    """The layers in front of the network that are told, and not refused: all of them, or, in front
-    of a nested one, those that people set there; a Lambda may hand out parts of a batch."""
-    front = beside.in_front(checkpoint, match)
-    if not beside.base(checkpoint, match):
-        return front
-    return [layer for layer in front if auto_name(layer) in weightless.PICTURE]
 
 
 def is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
@@ -147,12 +202,6 @@ def named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]
     return found
 
 
-def _may_be(checkpoint: Checkpoint, dialect: Dialect) -> bool:
-    """Whether a file without names of its own can be of this naming: code that names its layers
-    leaves none out but where the container does, and old code wrote no new container."""
-    return not dialect.rows if checkpoint.is_named else not dialect.is_past
-
-
 def _padded_alike(checkpoint: Checkpoint, matches: Sequence[Match]) -> list[Match]:
     """Those whose code pads in layers as the file lists them: those of the stem and its pool, and
     those of the blocks."""
@@ -163,7 +212,7 @@ def _padded_alike(checkpoint: Checkpoint, matches: Sequence[Match]) -> list[Matc
 
 
 def _match(
-    checkpoint: Checkpoint, shapes: Shapes, dialects: Sequence[Dialect]
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
 ) -> tuple[Match, tuple[Fact, ...]]:
     """By the layers' names; by their order where the names are Keras' own, or where the user says
     whose order it is."""
@@ -180,22 +229,71 @@ def _match(
             refusal = error
     if checkpoint.is_named and not is_auto_named(checkpoint) and not is_told:
         raise refusal
-    allowed = dialects if is_told else [one for one in dialects if _may_be(checkpoint, one)]
-    matches = match_order(checkpoint, shapes, sorted(allowed, key=lambda one: not one.rows))
-    if not matches:
-        raise refusal
+    scattered = _scattered(checkpoint)
+    if scattered:
+        raise MismatchError(
+            f"{checkpoint.path} holds layers of Keras' own names in several models, and not in "
+            "which order those run",
+            [f"{one!r}" for one in scattered],
+            [checkpoint.advice],
+        )
+    # code that names its layers leaves none out, but where the container does
+    candidates = [one for one in dialects if is_told or not (checkpoint.is_named and one.rows)]
+    in_order = match_order(checkpoint, shapes, sorted(candidates, key=lambda one: not one.rows))
+    readings = [
+        (one, places(checkpoint, one, body_from_names(one, shapes, theano))) for one in in_order
+    ]
+    matches = _fitting(checkpoint, readings, is_told, refusal)
     match, others = one_reading(checkpoint, _padded_alike(checkpoint, matches) or matches)
     if not is_told:
         _check_uncut(checkpoint, match)
-    reason = "the order and shapes of the layers, which have no names of their own"
-    if others:
-        reason = f"{reason}; they fit {', '.join(others)} too (--network NAME)"
-    is_preactivated = match.dialect.defaults.preactivation
-    if is_preactivated:
-        reason = f"{reason}; what a pre-activated block's shortcut reads is not in the file"
-    evidence = Evidence.DEFAULT if others or is_preactivated else Evidence.SHAPES
-    evidence = Evidence.USER if is_told else evidence
-    return match, (Fact("network", match.dialect.name, evidence, reason),)
+    found = next(found for one, found in readings if one is match)
+    said = [
+        "the order and shapes of the layers, which have no names of their own",
+        *([f"they fit {', '.join(others)} too (--network NAME)"] if others else []),
+        *([_unplaced(found)] if _unplaced(found) else []),
+        "what a block's shortcut reads is not in the file",
+    ]
+    evidence = Evidence.USER if is_told else Evidence.DEFAULT
+    return match, (Fact("network", match.dialect.name, evidence, "; ".join(said)),)
+
+
+def _scattered(checkpoint: Checkpoint) -> list[str]:
+    """The models that hold some of the convolutions of a file, which are in more than one: of a
+    model class of its own, which lists its parts as it made them."""
+    if not checkpoint.is_ordered:
+        return []
+    convs = [one for one in checkpoint.weights if len(one.shape) == 4]
+    models = sorted({one.group for one in convs if one.group != one.layer})
+    is_outside = any(one.group == one.layer for one in convs)
+    return models if len(models) > 1 or (models and is_outside) else []
+
+
+def _fitting(
+    checkpoint: Checkpoint,
+    readings: Sequence[tuple[Match, Places]],
+    is_told: bool,
+    refusal: MismatchError,
+) -> list[Match]:
+    """The readings that the file's list and its Keras allow. What the user says allows code of
+    another time too, where the list fits it: it may be a copy."""
+    oldest = checkpoint.oldest_version
+    timely = [one for one in readings if one[0].dialect.may_have_run_on(oldest)]
+    fitting = [match for match, found in timely if not found.misfits]
+    late = [match for match, found in readings if found.is_listed and not found.misfits]
+    if fitting or (late and is_told):
+        return fitting or late
+    if late:
+        code = late[0].dialect
+        raise MismatchError(
+            f"the layers of {checkpoint.path} stand in the order of {code.name}, whose code "
+            f"({code.source}) does not run on Keras {checkpoint.keras_version}, which wrote it",
+            hints=[f"--network {code.name} says that it is a copy of that code"],
+        )
+    if timely:
+        match, found = min(timely, key=lambda one: len(one[1].misfits))
+        raise not_in_place(checkpoint, match, found)
+    raise refusal
 
 
 def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
@@ -214,9 +312,14 @@ def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
 
 
 def _decide(
-    checkpoint: Checkpoint, match: Match, structure: Structure, theano: bool
+    checkpoint: Checkpoint,
+    match: Match,
+    structure: Structure,
+    theano: bool,
+    found: Places,
+    said: keras_hub.Described,
 ) -> tuple[Structure, tuple[Fact, ...]]:
-    around = Surroundings.of(checkpoint, match)
+    around = Surroundings.of(checkpoint, match, found)
     architecture = structure.architecture
     eps, eps_fact = _epsilon(checkpoint, match)
     architecture = f.with_eps(architecture, eps)
@@ -224,10 +327,9 @@ def _decide(
     if stem == "same" and theano:
         stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
     architecture = f.with_stem(architecture, stem)
-    _check_stem_pool(checkpoint, match, around)
-    pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around)
+    pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around, found)
     architecture = f.with_pool(architecture, pool)
-    default = f"what {match.dialect.name} ran ({match.dialect.source})"
+    default = match.dialect.ran(checkpoint.version())
     by_pads = "those stages stride that list a padding for it; by how much is " + default
     facts = (
         *input_fact(checkpoint, around, match),
@@ -241,8 +343,9 @@ def _decide(
             by_pads if match.dialect.defaults.stage_strides else default,
         ),
         Fact("amounts", f.describe_amounts(architecture), Evidence.DEFAULT, default),
+        *shortcut_fact(architecture, default, said),
         *gamma_fact(checkpoint, match),
-        activation_fact(checkpoint, match),
+        activation_fact(checkpoint, match, found),
         _head_fact(checkpoint, match, architecture),
         *hidden_fact(architecture),
         *flatten_fact(checkpoint, architecture),
@@ -250,6 +353,17 @@ def _decide(
         *output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
+
+
+def shortcut_fact(
+    architecture: Architecture, default: str, said: keras_hub.Described
+) -> tuple[Fact, ...]:
+    """What shortcuts read, which is in no list of layers: a list tells a layer's depth, and a block
+    is as deep whether its shortcut starts in front of its first activation or behind it."""
+    if said.backbone is not None:
+        return ()
+    value = f.describe_shortcuts(architecture)
+    return (Fact("shortcuts", value, Evidence.DEFAULT, f"no list of layers tells it: {default}"),)
 
 
 def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:
@@ -276,10 +390,13 @@ def _epsilon(checkpoint: Checkpoint, match: Match) -> tuple[float, Fact]:
         reason = f"BatchNormalization's default in Keras {checkpoint.keras_version}"
         reason = f"{reason}; the project's own code may have given another"
         return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
-    reason = f"what {match.dialect.name} ran ({match.dialect.source})"
+    reason = match.dialect.ran(version)
     if eps == 1e-3:
         reason = "BatchNormalization's default in every Keras since 1.2"
-    return eps, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
+    used = raised(checkpoint, Norm(1, eps)).eps
+    if used != eps:
+        reason = f"{reason}; {eps:g} there, which TensorFlow's fused kernel raised"
+    return used, Fact("epsilon", f.eps_text(eps), Evidence.DEFAULT, reason)
 
 
 NESTED_END = (
@@ -293,7 +410,7 @@ def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture)
         *doubts(checkpoint, match, architecture.head),
         *(
             f"where {layer!r} stands, and which function it is, is not in the file"
-            for layer in of_head(checkpoint, match)
+            for layer in of_head(checkpoint, match, architecture)
         ),
         *((NESTED_END,) if checkpoint.is_ordered and beside.base(checkpoint, match) else ()),
     )

@@ -9,51 +9,64 @@ from converter import weightless
 from converter.auto_names import auto_name
 from converter.checkpoint import Checkpoint
 from converter.evidence import beside
+from converter.evidence.places import Places, first_module
 from converter.facts import Evidence, Fact
 from converter.from_names import Match
-from converter.head_names import ACTIVATIONS
+from converter.listing import ACTIVATION, PAD
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The weightless layers that a file lists before the stem's convolution, and between its
-    norm and the first block. `listed` is False for a file that lists no weightless layer."""
+    """The layers without weights that a file lists before the stem's convolution, and, behind it,
+    what pads for its pool and the pool. `listed` is False for a file that lists none at all."""
 
     listed: bool
     before: tuple[str, ...]
-    between: tuple[str, ...]
+    pads: tuple[str, ...]
+    pools: tuple[str, ...]
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, match: Match) -> Surroundings:
-        weighted = {weight.group for weight in checkpoint.weights}
+    def of(cls, checkpoint: Checkpoint, match: Match, found: Places) -> Surroundings:
         layers = checkpoint.layers
         stem = match.modules[match.dialect.stem]
         if stem not in layers:
-            return cls(False, (), ())  # a nested model: only its weights are listed
+            return cls(False, (), (), ())  # a nested model: only its weights are listed
         if not checkpoint.is_ordered:
             return cls._unordered(checkpoint, match)
-        start = layers.index(stem)
+        if not found.is_listed:
+            return cls._of_detector(checkpoint, match)
+        start, place = layers.index(match.modules[first_module(match)]), layers.index(stem)
+        own = {x: one.kind for x, one in found.taken.items() if one.optional}
+        own = {x: kind for x, kind in own.items() if layers.index(x) > place}
+        pads = tuple(x for x, kind in own.items() if kind == PAD)
+        return cls(True, layers[:start], pads, tuple(x for x in own if x not in pads))
+
+    @classmethod
+    def _of_detector(cls, checkpoint: Checkpoint, match: Match) -> Surroundings:
+        """By name, between the stem and the first block: its other parts are listed among the
+        network's layers, further on."""
+        weighted = {weight.group for weight in checkpoint.weights}
+        layers = checkpoint.layers
+        start = layers.index(match.modules[match.dialect.stem])
         norms = [match.modules[one] for one in ("bn1", "bn1.scale") if one in match.modules]
         end = max(map(layers.index, norms), default=start)
         later = [i for i, layer in enumerate(layers) if i > end and layer in weighted]
-        stop = later[0] if later else len(layers)
-        pools = [i for i in range(end + 1, stop) if beside.is_pool(layers[i])]
-        stop = pools[0] + 1 if pools else stop  # behind it, padding is the first block's
+        between = layers[end + 1 : later[0]] if later else layers[end + 1 :]
+        pools = tuple(layer for layer in between if beside.is_pool(layer))
         listed = any(layer not in weighted for layer in layers)
-        return cls(listed, layers[:start], layers[end + 1 : stop])
+        return cls(listed, layers[:start], tuple(_pads(between)), pools)
 
     @classmethod
     def _unordered(cls, checkpoint: Checkpoint, match: Match) -> Surroundings:
         """By name alone: the stem's and the pool's padding, whose own names differ, or, where
         Keras named them, the first and the second of the class."""
         if match.dialect.defaults.padding == "pad" and not checkpoint.is_named:
-            return cls(False, (), ())  # blocks have padding layers too, of the same class
+            return cls(False, (), (), ())  # blocks have padding layers too, of the same class
         auto = [layer for layer in checkpoint.layers if auto_name(layer) in AUTO_PADS]
         stem = [layer for layer in checkpoint.layers if layer in STEM_PADS] or auto[:1]
-        pool = [layer for layer in checkpoint.layers if layer in POOL_PADS] or auto[1:2]
+        pads = [layer for layer in checkpoint.layers if layer in POOL_PADS] or auto[1:2]
         pools = [layer for layer in checkpoint.layers if auto_name(layer) in POOLS]
-        listed = bool(stem or pool or pools)
-        return cls(listed, tuple(stem), (*pool, *pools))
+        return cls(bool(stem or pads or pools), tuple(stem), tuple(pads), tuple(pools))
 
 
 STEM_PADS = ("conv1_pad", "conv1_zeropadding", "padding_conv1", "stem_pad")
@@ -80,18 +93,11 @@ TIME_DISTRIBUTED = "time_distributed"
 
 
 def _has_no_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> bool:
-    """Whether nothing but activations is listed between the stem and the first block; where no
-    order is kept, whether no pool is listed."""
+    """Whether no pool is listed behind the stem; where no order is kept, none at all."""
     if not checkpoint.is_ordered:
         listed = beside.inside(checkpoint, match)
         return bool(listed) and not any(checkpoint.kinds[x] in beside.POOLS for x in listed)
-    functions = [layer for layer in around.between if not beside.is_pool(layer)]
-    return (
-        around.listed
-        and len(functions) == len(around.between)
-        and all(auto_name(layer) in ACTIVATIONS or "relu" in layer for layer in functions)
-        and not beside.pools_inside(checkpoint, match)
-    )
+    return around.listed and not around.pools
 
 
 Decision = tuple[str, Evidence, str]
@@ -103,7 +109,7 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     front = beside.in_front(checkpoint, match)
     known = {*_pads(front), *match.modules.values()}
     front = front[1:] if around.before else front  # the first one is the input; Sequential has none
-    others = [x for x in front if x not in known and auto_name(x) not in weightless.HARMLESS]
+    others = [x for x in front if x not in known and auto_name(x) not in weightless.CLASSES]
     others = others or list(weightless.before(checkpoint))
     wrappers = map(auto_name, beside.base(checkpoint, match).split("/"))
     if TIME_DISTRIBUTED in wrappers:
@@ -111,7 +117,7 @@ def input_fact(checkpoint: Checkpoint, around: Surroundings, match: Match) -> tu
     elif others and others == list(front[:1]) and auto_name(others[0]) not in weightless.COMPUTES:
         reason = f"the file lists {others[0]} before it: an input, or what works on pictures"
     elif others:
-        reason = f"the file lists {', '.join(others[:3])} before it, and not what that does"
+        reason = f"the file lists {', '.join(others)} before it, and not what that does"
     elif not checkpoint.is_ordered:
         reason = "operators before the network (x / 255, preprocess_input) leave no trace here"
     elif beside.base(checkpoint, match):
@@ -136,20 +142,22 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
             return "same", Evidence.LAYER_NAMES, reason
         return "same", Evidence.DEFAULT, f"{reason}; 'valid' would look alike"
     if by_version:
-        return by_version[0], Evidence.ATTRIBUTES, by_version[2]
-    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+        return by_version[0], *by_version[2:]
+    return default, Evidence.DEFAULT, match.dialect.ran(checkpoint.version())
 
 
-def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> Decision:
+def pool_padding(
+    checkpoint: Checkpoint, match: Match, around: Surroundings, found: Places
+) -> Decision:
     default, code = match.dialect.defaults.pool, match.dialect.name
-    pads = _pads(around.between)
     if default != "none" and _has_no_pool(checkpoint, match, around):
-        return "none", Evidence.LAYER_NAMES, "the file lists no pool behind the stem"
-    if pads:
-        reason = f"the file lists {pads[0]!r} before the pool"
-        if around.between[-1] == pads[-1] and checkpoint.is_ordered:
-            return "zero", Evidence.DEFAULT, f"{reason}, and lists none"
-        return "zero", Evidence.LAYER_NAMES, f"{reason}; its window is what {code} ran"
+        reason = "the file lists no pool behind the stem"
+        if ACTIVATION in found.unlisted:
+            return "none", Evidence.DEFAULT, f"{reason}, and no activation either"
+        return "none", Evidence.LAYER_NAMES, reason
+    if around.pads:
+        reason = f"the file lists {around.pads[0]!r} before the pool; its window is what {code} ran"
+        return "zero", Evidence.LAYER_NAMES, reason
     if around.listed:
         default = "valid" if default == "zero" else default
         reason = "the file lists no padding layer before the pool; 'same' would look alike"
@@ -158,8 +166,8 @@ def pool_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
         return default, Evidence.LAYER_NAMES if is_known else Evidence.DEFAULT, reason
     by_version = _by_version(checkpoint, match)
     if by_version:
-        return by_version[1], Evidence.ATTRIBUTES, by_version[2]
-    return default, Evidence.DEFAULT, f"what {match.dialect.name} ran ({match.dialect.source})"
+        return by_version[1:]
+    return default, Evidence.DEFAULT, match.dialect.ran(checkpoint.version())
 
 
 TIMELINE: tuple[tuple[tuple[int, ...], str, str], ...] = (
@@ -169,17 +177,17 @@ TIMELINE: tuple[tuple[tuple[int, ...], str, str], ...] = (
     ((0,), "pad", "valid"),
 )
 """(since this Keras version, stem, pool) of `keras.applications.resnet50`: keras c5ff4c967e,
-c2a8450279; keras-applications 36436f6."""
+c2a8450279; keras-applications 36436f6. Since Keras 2.4 its layers have other names."""
 
 
-def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, str] | None:
+def _by_version(checkpoint: Checkpoint, match: Match) -> tuple[str, str, Evidence, str] | None:
+    """(stem, pool, evidence, reason) of the code that Keras itself had under these names."""
     version = checkpoint.version()
     if version is None or match.dialect.name != "res-branch":
         return None
     if not checkpoint.version_tells_code:
         return None
-    for since, stem, pool in TIMELINE:
-        if version >= since:
-            reason = f"Keras {checkpoint.keras_version}'s own resnet50.py"
-            return stem, pool, reason
-    return None
+    stem, pool = next((stem, pool) for since, stem, pool in TIMELINE if version >= since)
+    if not match.dialect.may_have_run_on(version):
+        return stem, pool, Evidence.DEFAULT, match.dialect.ran(version)
+    return stem, pool, Evidence.ATTRIBUTES, f"Keras {checkpoint.keras_version}'s own resnet50.py"
