@@ -11,10 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from converter.errors import printable
 from converter.given import Given
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+GIVE_IT = (
+    "give its configuration with --config model.json: on the old machine, "
+    "open('model.json', 'w').write(model.to_json())"
+)
+"""How a file of weights gets the configuration of its model, in words."""
 
 COUNT = "count"
 """How many pictures a Normalization layer has seen: no part of what it computes, and an integer."""
@@ -82,7 +89,7 @@ class Checkpoint:
 
     Where the configuration of a file of weights was `given`, `match` says whether its layers got
     their weights by their 'names' or by their 'order', and `rivals` what the other way, which fits
-    too, pairs differently.
+    too, pairs differently. Where none was, `beside` are files in its folder that look like one.
 
     Where the container is not `is_ordered`, layers are in order within their class alone; where
     it is not `is_named`, their names are classes with a number (`conv2d_3`). `kinds` gives the
@@ -109,6 +116,7 @@ class Checkpoint:
     has_preprocessor: bool = False
     match: str = ""
     rivals: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     given: Given | None = None
 
     @property
@@ -145,9 +153,16 @@ class Checkpoint:
             plain = (
                 "save its backbone as a plain model, keras.Model(backbone.inputs, backbone.outputs)"
             )
-        else:
-            plain = "convert the whole model (model.save)"
-        return f"{plain}, whose configuration says it"
+            return f"{plain}, whose configuration says it"
+        return f"convert the whole model (model.save), which says it, or {GIVE_IT}"
+
+    @property
+    def told_beside(self) -> str:
+        """That a file beside it looks like a configuration, in words; '' where none does."""
+        if not self.beside:
+            return ""
+        names = " and ".join(printable(name) for name in self.beside)
+        return f"beside it {names} may be that of its model: it is read where --config names it"
 
     @property
     def version_tells_code(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converter.checkpoint import GIVE_IT
 from converter.configuration_text import AS_JSON, MAX_BYTES, parse
 from converter.errors import SourceError, UnsafeError
 from converter.given import Config
@@ -47,7 +48,7 @@ def _of_model(path: Path) -> Config:
     if found is None:
         raise SourceError(
             f"{path} holds weights, and no configuration",
-            hints=[f"it is SOURCE; its model's configuration goes beside it: {AS_JSON}"],
+            hints=[f"weights are SOURCE; {GIVE_IT}"],
         )
     return found
 

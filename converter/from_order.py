@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converter.auto_names import auto_name
-from converter.checkpoint import COUNT, Checkpoint, Weight
+from converter.checkpoint import COUNT, GIVE_IT, Checkpoint, Weight
 from converter.dialect import Dialect
 from converter.errors import MismatchError
 from converter.from_names import Match
@@ -259,7 +259,7 @@ def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match
                 ],
                 [
                     "say which with --network NAME (a record, --against, refuses the wrong one)",
-                    "or convert the whole model",
+                    f"or convert the whole model, or {GIVE_IT}",
                 ],
             )
     return first, tuple(match.dialect.name for match in others)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from converter.auto_names import auto_name
-from converter.checkpoint import Checkpoint
+from converter.checkpoint import GIVE_IT, Checkpoint
 from converter.dialect import MAX_STAGES
 from converter.errors import MismatchError
 from converter.structure import Shapes
@@ -169,7 +169,7 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
         raise MismatchError(
             f"where {sloped[0]!r} stands is not in the file: this container does not keep the "
             "order of layers",
-            hints=["convert the whole model (.keras), whose configuration says it"],
+            hints=[checkpoint.advice],
         )
     kinds = {layer: _kind(checkpoint, layer) for layer in checkpoint.layers}
     pools = [
@@ -197,7 +197,7 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
                 f"norm {norm!r} has {width} channels and may stand "
                 f"{' or '.join(places) or 'nowhere in the head'}: this container does not keep "
                 "the order of layers",
-                hints=["convert the whole model (.keras), whose configuration says it"],
+                hints=[checkpoint.advice],
             )
         behind[fitting[0]].append(norm)
     chain = [*pools, *flat, *behind[""]]
@@ -231,7 +231,7 @@ def _in_turn(
             f"the order of the Dense layers {', '.join(map(repr, dense))} is not in the file: they "
             "are of several models, which this container does not order, and their widths "
             f"{'fit in several' if fitting else 'follow each other in none'}",
-            hints=["convert the whole model (.keras), whose configuration says it"],
+            hints=[checkpoint.advice],
         )
     return (*fitting[0], *(layer for layer in match.head if layer not in dense))
 
@@ -331,7 +331,7 @@ def _made_flat(
             f"Dense layer {dense.name!r} reads two numbers for each of {features} channels, and "
             "the file lists no layer that makes them: an average and a maximum, joined in one "
             "order or the other, or a Flatten of a map of two pixels",
-            hints=["convert the whole model (model.save), whose configuration says it"],
+            hints=[f"convert the whole model (model.save), or {GIVE_IT}"],
         )
     if dense.in_features != features or has_window:
         return [*chain, HeadLayer(IMPLIED_FLATTEN, flatten_kind(shapes))]
@@ -428,7 +428,10 @@ def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[
             raise MismatchError(
                 f"Dense layer {layer.name!r} reads {layer.in_features} numbers, but the layer "
                 f"before it gives {width}",
-                hints=["a head with branches cannot be read from weights: convert the whole model"],
+                hints=[
+                    "a head with branches cannot be read from weights: convert the whole model, or "
+                    + GIVE_IT
+                ],
             )
         return layer.out_features
     return width

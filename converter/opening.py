@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -42,7 +43,48 @@ def open_source(
             refuse_two_ways(checkpoint, settings)
         if settings.build and given is None:
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, WITHOUT_TEXT))
-        yield checkpoint
+        if checkpoint.config is not None or checkpoint.description is not None:
+            yield checkpoint
+            return
+        checkpoint = replace(checkpoint, beside=configurations_beside(source))
+        with pointing(checkpoint):
+            yield checkpoint
+
+
+@contextmanager
+def pointing(checkpoint: Checkpoint) -> Iterator[None]:
+    """Where a configuration would help weights alone that are refused, one beside them is named."""
+    try:
+        yield
+    except MismatchError as error:
+        if checkpoint.beside and any("--config" in hint for hint in error.hints):
+            error.hints = (*error.hints, checkpoint.told_beside)
+        raise
+
+
+LOOKED_AT, SNIFFED, SHOWN = 500, 4096, 2
+"""Files of a folder, bytes of each that may be a configuration, and those that are named."""
+
+
+def configurations_beside(source: Path) -> tuple[str, ...]:
+    """The names of files in SOURCE's folder that look like a Keras configuration: it is for the
+    user to say whether one is that of these weights."""
+    with suppress(OSError):
+        files = itertools.islice(source.parent.iterdir(), LOOKED_AT)
+        texts = sorted(path for path in files if path.suffix in (".json", ".yaml", ".yml"))
+        return tuple(path.name for path in texts if _looks_like_one(path))[:SHOWN]
+    return ()
+
+
+def _looks_like_one(path: Path) -> bool:
+    if not path.is_file():  # a pipe would wait for ever
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(SNIFFED)
+    except OSError:
+        return False
+    return b"class_name" in start and b"config" in start
 
 
 WITHOUT_TEXT = "the model that --build builds has no to_json(): the file is read as if alone"

@@ -18,6 +18,8 @@ from converter.discover import modules
 from converter.errors import SourceError, UnsafeError, shortened
 from converter.given import Given
 
+KERAS_YAML = "the configuration of a Keras model: it goes with --config, and SOURCE is its weights"
+
 LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
     (b"\x1f\x8b", "gzip: unpack it with `gunzip`"),
@@ -25,6 +27,8 @@ LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"\x80", "a Python pickle (an old torch file?)"),
     (b"<", "a web page: the download went wrong"),
     (b"\x93NUMPY", "a numpy array"),
+    (b"backend: ", KERAS_YAML),
+    (b"class_name: ", KERAS_YAML),
     (b"{", "JSON"),
 )
 """First bytes of files that people take for weights."""
@@ -88,6 +92,11 @@ def _format(path: Path) -> tuple[str, Opener]:
 
 
 def _no_keras_file(path: Path, kind: str, opened: Any) -> SourceError:
+    if kind == "json" and isinstance(opened, dict) and {"class_name", "layers"} & opened.keys():
+        return SourceError(
+            f"{path} is the configuration of a Keras model, and holds no weights",
+            hints=["give the file of its weights as SOURCE, and this one with --config"],
+        )
     if kind != "hdf5":
         return _unreadable(path, OSError())
     return SourceError(

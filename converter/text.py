@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from converter.checkpoint import GIVE_IT
 from converter.errors import LINE, SHOWN, printable, shortened
 from converter.facts import Fact
 from converter.parity.verdict import VERDICTS
@@ -157,8 +158,17 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
         lines += [
             "",
             f"resting on a default: {', '.join(defaults)} (options or a record settle them)",
+            *_given_lines(checkpoint),
         ]
     return lines
+
+
+def _given_lines(checkpoint: Checkpoint) -> list[str]:
+    """How weights alone get their model's own configuration, and what beside them looks like it."""
+    if checkpoint.config is not None or checkpoint.description is not None:
+        return []
+    beside = [checkpoint.told_beside] if checkpoint.beside else []
+    return [f"the model's own words settle them all: {GIVE_IT}", *beside]
 
 
 def classes(network: Network) -> str:

@@ -29,7 +29,7 @@ MAX_NUMBERS = 2**29
 """Elements of an array."""
 MAX_WEIGHTS = 100_000
 
-OWN = ("path", "arrays", "given")
+OWN = ("path", "arrays", "given", "beside")
 """Fields of a checkpoint that the caller fills in itself."""
 
 
