@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
-from helpers import LEGACY, RECORDED, as_text, is_whole_model, weights_only
+from edits import names_removed
+from helpers import FIXTURES, LEGACY, RECORDED, as_text, is_whole_model, weights_only
 
 from converter.configuration_text import parse
+from converter.conversion import convert
 from converter.errors import MismatchError
 from converter.given import Given
 from converter.identify import identify
@@ -134,3 +140,88 @@ def attribute(found, name):
         return list(found.attrs[name])
     parts = [key for key in (f"{name}{n}" for n in range(99)) if key in found.attrs]
     return [one for part in parts for one in found.attrs[part]]
+
+
+SAVED = """
+import sys
+import keras
+model = keras.models.load_model(sys.argv[1], compile=False)
+model.save_weights("alone.weights.h5")
+model.save_weights("sharded.weights.json", max_shard_size=0.0002)
+open("model.json", "w").write(model.to_json())
+"""
+"""What Keras 3 writes of a model: its weights in both containers, and its words."""
+
+
+@pytest.fixture(scope="module", params=["keras-3.15-nested-head.h5", "keras-3.15-conv_block-50.h5"])
+def of_keras_3(request, tmp_path_factory):
+    """(a whole model, the folder in which Keras 3 wrote its weights and configuration)."""
+    folder = tmp_path_factory.mktemp("keras3")
+    path = FIXTURES / request.param
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", SAVED, str(path)]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return path, folder
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["alone.weights.h5", "sharded.weights.json"])
+def test_keras_3s_containers_with_their_json_are_the_whole_model(name, of_keras_3):
+    path, folder = of_keras_3
+
+    found = read(folder / name, given((folder / "model.json").read_text()))
+
+    assert found[0].match == "names"
+    assert_the_same_network(read(path), found)
+
+
+@pytest.mark.keras
+def test_without_names_layers_go_by_class_and_number(of_keras_3, tmp_path):
+    path, folder = of_keras_3
+    alone = tmp_path / "old.weights.h5"
+    shutil.copy(folder / "alone.weights.h5", alone)
+    with h5py.File(alone, "a") as file:
+        names_removed(file)
+
+    found = read(alone, given((folder / "model.json").read_text()))
+
+    assert found[0].match == "order"
+    assert_the_same_network(read(path), found)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["alone.weights.h5", "sharded.weights.json"])
+def test_keras_3_itself_is_asked_of_such_a_pair(name, of_keras_3, tmp_path):
+    _, folder = of_keras_3
+
+    report = convert(
+        folder / name, tmp_path / "out.pth", config=folder / "model.json", device="cpu"
+    )
+
+    assert report.verdict == "equal"
+    assert report.parity.oracle == "Keras itself"
+
+
+@pytest.mark.parametrize(
+    ("weights", "whole"),
+    [
+        ("keras-2.15-conv_block.weights.h5", "keras-2.15-conv_block.keras"),
+        ("keras-3.0.5-conv_block.weights.h5", "keras-3.0.5-conv_block.h5"),
+    ],
+)
+def test_containers_of_earlier_kerases(weights, whole):
+    with read_here(FIXTURES / whole) as checkpoint:
+        config = {"keras_version": checkpoint.keras_version, **checkpoint.config}
+
+    found = read(FIXTURES / weights, given(json.dumps(config)))
+
+    assert_the_same_network(read(FIXTURES / whole), found)
+
+
+def assert_the_same_network(one, other):
+    """Architecture, the layer of every module, and every bit: containers order and call their
+    arrays differently."""
+    (_, whole, _, tensors), (_, network, _, found) = one, other
+    assert network.structure == whole.structure
+    assert found.keys() == tensors.keys()
+    assert all(found[name].tobytes() == tensors[name].tobytes() for name in tensors)
