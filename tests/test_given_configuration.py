@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -14,11 +15,11 @@ import h5py
 import numpy as np
 import pytest
 from edits import names_removed
-from helpers import FIXTURES, LEGACY, RECORDED, as_text, is_whole_model, weights_only
+from helpers import FIXTURES, LEGACY, RECORDED, as_text, fixture, is_whole_model, weights_only
 
 from converter.configuration_text import parse
 from converter.conversion import convert
-from converter.errors import MismatchError
+from converter.errors import MismatchError, UnsafeError
 from converter.given import Given
 from converter.identify import identify
 from converter.options import Options
@@ -225,3 +226,20 @@ def assert_the_same_network(one, other):
     assert network.structure == whole.structure
     assert found.keys() == tensors.keys()
     assert all(found[name].tobytes() == tensors[name].tobytes() for name in tensors)
+
+
+def yaml_of(name):
+    return lzma.open(FIXTURES / "configurations" / f"{name}.yaml.xz").read()
+
+
+@pytest.mark.parametrize("name", ["keras-1.2.2-dilated", "keras-2.2.4-tensorflow"])
+def test_the_yaml_that_its_keras_wrote_is_the_same(name, tmp_path):
+    path = fixture(name)
+    config = Given(parse(yaml_of(name)), "model.yaml", sha256="0" * 64)
+
+    assert_the_same(read(path), read(weights_only(path, tmp_path), config))
+
+
+def test_a_yaml_with_a_number_of_numpys_is_refused():
+    with pytest.raises(UnsafeError, match="an object of numpy"):
+        parse(yaml_of("keras-1.2.2-tensorflow"))
