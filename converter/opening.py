@@ -38,6 +38,8 @@ def open_source(
     for one that does not fit, or fits in two ways; UsageError for a whole model.
     """
     given = given_configuration(source, settings, progress)
+    if settings.match and given is None:
+        raise UsageError(f"--match {settings.match}: no configuration is given for {source}")
     with open_checkpoint(source, given) as checkpoint:
         if checkpoint.rivals:
             refuse_two_ways(checkpoint, settings)

@@ -164,6 +164,8 @@ def _against_record(
 ) -> Report:
     if settings.keras_python:
         raise UsageError("--keras-python runs a Keras file, and PATH is a record")
+    if settings.config or settings.build:
+        raise UsageError("a configuration goes with a file of weights, and PATH is a record")
     recording = read_record(path)
     refuse_unnamed(target)
     progress("running the converted network")

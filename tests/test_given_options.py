@@ -165,6 +165,18 @@ def test_a_json_of_another_depth_lists_what_is_missing(alone, tmp_path):
     assert "is in the configuration, and not in the file" in result.stderr
 
 
+def test_how_to_match_needs_something_to_match(alone, tmp_path):
+    with pytest.raises(UsageError, match="no configuration is given"):
+        convert(alone, tmp_path / "out.pth", against=record(PATH), match="order")
+
+
+def test_a_record_is_verified_without_one(config, tmp_path):
+    convert(PATH, tmp_path / "out.pth", parity=False)
+
+    with pytest.raises(UsageError, match="PATH is a record"):
+        verify(tmp_path / "out.pth", record(PATH), config=config)
+
+
 # ---- hints
 
 

@@ -123,6 +123,15 @@ def test_the_user_says_which(match, first, tmp_path):
     assert pairs[first] == "conv2d_2/conv2d_2/kernel:0"
 
 
+def test_words_of_another_keras_are_noted(tmp_path):
+    path = written(tmp_path / "w.h5", a=KERNEL)
+    config = {**model(conv("a")), "keras_version": "2.3.1", "backend": "tensorflow"}
+
+    with read_here(path, given(json.dumps(config))) as checkpoint:
+        assert checkpoint.notes == ("Keras 2.2.4 wrote the weights, Keras 2.3.1 the configuration",)
+        assert (checkpoint.keras_version, checkpoint.backend) == ("2.2.4", "tensorflow")
+
+
 # ---- what contradicts an order of equal shapes
 
 

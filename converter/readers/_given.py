@@ -118,6 +118,7 @@ def paired(checkpoint: Checkpoint, given: Given, chosen: Way, other: Way | None)
     """The checkpoint of a file of weights as the whole model that it was."""
     return replace(
         checkpoint,
+        notes=(*checkpoint.notes, *_others(checkpoint, given)),
         weights=chosen.weights,
         config=given.config,
         keras_version=checkpoint.keras_version or given.keras_version,
@@ -126,6 +127,17 @@ def paired(checkpoint: Checkpoint, given: Given, chosen: Way, other: Way | None)
         rivals=rivals(chosen, other),
         given=given,
     )
+
+
+def _others(checkpoint: Checkpoint, given: Given) -> Iterator[str]:
+    """That a configuration is from another Keras, or from another backend, than the weights."""
+    said = (
+        ("Keras", checkpoint.keras_version, given.keras_version),
+        ("backend", checkpoint.backend, given.backend),
+    )
+    for what, theirs, ours in said:
+        if theirs and ours and theirs != ours:
+            yield f"{what} {theirs} wrote the weights, {what} {ours} the configuration"
 
 
 def rivals(chosen: Way, other: Way | None) -> tuple[str, ...]:
