@@ -144,10 +144,10 @@ def recorded(
 def decide(
     checkpoint: Checkpoint, network: Network, recording: Recording, settings: Options
 ) -> tuple[Network, tuple[Trial, ...]]:
-    """The network that a recording decides for, and the candidates that were tried."""
-    trials: tuple[Trial, ...] = ()
-    if not why_not_comparable(recording, network.architecture):
-        network, trials = settle(checkpoint, network, recording, settings)
+    """The network that a recording decides for, and the candidates that were tried: what came out
+    of softmax proves no logits, and tells networks apart all the same."""
+    why_not_comparable(recording, network.architecture)  # raises for another model's
+    network, trials = settle(checkpoint, network, recording, settings)
     return told_by_record(network, recording.preprocess), trials
 
 

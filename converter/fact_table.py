@@ -36,6 +36,10 @@ def _always(architecture: Architecture) -> str:
     return ""
 
 
+def _nothing(architecture: Architecture, value: Any) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One fact.
@@ -67,6 +71,8 @@ class Row:
     varies: Values = ()
     """The values in which code of one naming is known to differ: such facts are tried in all
     combinations where nothing else fits."""
+    goes_with: Callable[[Architecture, Any], Mapping[str, Any]] = _nothing
+    """What code changes with it, for a value that a record tries: tried too."""
     changes_nothing: str = ""
     """What is said where a network has no such fact, if the option is not refused then."""
 
@@ -241,6 +247,16 @@ def _tried_strides(architecture: Architecture) -> Values:
     return list(dict.fromkeys([*found, *whole, tuple((now[:2] + (1,) * count)[:count])]))
 
 
+def _dilated_instead(architecture: Architecture, strides: Values) -> Mapping[str, Any]:
+    """The dilation that keeps what a stage reads where strides are given up: twice that of the
+    stage before, for each."""
+    found, amount = [], 1
+    for before, after in zip(s.stage_strides(architecture), strides, strict=True):
+        amount *= max(1, before // after)
+        found.append(amount)
+    return {"dilation": tuple(found)} if amount > 1 else {}
+
+
 def _tried_ways(architecture: Architecture) -> Values:
     """Each stage padded otherwise, and all of them."""
     now = s.paddings(architecture)
@@ -322,7 +338,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="activation",
         option="activation",
-        help="Between the layers; leaky_relu:SLOPE says its slope.",
+        help="The activation between the layers; leaky_relu:SLOPE has its slope.",
         described="every other function",
         metavar="NAME",
         parse=_activation,
@@ -370,7 +386,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="pool window",
         option="pool_window",
-        help="The size of its window.",
+        help="The size of the window of the stem's pool.",
         described="2, 3",
         metavar="N",
         kind=int,
@@ -384,7 +400,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="pool stride",
         option="pool_stride",
-        help="By how much it shrinks the map.",
+        help="By how much the stem's pool shrinks the map.",
         described="1, 2",
         metavar="N",
         kind=int,
@@ -398,7 +414,8 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="pool",
         option="pool",
-        help="Its padding: none, zeros, TensorFlow's 'same', or nothing around the map (torch's).",
+        help="Padding of the stem's pool: none, zeros, TensorFlow's 'same', or torch's, nothing "
+        "around the map.",
         described="valid, zero, same, inf",
         choices=POOLS,
         read=f.pool_padding,
@@ -418,6 +435,7 @@ TABLE: tuple[Row, ...] = (
         read=s.stage_strides,
         set=_set_strides,
         tries=_tried_strides,
+        goes_with=_dilated_instead,
         part_of="stride",
     ),
     Row(
@@ -449,7 +467,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="dilation",
         option="dilation",
-        help="Of each stage's windows, as 1,1,2,4.",
+        help="Dilation of each stage's windows, as 1,1,2,4.",
         described="2 or 4 of each stage, and of the last two; none",
         metavar="N,N,…",
         parse=_counts,
@@ -461,8 +479,8 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="padding",
         option="padding",
-        help="Of strided windows in the blocks: even on all sides, or TensorFlow's same; for each "
-        "stage as -,same,even,same.",
+        help="Padding of strided windows in the blocks: even on all sides, or TensorFlow's same; "
+        "stage by stage as -,same,even,same.",
         described="even, same, of all stages and of each",
         metavar="WAY",
         parse=_ways,
@@ -507,7 +525,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         name="head activation",
         option="head_activation",
-        help="Behind hidden Dense layers.",
+        help="The activation behind hidden Dense layers.",
         described="every other function",
         metavar="NAME",
         parse=_head_activation,
@@ -588,6 +606,9 @@ def single_changes(architecture: Architecture, defaults: Defaults, name: str) ->
         yield {name: value}
         if row.set is None:
             continue
+        together = row.goes_with(architecture, value)
+        if together:
+            yield {name: value, **together}
         other = row.set(architecture, value, defaults)
         for new in TABLE:
             if new.set and new.why_not(architecture) and not new.why_not(other):

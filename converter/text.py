@@ -355,6 +355,8 @@ def trial_lines(trials: Sequence[Trial]) -> list[str]:
     chosen, *others = trials
     ties = [str(one) for one in others if one.fits]
     nearest = next((one for one in others if not one.fits), None)
+    if not chosen.fits:
+        return [f"record    none of {len(trials)} networks gives it; the nearest: {chosen}"]
     lines = [f"record    {len(trials)} networks tried; chosen: {chosen}"]
     lines += [f"          the record cannot tell it from: {tie}" for tie in ties]
     lines += [f"          nearest that does not fit: {nearest}"] if nearest else []

@@ -1,4 +1,5 @@
-"""Write the generated parts of README.md: the namings that are known, and the commands' help.
+"""Write the generated parts of README.md: the namings that are known, the facts that can be set,
+and the commands' help.
 
 `python scripts/readme.py` rewrites the file; a test fails while it would change anything.
 """
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from converter.cli import convert_weights
 from converter.discover import modules
+from converter.fact_table import TABLE
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -25,6 +27,18 @@ def namings() -> str:
     return "\n".join(rows)
 
 
+def facts() -> str:
+    """A row for each fact that can be set."""
+    rows = ["| fact | option | takes | a record tries |", "| --- | --- | --- | --- |"]
+    for row in TABLE:
+        option = f"`{row.flag}`"
+        takes = f"`{row.metavar}`" if row.metavar else ", ".join(row.choices)
+        if row.is_flag:
+            option, takes = f"{option}, `--no-{row.flag[2:]}`", ""
+        rows.append(f"| {row.name} | {option} | {takes} | {row.described} |")
+    return "\n".join(rows)
+
+
 def help_text() -> str:
     """`convert-weights --help`, as a terminal of 100 columns shows it."""
     result = CliRunner().invoke(
@@ -33,7 +47,7 @@ def help_text() -> str:
     return f"```\n{result.output.strip()}\n```"
 
 
-PARTS = {"namings": namings, "help": help_text}
+PARTS = {"namings": namings, "facts": facts, "help": help_text}
 
 
 def generated(text: str) -> str:

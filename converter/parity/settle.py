@@ -27,8 +27,8 @@ from converter.facts import Evidence, Fact
 from converter.identify import Network, identify
 from converter.parity.compare import GATES, LAYER_GATES, difference
 from converter.parity.layers import as_array, compared, first_picture
-from converter.parity.outputs import output_activations
-from converter.parity.recording import Recording
+from converter.parity.outputs import activated, output_activations
+from converter.parity.recording import Recording, output_names
 from converter.parity.rounding import share
 from converter.plan import make_plan
 
@@ -86,7 +86,8 @@ def settle(
     best = court.best
     if not best.fits:
         ranked = sorted(court.trials, key=_rank)
-        return network, (court.looked_at(best), *ranked[1:], *court.without_options())
+        nearest = best if recording.hidden else court.looked_at(best)
+        return network, (nearest, *ranked[1:], *court.without_options())
     apart = court.told_apart()
     best = court.best  # a neighbour of the first that fitted may contradict less
     ranked = sorted(court.trials, key=_rank)
@@ -100,7 +101,8 @@ def _from_record(network: Network, best: Trial, apart: Collection[str]) -> tuple
     value that was tried does not fit, come from the record."""
     facts, architecture = network.facts, network.architecture
     for name in best.changes:
-        facts = told(facts, BY_NAME[name], architecture, Evidence.RECORD, REPRODUCES)
+        reason = REPRODUCES if name in apart else f"{REPRODUCES}; another value fits as well"
+        facts = told(facts, BY_NAME[name], architecture, Evidence.RECORD, reason)
     own = {fact.name for fact in facts}
     settled = {name for name in apart if name not in best.changes}
     for shown, parts in PARTS.items():
@@ -304,18 +306,23 @@ class _Court:
                 self.tensors[read] = dict(plan.tensors(self.checkpoint))
             values = {fact.name: fact.value for fact in candidate.facts}
             error, gate, agree = self.tried(candidate, self.tensors[read])
-            evidence = [evidence_of(BY_NAME[name], self.network.facts) or 0 for name in changes]
             self.heard[key] = Trial(
                 changes={name: values.get(name, text(changes[name])) for name in changes},
                 error=error,
                 agree=agree,
-                cost=sum(1 + one for one in evidence),
+                cost=sum(self._cost(BY_NAME[name]) for name in changes),
                 network=candidate,
                 gate=gate,
                 values=changes,
             )
             self.trials.append(self.heard[key])
         return self.heard[key]
+
+    def _cost(self, row: Row) -> int:
+        """How much a change contradicts: the evidence, and more where code is not known to vary.
+        Nothing for a fact that another change has made a place for."""
+        evidence = evidence_of(row, self.network.facts)
+        return 0 if evidence is None else 1 + evidence + (not row.varies)
 
     def looked_at(self, trial: Trial) -> Trial:
         """The same, with the layer at which it differs first."""
@@ -349,8 +356,12 @@ class _Court:
             return math.inf, GATES["float32"], [*agreeing, False].index(False)
         nothing = np.zeros(0)
         errors: list[tuple[float, float]] = []
+        outputs = output_names(candidate.architecture)
         for name, expected in one.logits.items():
-            apart = difference(name, results.get(name, nothing), expected[:1]).relative
+            actual = results.get(name, nothing)
+            if name in self.recording.hidden:  # what it has came out behind the activation
+                actual = activated(actual, outputs[name].activation)
+            apart = difference(name, actual, expected[:1]).relative
             rounding = share(results.sums.get(name), expected[:1], "float32")
             errors.append((apart, max(GATES["float32"], rounding)))
         error, gate = max(errors, key=lambda one: one[0] / one[1])
