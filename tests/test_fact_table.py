@@ -256,8 +256,8 @@ def test_a_record_settles_each_fact(name, keras_networks):
 
 
 SAME = {"stride and dilation", "stride in"}
-"""Another network gives the same for every picture: a stride in a later stage, which is dilated till
-then; a stride on the 3x3 of the first of two blocks, evenly padded."""
+"""Another network gives the same for every picture: a later stage strides, and is dilated till
+then; or the 3x3 of the first of two blocks strides, evenly padded."""
 
 
 @pytest.mark.keras
