@@ -773,7 +773,7 @@ def test_a_data_set_is_in_the_report_and_on_its_page(folder, tmp_path):
 
     jsonschema.Draft202012Validator(schema()).validate(data)
     page = html.render(data).decode()
-    assert "23 compared, 1 could not be read" in page
+    assert "23 compared with the original, 1 could not be read" in page
     assert "dog/broken.png" in page
     del data["dataset"]["same_top1"]
     assert not jsonschema.Draft202012Validator(schema()).is_valid(data)

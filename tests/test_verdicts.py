@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ import resnet_pt
 from converter import verification
 from converter.cli import verify_weights
 from converter.conversion import convert, how_to_ask
+from converter.dataset.results import PictureResult, summarise
+from converter.dataset.run import Original
 from converter.errors import ParityError
 from converter.facts import OUTSIDE, Evidence, Fact
 from converter.folder import Outcome
@@ -30,7 +33,7 @@ from converter.parity.recording import read_record
 from converter.parity.verdict import VERDICTS, sentence
 from converter.reports import html
 from converter.testing import assert_same_logits
-from converter.text import outcome_line, parity_lines, totals_line
+from converter.text import dataset_lines, outcome_line, parity_lines, totals_line
 from resnet_pt.files import Description, load_described
 
 OLD = fixture("keras-1.1.2-theano-tf")
@@ -205,6 +208,28 @@ def test_a_file_that_differs_is_counted_as_that(tmp_path):
 
     assert Outcome(path, tmp_path / "x.pth", error=error.value).verdict == "not equal"
     assert Outcome(path, tmp_path / "x.pth", error=ParityError("broken off")).verdict == "refused"
+
+
+def test_predictions_say_whose_they_were_compared_with():
+    found = summarise("logits", ["a.png"], [PictureResult(0, 0.0, 0.0, 0.0, 1, 1, True)], {})
+    asked = [
+        replace(found, oracle=one.oracle, is_original=one.is_original)
+        for one in (
+            Original(WHOLE, is_record=True),
+            Original(WHOLE, is_record=False, python="python2", recorder=Path("record_keras.py")),
+            Original(WHOLE, is_record=False),
+        )
+    ]
+
+    said = [dataset_lines(one) for one in asked]
+
+    assert [lines[0] for lines in said] == [
+        "pictures  1 compared with a record",
+        "pictures  1 compared with Keras, run by python2",
+        "pictures  1 compared with the bundled Keras definition, built from the same reading; the "
+        "original was not asked",
+    ]
+    assert ["original" in lines[3] for lines in said] == [True, True, False]
 
 
 # ---- the file that is written
