@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -255,35 +255,32 @@ def differing(made: dict[str, Any], network: Network) -> Iterator[str]:
     stem, blocks = one.stem, [block for stage in one.stages for block in stage]
     if {norm.eps for norm in f.norms(one)} - {made["eps"]}:
         yield "epsilon"
-    if windows(made, stem.conv) != (stem.conv.stride[0], stem.conv.padding):
+    if stem.conv.stride[0] != made["stem_stride"]:
+        yield "stride"
+    if stem.conv.padding != amount(made["stem_padding"], stem.conv):
         yield "stem"
-    if pool_of(made) != described(stem.pool):
-        yield "pool"
+    yield from of_pool(made, stem.pool)
     if [[block.stride for block in stage] for stage in one.stages] != strides(made):
         yield "stride"
     if any(block.convs[place(made)].stride[0] != block.stride for block in blocks):
         yield "stride"
     inner = [conv for block in blocks for conv in block.convs if conv.kernel[0] > 1]
-    if any(conv.padding != amount(made["padding"], conv) for conv in inner):
-        yield "amounts"
+    padded = [conv for conv in inner if conv.padding != amount(made["padding"], conv)]
+    yield from ("padding" if conv.stride[0] > 1 else "amounts" for conv in padded)
     if any(conv.dilation[0] != dilation(made, conv) for conv in inner):
         yield "amounts"
     if one.activation != made["activation"]:
         yield "activation"
     if not is_order(made, one):
         yield "network"
+    if reads(one) - {made["shortcut_reads"] if made["gaps"] == PRE else "input"}:
+        yield "shortcuts"
     yield from of_head(made, one)
 
 
 def place(made: dict[str, Any]) -> int:
     """Which convolution of a block strides."""
     return made["stride_on"] if made["bottleneck"] else made["stride_on"] % 2
-
-
-def windows(made: dict[str, Any], conv: Conv) -> tuple[int, Padding]:
-    """Stride and padding of the stem's convolution as it was made."""
-    strided = replace(conv, stride=(made["stem_stride"],) * 2)
-    return made["stem_stride"], amount(made["stem_padding"], strided)
 
 
 def amount(how: str, conv: Conv) -> Padding:
@@ -298,18 +295,19 @@ def dilation(made: dict[str, Any], conv: Conv) -> int:
     return made["dilation"] if conv.stride[0] == 1 else 1
 
 
-def pool_of(made: dict[str, Any]) -> tuple[Any, ...] | None:
-    if made["pool"] == "none":
-        return None
-    padding = {"valid": 0, "zero": 1, "same": "same"}[made["pool_padding"]]
-    return made["pool"], made["pool_window"], made["pool_stride"], padding
-
-
-def described(pool: Pool | None) -> tuple[Any, ...] | None:
-    if pool is None:
-        return None
-    mode = {"avg": "average"}.get(pool.mode, pool.mode)
-    return mode, pool.kernel[0], pool.stride[0], pool.padding
+def of_pool(made: dict[str, Any], pool: Pool | None) -> Iterator[str]:
+    if pool is None or made["pool"] == "none":
+        if (pool is None) != (made["pool"] == "none"):
+            yield "pool"
+        return
+    if {"avg": "average"}.get(pool.mode, pool.mode) != made["pool"]:
+        yield "amounts"
+    if pool.kernel[0] != made["pool_window"]:
+        yield "amounts"
+    if pool.stride[0] != made["pool_stride"]:
+        yield "stride"
+    if pool.padding != {"valid": 0, "zero": 1, "same": "same"}[made["pool_padding"]]:
+        yield "pool"
 
 
 def strides(made: dict[str, Any]) -> list[list[int]]:
@@ -328,15 +326,15 @@ def is_order(made: dict[str, Any], one: Architecture) -> bool:
     if made["gaps"] not in KNOWN or any(block.preactivation != is_pre for block in blocks):
         return False
     behind = ("n" if one.stem.norm else "") + ("a" if one.stem.activation else "")
-    reads = {block.shortcut.source for block in blocks if block.shortcut and block.shortcut.conv}
-    expected = "preactivation" if is_pre and made["shortcut_reads"] == "activated" else "input"
     activated = all(block.activated for block in blocks)
-    return (
-        behind == made["behind"]
-        and activated
-        and ending(one) == made["ending"]
-        and reads <= {expected}
-    )
+    return behind == made["behind"] and activated and ending(one) == made["ending"]
+
+
+def reads(one: Architecture) -> set[str]:
+    """Where the convolutions of shortcuts read."""
+    shortcuts = [block.shortcut for stage in one.stages for block in stage if block.shortcut]
+    words = {"preactivation": "activated"}
+    return {words.get(one.source, one.source) for one in shortcuts if one.conv}
 
 
 def ending(one: Architecture) -> str:
@@ -354,4 +352,4 @@ def of_head(made: dict[str, Any], one: Architecture) -> Iterator[str]:
         yield "head"
     functions = [layer.activation for layer in found if layer.kind == "activation"]
     if functions != [made["hidden_activation"]] * len(made["hidden"]):
-        yield "head"
+        yield "head activation"
