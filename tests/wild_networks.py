@@ -348,8 +348,10 @@ def of_head(made: dict[str, Any], one: Architecture) -> Iterator[str]:
     found = [layer for layer in one.head if layer.kind != "dropout"]
     if found[0].kind == "norm":
         found = found[2:]
-    if found[0].kind != kinds[made["pooling"]] or made["extra"][0] not in ("", "dropout"):
+    if found[0].kind != kinds[made["pooling"]]:
         yield "head"
+    if made["extra"][0] not in ("", "dropout"):
+        yield "taken for"
     functions = [layer.activation for layer in found if layer.kind == "activation"]
     if functions != [made["hidden_activation"]] * len(made["hidden"]):
         yield "head activation"
