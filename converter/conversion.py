@@ -27,7 +27,7 @@ from converter.plan import make_plan
 from converter.publish import check_target, draft, fingerprint
 from converter.report import Report
 from converter.sanity import Sanity
-from converter.source import sha256
+from converter.source import Unchanged, sha256
 
 
 def convert(
@@ -50,10 +50,12 @@ def convert(
         devices(settings.device)
     trials: tuple[Trial, ...] = ()
     with (
+        Unchanged(source) as unchanged,
         open_source(source, settings, progress) as opened,
         ThreadPoolExecutor(2) as background,
         KerasChild() as keras,
     ):
+        unchanged.add(opened.files)
         hashing = background.submit(sha256, *opened.files)
         with about(source):
             network = identify(opened, settings)
@@ -113,6 +115,7 @@ def convert(
             refuse_undelivered(report, settings)
             digest = hashing.result()
             finishing.result()
+            unchanged.check()
     return replace(report, target_sha256=digest)
 
 

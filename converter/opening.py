@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from converter.errors import MismatchError, UsageError
 from converter.given import Given, Match
 from converter.identify import identify
 from converter.isolation.reader import open_checkpoint, open_configuration
+from converter.leftovers import work_folder
 from converter.model_config import is_model
 from converter.npz import MAX_FILE
 from converter.options import Options
@@ -119,8 +119,8 @@ def _of_code(settings: Options, progress: Progress) -> Given | None:
         return None
     if text is None:
         raise UsageError(f"--build {settings.build}: the model that it builds has no to_json()")
-    with tempfile.TemporaryDirectory(prefix="convert-weights-") as folder:
-        path = Path(folder) / "model.json"
+    with work_folder() as folder:
+        path = folder / "model.json"
         path.write_bytes(text)
         config = open_configuration(path)
     digest = hashlib.sha256(text).hexdigest()

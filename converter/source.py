@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +176,45 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
         headline = f"{path} is not HDF5: it looks like {OF_TENSORFLOW[suffix]}"
         return SourceError(headline, hints=[AS_HDF5])
     return SourceError(f"{path} is not an HDF5 file", [str(error)[:200]])
+
+
+class Unchanged:
+    """Files that have to stay as they are while they are read, more than once and by more than one
+    process. A context: what goes wrong in it while they changed is said to be because of that."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen = {path: _state(path)}
+
+    def __enter__(self) -> Unchanged:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, *_: Any) -> None:
+        if isinstance(error, Exception):
+            self.check(error)
+
+    def add(self, files: Iterable[Path]) -> None:
+        """Files beside the first one that belong to it."""
+        self.seen = {**{path: _state(path) for path in files}, **self.seen}
+
+    def check(self, error: BaseException | None = None) -> None:
+        """Raise SourceError if one of them changed."""
+        changed = [path for path, state in self.seen.items() if _state(path) != state]
+        if changed:
+            raise SourceError(
+                f"{self.path} changed while it was read",
+                [str(path) for path in changed if path != self.path],
+                ["wait until it is written, and try again"],
+            ) from error
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content, or when another file takes its place."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def sha256(*paths: Path) -> str:

@@ -27,7 +27,7 @@ from converter.parity.prove import (
 from converter.parity.recording import is_record, read_record
 from converter.plan import Plan, make_plan
 from converter.report import Report
-from converter.source import sha256
+from converter.source import Unchanged, sha256
 from converter.structure import KernelLayout, Structure
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES
@@ -233,7 +233,21 @@ def _has_module(model: ResNet, name: str) -> bool:
 def _against_keras(
     target: _Target, path: Path, settings: Options, progress: Callable[[str], None]
 ) -> Report:
+    with Unchanged(path) as unchanged:
+        report = _against_file(target, path, settings, progress, unchanged)
+        unchanged.check()
+    return report
+
+
+def _against_file(
+    target: _Target,
+    path: Path,
+    settings: Options,
+    progress: Callable[[str], None],
+    unchanged: Unchanged,
+) -> Report:
     with open_source(path, settings, progress) as opened:
+        unchanged.add(opened.files)
         checkpoint = replace(opened, sha256=sha256(path))
         network = identify(checkpoint, settings)
         recording = recorded(checkpoint, network, settings, progress)
