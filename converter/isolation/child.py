@@ -45,7 +45,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller was interrupted too, and ends this
     end_with_parent()
     modules("converter.readers")  # imported before files are limited
-    requests, answers = sys.stdin.buffer, cast(io.BufferedWriter, sys.stdout.buffer).raw
+    work(sys.stdin.buffer, cast(io.BufferedWriter, sys.stdout.buffer).raw)
+
+
+def work(requests: Any, answers: Any) -> None:
+    """Do what the first line of `requests` says; nothing, if there is none."""
     first = requests.readline()
     if first:
         job = json.loads(first)
