@@ -16,7 +16,7 @@ from helpers import fixture
 
 from converter import leftovers
 from converter.leftovers import FOLDER, hold, let_go, own_name, sweep, work_folder
-from converter.parity.keras_python import LEASHED
+from converter.parity.keras_python import SCRIPT
 from converter.publish import draft
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -174,15 +174,17 @@ reader.open(Path({str(hang)!r}))
 
 
 def test_another_interpreter_ends_when_its_leash_does(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("import sys, time; print(sys.argv, sys.path[0], flush=True); time.sleep(600)")
+    """The program that runs an old Keras, while it runs the user's own code."""
+    (tmp_path / "slow.py").write_text("import time; print('here', flush=True); time.sleep(600)")
     process = subprocess.Popen(
-        [sys.executable, "-c", LEASHED, str(script), "a"],
+        [sys.executable, str(SCRIPT), "-", "out.json", "--config-only", "--build", "slow:model"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=tmp_path,
+        env={**os.environ, "RECORD_KERAS_WATCHES": "stdin"},
     )
-    assert process.stdout.readline() == f"{[str(script), 'a']} {tmp_path}\n"
+    assert process.stdout.readline() == "here\n"
     assert process.poll() is None
 
     process.stdin.close()

@@ -26,23 +26,6 @@ SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
 TIME_LIMIT = 1800
 """Seconds that the interpreter gets: Theano compiles for minutes."""
 
-LEASHED = """
-import os, runpy, sys, threading
-
-def watch():
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-thread = threading.Thread(target=watch)
-thread.daemon = True
-thread.start()
-sys.argv = sys.argv[1:]
-sys.path[0] = os.path.dirname(sys.argv[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-"""Runs a program, in a Python of any age, that ends when its standard input closes."""
-
 SHOWN = 8
 """Lines of another interpreter's last words that are shown."""
 
@@ -110,7 +93,7 @@ def _run(python: Path, command: list[str], theano: bool, is_another: bool = True
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if theano:
         environment.setdefault("KERAS_BACKEND", "theano")
-    command = [command[0], "-c", LEASHED, *command[1:]]
+    environment["RECORD_KERAS_WATCHES"] = "stdin"  # and ends when it closes
     leash, held = os.pipe()  # this process holds the other end, and nobody else has it
     try:
         done = subprocess.run(

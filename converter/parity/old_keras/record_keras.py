@@ -36,6 +36,7 @@ import os
 import platform
 import runpy
 import sys
+import threading
 import traceback
 
 import numpy as np
@@ -804,6 +805,20 @@ def write_config(options):
     return 0
 
 
+def end_with_caller():
+    """End this process when its standard input closes, whose other end its caller holds: a caller
+    that is killed leaves nobody to end it."""
+
+    def watch():
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    thread = threading.Thread(target=watch)
+    thread.daemon = True
+    thread.start()
+
+
 def main(arguments=None):
     options = parse(arguments)
     try:
@@ -828,4 +843,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    if os.environ.pop("RECORD_KERAS_WATCHES", "") == "stdin":
+        end_with_caller()
     sys.exit(main())
