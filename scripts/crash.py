@@ -7,27 +7,32 @@
 `kill` sends SIGKILL at a random moment, over an older target and without one. `interrupt` does the
 same with SIGINT, SIGTERM and SIGHUP. `fault` lets each open, write, fsync, link, replace and unlink
 fail in turn, with ENOSPC, EIO, or by dying there. `race` runs two conversions to one target.
+`logits` kills conversions that ask Keras, with every process that they started counted.
 
 After each, the target is the old one or the complete new one (or not there, if it was not), byte
-for byte. Drafts are left by SIGKILL alone, at most one, and where removing them is what fails. The
-exit code is the number of losses, at most 100.
+for byte. Drafts are left by SIGKILL alone, at most one, and where removing them is what fails; no
+process outlives the one that was killed, and the next run removes what was left. The exit code is
+the number of losses, at most 100.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import functools
 import hashlib
 import io
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +42,21 @@ sys.path.insert(0, str(ROOT))
 import converter.conversion  # noqa: E402, F401  imported once, for every fork
 from converter import publish  # noqa: E402
 from converter.cli import convert_weights  # noqa: E402
+from converter.leftovers import work_folder  # noqa: E402
 
 SOURCE = ROOT / "fixtures/keras-2.3.1-qubvel-18.h5"
 OLD = b"an older target"
-FULL = {"kill": 1000, "interrupt": 300, "fault": 100, "race": 20}
-SHORT = {"kill": 12, "interrupt": 6, "fault": 2, "race": 2}
+FULL = {"kill": 1000, "interrupt": 300, "fault": 100, "race": 20, "logits": 300}
+SHORT = {"kill": 12, "interrupt": 6, "fault": 2, "race": 2, "logits": 2}
 
 
-def run(target: Path, force: bool, before: Callable[[], object] = lambda: None) -> int:
+def run(
+    target: Path,
+    force: bool,
+    before: Callable[[], object] = lambda: None,
+    source: Path = SOURCE,
+    options: tuple[str, ...] = ("--no-parity",),
+) -> int:
     """Start a conversion in a fork, after `before` there; its process id."""
     pid = os.fork()
     if pid:
@@ -53,7 +65,8 @@ def run(target: Path, force: bool, before: Callable[[], object] = lambda: None) 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         before()
-        convert_weights([str(SOURCE), str(target), "--no-parity", *(["--force"] if force else [])])
+        forced = ["--force"] if force else []
+        convert_weights([str(source), str(target), *options, *forced])
     except SystemExit as done:
         os._exit(done.code if isinstance(done.code, int) else 2)
     except BaseException:
@@ -80,14 +93,24 @@ class Campaign:
         if old:
             self.target.write_bytes(OLD)
 
-    def judge(self, code: int, old: bool, *, drafts: int, codes: tuple[int, ...], how: str) -> None:
+    def judge(
+        self,
+        code: int,
+        old: bool,
+        *,
+        drafts: int,
+        codes: tuple[int, ...],
+        how: str,
+        also: Sequence[str] = (),
+    ) -> None:
         """Count what is there; a loss is anything else than old, new, or nothing where there was
-        nothing."""
+        nothing, and what was found wrong already."""
         found = self.target.read_bytes() if self.target.exists() else None
         left = [path for path in self.folder.iterdir() if path != self.target]
         whole = found is not None and hashlib.sha256(found).hexdigest() == self.new
         state = "new" if whole else "old" if found == OLD and old else "none"
         wrong = [] if whole or (found == OLD and old) or (found is None and not old) else ["lost"]
+        wrong += also
         wrong += [f"{len(left)} drafts"] if len(left) > drafts else []
         wrong += ["other files"] if any(not one.name.startswith(".out") for one in left) else []
         wrong += [f"exit code {code}"] if code not in codes else []
@@ -200,7 +223,68 @@ def race(campaign: Campaign, cases: int, chance: random.Random) -> None:
             campaign.judge(code, False, drafts=0, codes=(0,), how="two at once")
 
 
-CAMPAIGNS = {"kill": kill, "interrupt": interrupt, "fault": fault, "race": race}
+WHOLE_MODEL = ROOT / "fixtures/keras-2.2.4-tensorflow.h5"
+PR_SET_CHILD_SUBREAPER = 36
+"""Of prctl(2): a process whose parent ends becomes a child of this one, and is counted."""
+GRACE = 5.0
+"""Seconds within which every process has to end that a killed one started."""
+
+
+def logits(campaign: Campaign, cases: int, chance: random.Random) -> None:
+    """SIGKILL while Keras is started, or runs: no process is left, and of files a draft and a
+    folder in TMPDIR at most, which the next run removes."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    temporary = campaign.folder.parent / "temporary"
+    temporary.mkdir()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+    for case in range(cases):
+        old = bool(case % 2)
+        campaign.prepare(old)
+        pid = run(campaign.target, old, source=WHOLE_MODEL, options=("--device", "cpu"))
+        moment = chance.uniform(0.05, 12)
+        time.sleep(moment)
+        os.kill(pid, signal.SIGKILL)
+        if ended(pid) == 0:  # done before, of another network than the campaign's
+            campaign.prepare(old)
+        left = outliving()
+        wrong = [f"{left} processes"] if left else []
+        wrong += ["more than a folder"] if len(list(temporary.iterdir())) > 1 else []
+        wrong += [] if are_removed(campaign.target, temporary) else ["left by the next run"]
+        for path in [*beside(campaign.target), *temporary.iterdir()]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        how = f"{signal.SIGKILL} at {moment:.3f}"
+        codes = (-signal.SIGKILL,)
+        campaign.judge(codes[0], old, drafts=0, codes=codes, how=how, also=wrong)
+
+
+def are_removed(target: Path, temporary: Path) -> bool:
+    """Whether a run that begins now finds nothing but its own draft and folder."""
+    pid = os.fork()
+    if not pid:
+        with publish.draft(target, force=True), work_folder():
+            os._exit(len(list(temporary.iterdir())) + len(beside(target)) - 2)
+    return ended(pid) == 0
+
+
+def beside(target: Path) -> list[Path]:
+    return [path for path in target.parent.iterdir() if path != target]
+
+
+def outliving() -> int:
+    """How many processes outlive one that was killed; they are killed then."""
+    until = time.monotonic() + GRACE
+    with suppress(ChildProcessError):  # there is none any more
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.05)
+    some = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for pid in some:
+        os.kill(int(pid), signal.SIGKILL)
+        os.waitpid(int(pid), 0)
+    return len(some)
+
+
+CAMPAIGNS = {"kill": kill, "interrupt": interrupt, "fault": fault, "race": race, "logits": logits}
 
 
 def main() -> int:
