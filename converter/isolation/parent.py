@@ -13,14 +13,17 @@ PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """From here on Linux ends this process when its parent ends, whatever it is doing: HDF5 may
-    hang, and holds Python's lock meanwhile."""
+    hang, and holds Python's lock meanwhile. At once where the process `parent`, which started this
+    one, has ended already."""
     if sys.platform == "linux":
         with suppress(ImportError, OSError, AttributeError):
             import ctypes
 
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def end_with_stream(number: int = 0) -> None:

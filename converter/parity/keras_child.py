@@ -1,7 +1,7 @@
 """The oracle's process: Keras runs a network and writes down what it computed.
 
-`python -m converter.parity.keras_child FOLDER` imports Keras and waits for a line on standard
-input. Then it reads `job.json` and `input_<i>.npy` in FOLDER and writes `<dtype>.npz`, or
+`python -m converter.parity.keras_child FOLDER PARENT` imports Keras and waits for a line on
+standard input. Then it reads `job.json` and `input_<i>.npy` in FOLDER and writes `<dtype>.npz`, or
 `error.txt` if Keras cannot do the job. No torch is imported here.
 
 Of the first picture every layer that the job asks for is kept: whole, as `whole_<i>.npy` of its
@@ -400,7 +400,7 @@ def is_activation(layer: Any) -> bool:
 if __name__ == "__main__":
     os.environ.update({**QUIET, **os.environ, **PLAIN})
     work = Path(sys.argv[1])
-    end_with_parent()
+    end_with_parent(int(sys.argv[2]))
     restrict(LIMITS)
     try:
         import keras  # noqa: F401

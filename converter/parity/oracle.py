@@ -53,6 +53,9 @@ given to Keras."""
 BUNDLED = "the bundled Keras definition"
 
 
+KERAS_CHILD = (sys.executable, "-m", "converter.parity.keras_child")
+
+
 class OracleError(Exception):
     """Keras could not do the job; the text says why."""
 
@@ -158,7 +161,7 @@ class KerasChild:
             self.folder = WorkFolder()
             # In this folder, so that nothing in the user's own folder is imported.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "converter.parity.keras_child", str(self.folder.path)],
+                [*KERAS_CHILD, str(self.folder.path), str(os.getpid())],
                 cwd=self.folder.path,
                 env={**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""},
                 stdin=subprocess.PIPE,
