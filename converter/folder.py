@@ -12,7 +12,8 @@ from typing import Any
 from converter.conversion import convert
 from converter.errors import ConvertError, ParityError, SourceError, TargetError, as_refusal
 from converter.report import Report
-from converter.source import AS_HDF5
+from converter.source import AS_HDF5, MAX_JSON
+from resnet_pt.regular import read_regular
 
 SUFFIXES = (".h5", ".hdf5", ".keras", ".weights.json")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -74,9 +75,9 @@ def _shards(path: Path) -> set[str]:
     if not path.name.endswith(".weights.json"):
         return set()
     try:
-        weight_map = json.loads(path.read_bytes())["weight_map"]
+        weight_map = json.loads(read_regular(path, MAX_JSON))["weight_map"]
         return {name for names in weight_map.values() for name in names}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()  # the conversion of the list itself will say what is wrong
 
 

@@ -32,12 +32,12 @@ FULL_DOORS = {
     "pictures": 2_000,
 }
 SHORT_DOORS = {
-    "archive": 12,
+    "archive": 10,
     "shards": 10,
-    "record": 25,
-    "config": 25,
-    "converted": 25,
-    "pictures": 60,
+    "record": 12,
+    "config": 12,
+    "converted": 15,
+    "pictures": 40,
 }
 
 REFUSED = (2, 3, 4, 5, 6, 7)

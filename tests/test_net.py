@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from helpers import fixture
 
 from converter.cli import convert_weights, inspect_weights, predict, verify_weights
-from converter.errors import as_refusal
+from converter.dataset.__main__ import main as dataset
+from converter.errors import ConvertError, as_refusal
 from converter.folder import convert_folder
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -175,3 +176,27 @@ def _until(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_list_of_shards_that_is_too_deep_does_not_stop_a_folder(tmp_path):
+    (tmp_path / "deep.weights.json").write_text("[" * 100_000)
+
+    result = CliRunner().invoke(convert_weights, [str(tmp_path), str(tmp_path / "out")])
+
+    assert result.exit_code == 3
+    assert "not foreseen" not in result.stderr
+
+
+def test_the_table_in_the_readme_has_every_exit_code():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    codes = {one.exit_code for one in ConvertError.__subclasses__()}
+
+    assert {code for code in codes if f"\n| {code} |" in readme} == codes
+
+
+def test_the_comparison_of_a_data_set_has_the_net_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("converter.dataset.__main__.compare_images", broken)
+    arguments = ["out.pth", "--images", str(tmp_path), "--against", "record.npz"]
+
+    assert dataset(arguments) == 70
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from converter.cli.running import told
 from converter.dataset.pictures import Size, Transform
 from converter.dataset.results import DatasetComparison
 from converter.dataset.run import Original, compare_images
 from converter.dataset.spread import Group, processes
-from converter.errors import ConvertError
 from converter.report import finite
 from converter.text import bar, dataset_lines
 
@@ -54,6 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="processes that load pictures")
     parser.add_argument("--state", type=Path, metavar="DIR", help="what is done, to go on from")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser.parse_args(arguments)
 
 
@@ -100,9 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with processes() as group:
             found = run(options, group)
-    except ConvertError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        return told(error, options.debug)
     if group.is_first:
         print("\n".join(dataset_lines(found)), file=sys.stderr)
         if options.json:
