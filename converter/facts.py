@@ -371,7 +371,7 @@ def describe_amounts(architecture: Architecture) -> str:
 
 
 def describe_shortcuts(architecture: Architecture) -> str:
-    """`projections read the activated input, others the input`: where shortcuts start."""
+    """What the shortcuts of blocks read."""
     blocks = [block for stage in architecture.stages for block in stage]
     projected = {b.shortcut.source for b in blocks if b.shortcut and b.shortcut.conv}
     if projected == {"preactivation"}:

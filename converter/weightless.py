@@ -62,6 +62,9 @@ OTHER_FUNCTIONS = frozenset(
 PARTS: tuple[tuple[str, frozenset[str]], ...] = (
     ("pad", frozenset([PAD])),
     ("drop", frozenset([NOTHING])),
+    ("avg", frozenset([AVERAGE, POOLED])),
+    ("average", frozenset([AVERAGE, POOLED])),
+    ("max", frozenset([MAX, POOLED])),
     ("pool", frozenset([MAX, AVERAGE, POOLED])),
     ("relu", frozenset([ACTIVATION])),
 )
@@ -100,6 +103,11 @@ def kinds(checkpoint: Checkpoint, dialect: Dialect, layer: str) -> frozenset[str
         if part in layer.lower():
             return found
     return frozenset(WORDS[word] for word in words(layer) & WORDS.keys()) or UNTOLD
+
+
+def is_said_to_do_nothing(layer: str, kind: frozenset[str]) -> bool:
+    """Whether a layer does nothing by a name that is not Keras' own: `drop_1`."""
+    return kind == {NOTHING} and auto_name(layer) not in CLASSES
 
 
 def unknown(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -68,10 +68,10 @@ def all_read_the_norm(architecture: Architecture) -> Architecture:
 
 CONVERTED: dict[str, tuple[Change, str]] = {
     "post_imagenet_auto": (same, "network"),
-    "post_imagenet_res": (same, "shortcuts"),
+    "post_imagenet_res": (same, "network"),
     "post_imagenet_invented": (same, "taken for"),
     "post-dropout_imagenet_auto": (same, "network"),
-    "post-dropout_imagenet_res": (same, "shortcuts"),
+    "post-dropout_imagenet_res": (same, "network"),
     "operators_imagenet_auto": (same, "network"),
     "operators_imagenet_res": (same, "network"),
     "operators_imagenet_invented": (same, "network"),
@@ -110,8 +110,8 @@ def test_what_is_read_gives_what_keras_gave_or_says_what_it_assumes(name, networ
 def test_what_a_shortcut_reads_is_an_assumption(name, networks, tmp_path):
     network, _ = converted(weights_only(networks / f"{name}.h5", tmp_path), bn_eps=1e-3)
 
+    assert facts(network)["network"] == ("auto-main-first", "default")
     assert facts(network)["shortcuts"] == ("read their block's input", "default")
-    assert facts(network)["network"][1] == "default"
 
 
 @pytest.mark.keras
@@ -205,16 +205,18 @@ def test_an_activation_behind_the_logits_may_be_called_after_them(name, tmp_path
     assert said == ("" if name == "softmax" else f"the activation behind the logits: {name!r}")
 
 
+def reason(network, name):
+    return next(fact.reason for fact in network.facts if fact.name == name)
+
+
 def test_a_name_that_says_nothing_is_told_by_its_place_and_named(tmp_path):
     """One activation, one sum and the pool in front of the head, by invented names."""
     names = {"activation_8": "gate", "add_3": "mix", "avg_pool": "squash"}
     with opened(edited(NAMED, tmp_path, renamed(names), alone=True)) as (_, network):
-        value, evidence = facts(network)["taken for"]
+        said = "activation: 'gate'; sum: 'mix'; an average: 'squash'"
+        assert facts(network)["taken for"] == (said, "default")
     with opened(NAMED) as (_, whole):
         assert network.architecture.stages == whole.architecture.stages
-
-    assert evidence == "default"
-    assert value == ("activation: 'gate'; sum: 'mix'; an average over the whole map: 'squash'")
 
 
 def test_names_that_say_it_need_no_assumption(tmp_path):
@@ -233,10 +235,13 @@ def test_a_name_that_says_something_else_than_its_place_is_refused(name, new, tm
     assert f"'{new}'" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["dropout_3", "block_drop", "gaussian_noise_1"])
+@pytest.mark.parametrize("name", ["dropout_3", "gaussian_noise_1", "block_drop"])
 def test_what_does_nothing_at_inference_may_stand_anywhere(name, tmp_path):
-    with opened(listed(NAMED, tmp_path, name, "res3a_branch2b")) as (_, network):
-        assert "taken for" not in facts(network)
+    """By Keras' own name without a word, by another as an assumption."""
+    for place in ("res3a_branch2b", "fc1000"):
+        with opened(listed(NAMED, tmp_path, name, place)) as (_, network):
+            said = facts(network).get("taken for", ("", ""))[0]
+        assert said == ("nothing at inference: 'block_drop'" if name == "block_drop" else "")
 
 
 # ---- what is told by nothing
@@ -252,13 +257,13 @@ def test_where_no_places_are_known_the_network_is_an_assumption(name, tmp_path):
     source = path if name.startswith(("keras-3", "mask")) else weights_only(path, tmp_path)
     with opened(source) as (_, network):
         assert facts(network)["network"] == (network.dialect, "default")
-        [reason] = [fact.reason for fact in network.facts if fact.name == "network"]
-    assert "where sums and activations stand among the layers is not in the file" in reason
+        said = reason(network, "network")
+    assert "where sums and activations stand among the layers is not in the file" in said
 
 
-def test_a_network_by_names_whose_places_are_listed_is_none(tmp_path):
+def test_of_a_network_by_names_and_places_what_shortcuts_read_is_assumed(tmp_path):
     with opened(weights_only(NAMED, tmp_path)) as (_, network):
-        assert "network" not in facts(network)
+        assert facts(network)["network"] == ("res-branch", "default")
         assert facts(network)["shortcuts"] == ("read their block's input", "default")
 
 

@@ -52,17 +52,20 @@ def beside(
         return Beside((*_in_front(checkpoint, match, front, own), *head.refused), head.taken)
     if checkpoint.is_ordered:
         return Beside()
+    most = counts(architecture)
     if nest:
         around = outside(checkpoint, nest)
         kinds = PADS | MAX_POOLS | SUMS | (frozenset() if match.head else ACTIVATIONS)
-        return Beside(tuple(layer for layer in around if checkpoint.kinds[layer] in kinds))
-    most = counts(architecture)
-    return Beside(
-        (
+        functions = [layer for layer in around if checkpoint.kinds[layer] in ACTIVATIONS]
+        refused = [layer for layer in around if checkpoint.kinds[layer] in kinds]
+    else:
+        functions = list(beyond(checkpoint, ACTIVATIONS, most[ACTIVATION]))
+        refused = [
             *beyond(checkpoint, PADS, _most_pads(checkpoint, match)),
             *beyond(checkpoint, SUMS, most[SUM]),
-        )
-    )
+        ]
+    left_out = [layer for layer in functions if layer not in refused]
+    return Beside(tuple(refused), dict.fromkeys(left_out, "what the head has, or does without"))
 
 
 def counts(architecture: Architecture) -> Counter[str]:
@@ -100,8 +103,15 @@ def _behind(checkpoint: Checkpoint, match: Match, behind: Sequence[str], feature
     """What is behind the network: its last sum and its last activation are not among it."""
     weights = checkpoint.of_layer()
     weighted = {weight.group for weight in checkpoint.weights}
+    kinds = {
+        one: weightless.kinds(checkpoint, match.dialect, one)
+        for one in behind
+        if one not in weighted
+    }
     dense = [weights[one]["kernel"].shape[0] for one in match.head if "kernel" in weights[one]]
-    made = _made_of_map(dense[0], features) if dense else ""
+    known = {one for one in kinds if kinds[one] & ENDS_MAP and not _is_unknown(one, kinds[one])}
+    flat = {one for one in known if kinds[one] == {FLAT}}
+    made = _made_of_map(dense[0], features, bool(flat)) if dense and known == flat else ""
     places = [place for place, layer in enumerate(behind) if layer in weighted]
     end = places[-1] if places else -1
     refused: list[str] = []
@@ -111,32 +121,40 @@ def _behind(checkpoint: Checkpoint, match: Match, behind: Sequence[str], feature
         if layer in weighted:
             on_map = False
             continue
-        kinds = weightless.kinds(checkpoint, match.dialect, layer)
-        spoken = weightless.words(layer)
-        is_output = place > end and kinds == UNTOLD and bool(spoken & OUTPUT_WORDS)
-        is_other = kinds == {ACTIVATION} and place < end and spoken & weightless.OTHER_FUNCTIONS
+        kind, spoken = kinds[layer], weightless.words(layer)
+        is_output = place > end and kind == UNTOLD and bool(spoken & OUTPUT_WORDS)
+        is_other = kind == {ACTIVATION} and place < end and spoken & weightless.OTHER_FUNCTIONS
         if is_output and dense:
             taken[layer] = "the activation behind the logits"
-        elif on_map and made and "max" not in spoken and _is_unknown(layer, kinds):
+        elif on_map and made and (kind == UNTOLD or (AVERAGE in kind and _is_unknown(layer, kind))):
             taken[layer], on_map = made, False
-        elif _changes(layer, kinds) or is_other or (on_map and kinds == {ACTIVATION}):
+        elif _changes(layer, kind) or is_other or (on_map and kind == {ACTIVATION}):
             refused.append(layer)
-        on_map = on_map and (kinds == UNTOLD or not kinds & {MAX, AVERAGE, POOLED, FLAT})
+        elif weightless.is_said_to_do_nothing(layer, kind):
+            taken[layer] = "nothing at inference"
+        elif kind == {ACTIVATION} and place < (places[0] if places else 0):
+            taken[layer] = "a relu"
+        on_map = on_map and (kind == UNTOLD or not kind & ENDS_MAP)
     return Beside(tuple(refused), taken)
 
 
-def _made_of_map(width: int, features: int) -> str:
-    """What stands between a map and a Dense layer of that many inputs, where one layer does."""
+ENDS_MAP = frozenset([MAX, AVERAGE, POOLED, FLAT])
+"""Kinds behind which a head has a vector, or a smaller map."""
+
+
+def _made_of_map(width: int, features: int, is_flat: bool) -> str:
+    """What stands between a map and a Dense layer of that many inputs, where one layer does, or one
+    and a Flatten that is listed."""
     if width == features:
-        return "an average over the whole map"
-    return "a Flatten" if width % features == 0 and width > 2 * features else ""
+        return "an average"
+    return "a Flatten" if width % features == 0 and width > 2 * features and not is_flat else ""
 
 
 def _is_unknown(layer: str, kinds: frozenset[str]) -> bool:
     """Whether a name says nothing, or that it is some pool, and not as Keras or code that is known
     says so."""
     named = layer in (POOL, "max_pool") or auto_name(layer) in AUTO_NAMES
-    return kinds == UNTOLD or ({POOLED, AVERAGE} <= kinds and not named)
+    return kinds == UNTOLD or (POOLED in kinds and len(kinds) > 1 and not named)
 
 
 def _changes(layer: str, kinds: frozenset[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -146,35 +146,52 @@ def _check_pools(checkpoint: Checkpoint, match: Match, body: Architecture) -> No
 def _network_fact(
     checkpoint: Checkpoint, match: Match, found: Places, said: keras_hub.Described
 ) -> tuple[Fact, ...]:
-    """That where sums and activations stand is what the naming's code does, where the file does
-    not tell it and no configuration does."""
-    unsaid = _unplaced(found)
-    if not unsaid or said.backbone is not None:
+    """That what neither names nor places tell is what the naming's code does, where no
+    configuration tells it."""
+    if said.backbone is not None:
         return ()
-    reason = f"{unsaid}: as in {match.dialect.ran(checkpoint.version())}"
+    traces = "the names fit, and of what shortcuts read there is no trace"
+    ran = match.dialect.ran(checkpoint.version())
+    reason = "; ".join((*(_unplaced(found) or (traces,)), ran))
     return (Fact("network", match.dialect.name, Evidence.DEFAULT, reason),)
 
 
-def _unplaced(found: Places) -> str:
-    """What a file does not tell of the places of its layers, in words; '' where it tells all."""
+def _unplaced(found: Places) -> tuple[str, ...]:
+    """What a file does not tell of the places of its layers, in words."""
     if not found.is_listed:
-        return "where sums and activations stand among the layers is not in the file"
+        return ("where sums and activations stand among the layers is not in the file",)
     kinds = " and ".join(f"{kind}s" for kind in found.unlisted)
-    return f"the file lists no {kinds}, as where operators do their work" if kinds else ""
+    return (f"the file lists no {kinds}, as where operators do their work",) if kinds else ()
+
+
+def shortcut_fact(
+    architecture: Architecture, default: str, said: keras_hub.Described
+) -> tuple[Fact, ...]:
+    """What shortcuts read. A list tells how deep a layer is, and a block is as deep whether its
+    shortcut starts in front of its first activation or behind it."""
+    if said.backbone is not None:
+        return ()
+    value = f.describe_shortcuts(architecture)
+    return (Fact("shortcuts", value, Evidence.DEFAULT, f"no list of layers tells it: {default}"),)
 
 
 def _taken_fact(match: Match, found: Places, stands: beside.Beside) -> tuple[Fact, ...]:
-    """Layers whose names do not say what they are, by name, and what each is taken for."""
-    taken = {layer: found.taken[layer].kind for layer in found.untold} | dict(stands.taken)
+    """The layers whose names do not say what they are, or are not Keras' own for what does nothing:
+    by name, and what each is taken for."""
+    taken = {layer: found.taken[layer].kind for layer in found.untold}
+    taken |= dict.fromkeys(found.idle, "nothing at inference") | dict(stands.taken)
     if not taken:
         return ()
-    kinds = dict.fromkeys(taken.values())
-    value = "; ".join(
-        f"{kind}: {', '.join(repr(layer) for layer, what in taken.items() if what == kind)}"
-        for kind in kinds
-    )
     reason = f"their names do not say it; {match.dialect.name} has that in their places"
-    return (Fact("taken for", value, Evidence.DEFAULT, reason),)
+    return (Fact("taken for", _by_kind(taken), Evidence.DEFAULT, reason),)
+
+
+def _by_kind(taken: Mapping[str, str]) -> str:
+    """`sum: 'mix', 'join'; activation: 'gate'`."""
+    kinds: dict[str, list[str]] = {}
+    for layer, what in taken.items():
+        kinds.setdefault(what, []).append(repr(layer))
+    return "; ".join(f"{what}: {', '.join(layers)}" for what, layers in kinds.items())
 
 
 INPUTS = frozenset(["input", "input_layer"])
@@ -251,8 +268,8 @@ def _match(
     said = [
         "the order and shapes of the layers, which have no names of their own",
         *([f"they fit {', '.join(others)} too (--network NAME)"] if others else []),
-        *([_unplaced(found)] if _unplaced(found) else []),
-        "what a block's shortcut reads is not in the file",
+        *_unplaced(found),
+        "of what their shortcuts read there is no trace",
     ]
     evidence = Evidence.USER if is_told else Evidence.DEFAULT
     return match, (Fact("network", match.dialect.name, evidence, "; ".join(said)),)
@@ -353,17 +370,6 @@ def _decide(
         *output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
-
-
-def shortcut_fact(
-    architecture: Architecture, default: str, said: keras_hub.Described
-) -> tuple[Fact, ...]:
-    """What shortcuts read, which is in no list of layers: a list tells a layer's depth, and a block
-    is as deep whether its shortcut starts in front of its first activation or behind it."""
-    if said.backbone is not None:
-        return ()
-    value = f.describe_shortcuts(architecture)
-    return (Fact("shortcuts", value, Evidence.DEFAULT, f"no list of layers tells it: {default}"),)
 
 
 def _written_epsilon(checkpoint: Checkpoint, match: Match) -> float | None:

@@ -40,6 +40,8 @@ class Places:
     """The layer behind which less is listed than the network has at its end, if that is all."""
     untold: tuple[str, ...] = ()
     """Those of `taken` whose names say nothing: they are what they are by their place alone."""
+    idle: tuple[str, ...] = ()
+    """Layers that do nothing at inference by a name that is not Keras' own."""
 
 
 def places(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Places:
@@ -164,9 +166,9 @@ def _compared(
             continue
         taken |= fit
         behind = tuple(one for one in gap if one not in fit)
-    untold = tuple(
-        one for gap in listed.gaps for one, kinds in gap.items() if one in taken and kinds == UNTOLD
-    )
+    known = [(one, kinds) for gap in listed.gaps for one, kinds in gap.items()]
+    untold = tuple(one for one, kinds in known if one in taken and kinds == UNTOLD)
+    idle = [one for one, kinds in known if weightless.is_said_to_do_nothing(one, kinds)]
     is_cut = fit is None and len(misfits) == 1 and len(listed.gaps[-1]) < len(wanted)
     return Places(
         is_listed=True,
@@ -177,6 +179,7 @@ def _compared(
         behind=(*behind, *listed.behind),
         cut=layer if is_cut else "",
         untold=untold,
+        idle=tuple(one for one in idle if one not in behind),
     )
 
 
