@@ -318,6 +318,12 @@ def _no_window(architecture: Architecture) -> str:
     return ""
 
 
+def _no_preactivation(architecture: Architecture) -> str:
+    if f.shortcut_source(architecture) is None:
+        return "this network has no pre-activated block with a projection"
+    return ""
+
+
 POOLS = tuple(f.POOL_PADDINGS)
 
 TABLE: tuple[Row, ...] = (
@@ -490,6 +496,19 @@ TABLE: tuple[Row, ...] = (
         tries=_tried_ways,
         why_not=_no_window,
         varies=(("even",), ("same",)),
+    ),
+    Row(
+        name="shortcut",
+        option="shortcut_on",
+        help="What the projection of a pre-activated block reads: its input, or that after its "
+        "first norm and activation.",
+        described="input, preactivation",
+        choices=("input", "preactivation"),
+        read=f.shortcut_source,
+        set=lambda a, value, _: f.with_shortcut_source(a, value),
+        tries=lambda a: ("input", "preactivation"),
+        why_not=_no_preactivation,
+        part_of="amounts",
     ),
     Row(
         name="flipped",

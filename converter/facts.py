@@ -28,6 +28,7 @@ from resnet_pt.architecture import (
     Norm,
     Padding,
     Pool,
+    Shortcut,
 )
 
 
@@ -217,6 +218,33 @@ def _with_pool(architecture: Architecture, **changes: Any) -> Architecture:
     stem = replace(architecture.stem, pool=replace(pool, **changes))
     changed = replace(architecture, stem=stem)
     return with_pool(changed, how) if how in POOL_PADDINGS else changed
+
+
+def shortcut_source(architecture: Architecture) -> str | None:
+    """What the projections of pre-activated blocks read: 'input', or 'preactivation', which is that
+    after its first norm; None without one."""
+    found = {short.source for short in _projections(architecture)}
+    return found.pop() if len(found) == 1 else None
+
+
+def with_shortcut_source(
+    architecture: Architecture, source: Literal["input", "preactivation"]
+) -> Architecture:
+    """The same network with the projections of pre-activated blocks reading something else."""
+
+    def in_block(block: Block) -> Block:
+        short = block.shortcut
+        if not block.preactivation or short is None or short.conv is None:
+            return block
+        return replace(block, shortcut=replace(short, source=source))
+
+    return map_blocks(architecture, in_block)
+
+
+def _projections(architecture: Architecture) -> list[Shortcut]:
+    blocks = itertools.chain(*architecture.stages)
+    shorts = [block.shortcut for block in blocks if block.preactivation]
+    return [short for short in shorts if short is not None and short.conv is not None]
 
 
 def describe_activation(architecture: Architecture) -> str:

@@ -52,6 +52,7 @@ class Options:
     stride_on: Literal["1x1", "3x3", "first", "second"] | None = None
     dilation: Sequence[int] | None = None
     padding: Sequence[str] | None = None
+    shortcut_on: Literal["input", "preactivation"] | None = None
     theano_kernels: bool | None = None
     running_std: Literal["variance", "std"] | None = None
     flatten: Literal["channels-last", "channels-first"] | None = None
