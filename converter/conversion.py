@@ -258,7 +258,8 @@ def not_equal(parity: Parity, trials: Sequence[Trial] = ()) -> ParityError:
     findings += parity.notes
     if len(trials) > 1 and not trials[0].fits:
         nearest = trials[0]
-        findings.append(f"none of {len(trials)} networks that the file allows fits the record")
+        tried = sum(not one.without for one in trials)
+        findings.append(f"none of {tried} networks that the file allows fits the record")
         findings.append(f"the nearest, {nearest}, differs first at {nearest.differs or 'no layer'}")
     findings += [contradicted(one) for one in trials if one.without]
     return ParityError(

@@ -40,8 +40,8 @@ LOOKED_AT = 4096
 
 
 MOST = 400
-"""Networks that are tried, at most, before the last resort: facts that are known to vary, in all
-combinations, of which there are no more."""
+"""From so many networks on no more changes are combined. What is left is the last resort: the facts
+that are known to vary, in all combinations, of which there are fewer."""
 
 NEAREST = 3
 """How many of the networks that come nearer have their changes combined with others, at a time."""
@@ -208,8 +208,9 @@ class _Court:
             if not nearest:
                 break
             for trial in nearest:
-                done.append(trial)
-                self.around(trial)
+                if len(self.trials) < MOST:
+                    done.append(trial)
+                    self.around(trial)
         if not self.best.fits and not self.recording.passes[0].layers:
             for changes in self._combinations():
                 self.hear(changes)
