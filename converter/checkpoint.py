@@ -23,6 +23,8 @@ GIVE_IT = (
 )
 """How a file of weights gets the configuration of its model, in words."""
 
+REFUSED_TOO = "Lambda layers and classes of the project's own are refused there too"
+
 COUNT = "count"
 """How many pictures a Normalization layer has seen: no part of what it computes, and an integer."""
 
@@ -153,8 +155,8 @@ class Checkpoint:
             plain = (
                 "save its backbone as a plain model, keras.Model(backbone.inputs, backbone.outputs)"
             )
-            return f"{plain}, whose configuration says it"
-        return f"convert the whole model (model.save), which says it, or {GIVE_IT}"
+            return f"{plain}, whose configuration says it ({REFUSED_TOO})"
+        return f"convert the whole model (model.save), which says it ({REFUSED_TOO}), or {GIVE_IT}"
 
     @property
     def told_beside(self) -> str:

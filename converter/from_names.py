@@ -6,6 +6,8 @@ paddings, epsilon) comes from the dialect's defaults and is a fact with its evid
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -176,24 +178,57 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
     is_another = family((*checkpoint.layers, *checkpoint.of_layer())) is not None
     if is_another or not nearest.match.modules:
         layers = ", ".join(list(checkpoint.of_layer())[:6])
+        hints = OF_NO_NAMING if has_pictures(checkpoint) else (OF_PICTURES,)
         return MismatchError(
             f"no naming that is known fits the layers of {checkpoint.path}",
             [f"its layers: {layers}, …", f"it looks like {looks_like(checkpoint)}"],
-            (ONLY_RESNETS, f"if it is one: {OF_NO_NAMING[0]}") if is_another else OF_NO_NAMING,
+            (ONLY_RESNETS, OF_NO_NAMING[0]) if is_another else hints,
         )
-    hints = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
-    if any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
-        hints.append("a layer of the project's own may be read from the whole model (model.save)")
-    if _is_cut(nearest):
-        hints.append("a network that ends behind an inner block may be read from the whole model")
+    advice = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
     further = nearest.match.dialect.modules(MAX_STAGES + 1)
     if any(misfit.removeprefix("unknown: ") in further for misfit in nearest.misfits):
-        hints.append(f"a network of more than {MAX_STAGES} stages may be read from the whole model")
+        advice.append(f"a network of more than {MAX_STAGES} stages is read from the whole model")
+    elif stands_before(checkpoint, nearest):
+        advice.append(encoder(checkpoint, nearest))
+    elif any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
+        advice.append(OF_NO_NAMING[0])
+    if _is_cut(nearest):
+        advice.append(
+            "if it ends behind a whole block, it is read from the whole model (model.save)"
+        )
     return MismatchError(
         f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
         f"{nearest.match.dialect.name!r}",
         nearest.misfits,
-        hints,
+        advice,
+    )
+
+
+def stands_before(checkpoint: Checkpoint, attempt: _Attempt) -> bool:
+    """Whether a file has a whole network, and all that is unknown is listed behind its last layer:
+    a decoder, or another head."""
+    unknown = [one.removeprefix("unknown: ") for one in attempt.misfits]
+    order = list(checkpoint.of_layer())
+    if not checkpoint.is_ordered or not set(unknown) <= set(order):
+        return False
+    return min(map(order.index, unknown)) > max(map(order.index, attempt.match.modules.values()))
+
+
+def encoder(checkpoint: Checkpoint, attempt: _Attempt) -> str:
+    """What to do about a decoder: the model that ends where the network does. Its last layer is
+    the activation that is listed behind its last norm, or behind the sum of its last block."""
+    groups = {weight.layer: weight.group for weight in checkpoint.weights}
+    known = {groups[layer] for layer in attempt.match.modules.values()}
+    end = max(place for place, one in enumerate(checkpoint.layers) if one in known)
+    behind = [
+        *itertools.takewhile(lambda one: one not in groups.values(), checkpoint.layers[end + 1 :])
+    ]
+    place = 0 if attempt.match.dialect.defaults.preactivation else 1
+    name = repr(behind[place]) if place < len(behind) else "NAME"
+    called = "" if name != "NAME" else ", NAME being the activation behind its last sum"
+    return (
+        "what is unknown stands behind the network: its encoder alone is read, "
+        f"keras.Model(model.input, model.get_layer({name}).output).save(…){called}"
     )
 
 
@@ -208,8 +243,11 @@ def _is_cut(attempt: _Attempt) -> bool:
     return {misfit.removeprefix("missing: ") for misfit in attempt.misfits} <= last
 
 
+OF_PICTURES = "only networks of pictures (of Conv2D) can be converted"
+
 OF_NO_NAMING = (
-    "a whole model (model.save) is read by its graph, whatever its layers are called",
+    "if it is a ResNet, its whole model (model.save) is read by its graph, whatever its layers are "
+    "called",
     "or add the naming: one table in converter/dialects/ (README, 'Adding a naming')",
 )
 
@@ -220,9 +258,36 @@ def looks_like(checkpoint: Checkpoint) -> str:
     known = family((*checkpoint.layers, *layers))
     if known:
         return known
-    kernels = [w for one in layers.values() for name, w in one.items() if name == "kernel"]
-    convs = sum(len(weight.shape) == 4 for weight in kernels)
-    return f"a network of {convs} convolutions and {len(kernels) - convs} Dense layers"
+    counts = Counter(_kernel_of(weights) for weights in layers.values())
+    counts.update({"convolutions": 0, "Dense layers": 0})
+    found = [f"{counts[kind]} {kind}" for kind in KERNELS.values() if kind in counts]
+    return f"a network of {', '.join(found[:-1])} and {found[-1]}"
+
+
+KERNELS: Mapping[int | str, str] = {
+    4: "convolutions",
+    3: "1-D convolutions",
+    5: "3-D convolutions",
+    "recurrent": "recurrent layers",
+    2: "Dense layers",
+}
+"""What the kernels of a network's layers are of, by their axes: (rows, columns, in, out) of a
+convolution, (steps, in, out) of one along a sequence. A recurrent layer's has two, as a Dense
+layer's, and another beside it."""
+
+
+def _kernel_of(weights: Mapping[str, Weight]) -> str:
+    kernel = weights.get("kernel", weights.get("depthwise_kernel"))
+    if kernel is None:
+        return ""
+    is_recurrent = "recurrent_kernel" in weights
+    return KERNELS.get("recurrent" if is_recurrent else len(kernel.shape), "")
+
+
+def has_pictures(checkpoint: Checkpoint) -> bool:
+    """Whether a file has a convolution of pictures at all."""
+    kernels = (_kernel_of(weights) for weights in checkpoint.of_layer().values())
+    return KERNELS[4] in kernels
 
 
 def body_from_names(match: Match, shapes: Shapes, theano: bool = False) -> Architecture:

@@ -80,7 +80,11 @@ def parse_graph(config: Config) -> Graph:
         raise MismatchError(
             f"the model is of a class of its own, {config.get('class_name')!r}: its layers are in "
             "its code, and not in the model_config",
-            hints=["convert its weights alone: model.save_weights"],
+            hints=[
+                "if the names of its layers are known, its weights alone are read by them "
+                "(model.save_weights); so is a functional model of them, "
+                "keras.Model(inputs, outputs)"
+            ],
         )
     try:
         builder = _Builder()
@@ -95,7 +99,10 @@ def parse_graph(config: Config) -> Graph:
         raise SourceError(
             "the model_config is not one that Keras writes",
             [f"{kind}{error}"[:200]],
-            ["convert the weights alone: save them with model.save_weights"],
+            [
+                "if its Keras loads it, and the names of its layers are known, its weights alone "
+                "are read by them: model.save_weights"
+            ],
         ) from error
 
 
@@ -221,7 +228,9 @@ class _Builder:
         if id in self.nodes and outer:
             raise MismatchError(
                 f"the model {outer[-1]!r} is used twice: shared weights cannot be carried over",
-                hints=[f"save it alone (model.get_layer({outer[-1]!r}).save) and convert that"],
+                hints=[
+                    f"if that is the ResNet: model.get_layer({outer[-1]!r}).save writes it alone"
+                ],
             )
         if id in self.nodes:
             raise ValueError(f"two layers called {id!r}")

@@ -42,6 +42,10 @@ AUTO_NAMES: Mapping[str, HeadKind] = {
 ACTIVATIONS = frozenset(["activation", "re_lu", "relu", "softmax"])
 """The same, of layers that compute an activation alone."""
 
+BRANCHES = (
+    "a head with branches is not read from weights; from the whole model it is, if they are "
+    "vectors that end side by side (Concatenate), or outputs of their own"
+)
 HEAD_EPS = 1e-3
 HEAD_MOMENTUM = 0.01
 """Keras' defaults for a BatchNormalization, in every version since 1.2."""
@@ -428,10 +432,7 @@ def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[
             raise MismatchError(
                 f"Dense layer {layer.name!r} reads {layer.in_features} numbers, but the layer "
                 f"before it gives {width}",
-                hints=[
-                    "a head with branches cannot be read from weights: convert the whole model, or "
-                    + GIVE_IT
-                ],
+                hints=[BRANCHES],
             )
         return layer.out_features
     return width

@@ -17,6 +17,7 @@ from converter.discover import modules
 from converter.errors import UsageError
 from converter.evidence.backend import backend, kernel_layout, variance_transforms
 from converter.evidence.configuration import read_config
+from converter.evidence.dilated import check_dilated
 from converter.evidence.given import given_facts
 from converter.evidence.names import is_part, named, read_names
 from converter.evidence.reading import Reading, groups_fact
@@ -77,6 +78,8 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     facts = _with_padding(reading)
     defaults = _defaults(reading, dialects, theano)
     structure, facts = set_by_user(reading.structure, facts, options, defaults)
+    if checkpoint.config is None and not (options.against or options.keras_python):
+        check_dilated(checkpoint, structure)
     facts = of_release(checkpoint, reading.dialect, facts)
     if BY_NAME["padding"].why_not(reading.structure.architecture):
         facts = padding_fact(facts, structure.architecture, Evidence.DEFAULT, STRIDES_NOW)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from converter import arithmetic
 from converter.arithmetic import Rescaling, Reverse, Stack
+from converter.keras_classes import OPERATOR, why_unknown
 from converter.kinds import channels, number, padding, truth, whole, window
 from converter.model_config import Config, call_arguments, first_argument, is_operator
 from converter.ops import (
@@ -44,11 +45,11 @@ def op_of(class_name: str, config: Config) -> Op:
     """The op of a layer. Raises SettingError for numbers that cannot be."""
     short = class_name.rpartition(">")[2]  # a registered class reads `package>Name`
     build = OPS.get(short)
-    return build(config) if build else Unknown(class_name)
+    return build(config) if build else Unknown(class_name, why_unknown(class_name))
 
 
 def operator_of(layer: Config, call: Any) -> Op | None:
-    """The op of an operator on tensors; None for a layer, and for an operator not understood."""
+    """The op of an operator on tensors; None for a layer."""
     class_name, config = layer["class_name"].rpartition(">")[2], layer["config"]
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
         refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
@@ -56,9 +57,13 @@ def operator_of(layer: Config, call: Any) -> Op | None:
     found = arithmetic.keras_3(class_name, config, call)
     if found:
         return _as_op(found)
-    build = FURTHER_OPERATORS.get(class_name) if is_operator(layer) else None
+    if not is_operator(layer):
+        return None
+    build = FURTHER_OPERATORS.get(class_name)
     given = call.get("kwargs") if isinstance(call, dict) else None
-    return build({**config, **(given or {})}) if build else None
+    if build:
+        return build({**config, **(given or {})})
+    return None if class_name in OPS else Unknown(class_name, OPERATOR)
 
 
 def _tf_function(function: str, call: Any) -> Op | None:

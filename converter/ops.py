@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from converter.arithmetic import Channels, Pick, Rescaling, Reverse, Stack
+from converter.keras_classes import CUSTOM
 
 Pair = tuple[int, int]
 
@@ -138,7 +139,12 @@ class Repeat:
 @dataclass(frozen=True, slots=True)
 class Unknown:
     class_name: str
-    reason: str = "this layer class is not known"
+    reason: str
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a class of the project's own."""
+        return self.reason == CUSTOM
 
 
 Op = (

@@ -171,7 +171,7 @@ def test_what_lacks_the_end_of_its_last_block_is_referred_to_the_whole_model(gon
 
     assert_refused(result, 5, tmp_path / "out.pth")
     assert f"missing: {gone}" in result.stderr
-    assert "ends behind an inner block may be read from the whole model" in result.stderr
+    assert "if it ends behind a whole block, its whole model (model.save) is read" in result.stderr
 
 
 def test_another_family_is_not_advised_to_cut_its_head(tmp_path):

@@ -108,7 +108,7 @@ def test_a_stage_more_than_names_are_read_to_is_said_to_be_that(tmp_path):
 
     assert result.exit_code == 5
     assert "unknown: res6a_branch2a" in result.stderr
-    assert "of more than 4 stages may be read from the whole model" in result.stderr
+    assert "of more than 4 stages is read from the whole model" in result.stderr
 
 
 def with_layer(name):

@@ -109,14 +109,19 @@ class _Recogniser(StemReader, HeadReader):
         for node in self.graph.nodes:
             if isinstance(node.op, g.Unknown) and node.op.class_name in JOINS:
                 raise unplaced(node, "the place of a sum")
-            if isinstance(node.op, g.Unknown) and node.op.class_name not in (
-                "Lambda",
-                "TFOpLambda",
-            ):
+            if isinstance(node.op, g.Unknown) and node.op.class_name in CODE:
+                continue
+            if isinstance(node.op, g.Unknown) and not node.op.is_custom:
+                raise MismatchError(
+                    "the model has no residual sums: it is not a ResNet",
+                    [f"layer {node.layer!r} ({node.op.class_name}): {node.op.reason}"],
+                    [ONLY_RESNETS],
+                )
+            if isinstance(node.op, g.Unknown):
                 raise MismatchError(
                     f"layer {node.layer!r} is of a class of its own, {node.op.class_name!r}: what "
                     "it computes is in its code, and not in the model_config",
-                    hints=["if it is the ResNet, convert the weights alone: model.save_weights"],
+                    hints=[NAMES_ALONE],
                 )
 
     # ---- splitting the graph at its sums
@@ -157,7 +162,7 @@ class _Recogniser(StemReader, HeadReader):
             raise MismatchError(
                 f"the model_config does not say what {add.layer!r} adds: Keras loses the graph of "
                 "a model whose layers were given other names",
-                hints=["convert the weights alone: model.save_weights"],
+                hints=[NAMES_ALONE],
             )
         if len(add.inputs) == 1:
             reason = "it adds a constant that is neither a number nor one for each of the channels"
@@ -173,7 +178,8 @@ class _Recogniser(StemReader, HeadReader):
                 f"the two ways into {add.layer!r} start at different layers, {one[0].layer!r} and "
                 f"{other[0].layer!r}: it closes no residual block (a feature pyramid, a decoder "
                 "or an ensemble has such sums)",
-                hints=[WHOLE_BLOCKS],
+                # Behind a sum: before the first one there is no whole block to end behind.
+                hints=[WHOLE_BLOCKS] * any(isinstance(way[0].op, g.Add) for way in (one, other)),
             )
         before, ways = one[:shared], [one[shared:], other[shared:]]
         for node in (*ways[0], *ways[1]):
@@ -404,6 +410,13 @@ def is_activated_norm(nodes: Sequence[Node]) -> bool:
     ops = [node.op for node in nodes if not isinstance(node.op, g.Scale)][:2]
     return len(ops) == 2 and isinstance(ops[0], g.BatchNorm) and isinstance(ops[1], g.Activation)
 
+
+NAMES_ALONE = (
+    "if it is the ResNet, and the names of its layers are known, its weights alone are read by "
+    "them: model.save_weights"
+)
+CODE = ("Lambda", "TFOpLambda")
+"""Classes whose layers run a function of the project's own, beside the network or in it."""
 
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
 """What no block that is known has (squeeze-and-excitation blocks do)."""

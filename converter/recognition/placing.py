@@ -11,6 +11,7 @@ from converter.errors import MismatchError
 from converter.graph import Graph, Node
 from converter.recognition.refusals import (
     CHANNELS_FIRST,
+    ends_wrongly,
     unplaced,
 )
 from converter.structure import Shapes
@@ -27,14 +28,15 @@ OpType = TypeVar("OpType", bound=g.Op)
 
 @dataclass
 class Tokens:
-    """A chain of layers, taken from the front."""
+    """A chain of layers, taken from the front; `last` is the one that was taken last."""
 
     nodes: list[Node]
+    last: Node | None = None
 
     def take(self, kind: type[OpType]) -> tuple[Node, OpType] | None:
         """The next layer if it is of this kind."""
         if self.nodes and isinstance(self.nodes[0].op, kind):
-            node = self.nodes.pop(0)
+            node = self.last = self.nodes.pop(0)
             return node, node.op  # type: ignore[return-value]
         return None
 
@@ -58,9 +60,12 @@ class Tokens:
         return next((op for op in ops if not isinstance(op, g.Pad)), None)
 
     def refuse(self, place: str) -> MismatchError:
-        """The error for a layer that has no place here."""
-        node = self.nodes[0]
-        return unplaced(node, place)
+        """The error for a layer that has no place here, or for a chain that ends too early."""
+        if self.nodes:
+            return unplaced(self.nodes[0], place)
+        if self.last is None or place == "the stem":
+            return MismatchError(f"a convolution is missing: {place} has none")
+        return ends_wrongly(self.last, place)
 
 
 @dataclass
@@ -124,11 +129,7 @@ class Placing:
         zeros = self.pads(tokens)
         found = tokens.take(g.Convolution)
         if found is None:
-            raise (
-                tokens.refuse(place)
-                if tokens.nodes
-                else MismatchError(f"a convolution is missing at the end of {place}")
-            )
+            raise tokens.refuse(place)
         node, op = found
         height, width, inputs, outputs = self.shapes.kernel(node.layer)
         if op.depthwise:
@@ -260,7 +261,7 @@ class Placing:
             node, op = tokens.nodes[0], tokens.nodes[0].op
             if op.value != value:
                 break
-            tokens.nodes.pop(0)
+            tokens.last = tokens.nodes.pop(0)
             if op.is_last and self.graph.channels_first:
                 raise unplaced(replace(node, op=g.Unknown("Pad", CHANNELS_FIRST)), "the network")
             self.placed.add(node.id)

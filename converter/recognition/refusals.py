@@ -20,7 +20,17 @@ def unplaced(node: Node, place: str) -> MismatchError:
         )
     return MismatchError(
         f"layer {node.layer!r} ({g.class_name(op)}) does not belong in {place} of a ResNet",
-        hints=[WHOLE_BLOCKS if place == "the head" else SHOWN_BY],
+        hints=[WHOLE_BLOCKS] if place == "the head" else [],
+    )
+
+
+def ends_wrongly(last: Node, place: str) -> MismatchError:
+    """The error for a chain of layers that ends in one behind which a convolution has to come."""
+    op = last.op
+    name = f"Activation {op.name!r}" if isinstance(op, g.Activation) else g.class_name(op)
+    return MismatchError(
+        f"{place} ends in {last.layer!r} ({name}): its last layer has to be a convolution, or the "
+        "norm of one, and nothing may stand between that and the sum",
     )
 
 
@@ -59,9 +69,6 @@ OVER_WIDTH = "it works on the last axis of a map, whose channels come first"
 
 
 NOT_THE_SAME = "it is none of those that torch is known to compute as Keras does"
-
-
-SHOWN_BY = "`inspect-weights FILE` shows what is in the file"
 
 
 WHOLE_BLOCKS = (
