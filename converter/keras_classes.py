@@ -82,11 +82,14 @@ CUSTOM = "it is a class of the project's own: what it computes is in its code"
 OPERATOR = "it is an operator of Keras' own, and none that is carried over"
 OF_SEQUENCES = "it is Keras' own and works on sequences; only networks of pictures are carried over"
 OF_VOLUMES = "it is Keras' own and works on volumes; only networks of pictures are carried over"
+OF_CODE = "it runs a function of the project's own"
 NOT_CARRIED = "it is Keras' own, and none that is carried over"
 
 
 def why_unknown(class_name: str) -> str:
     """Why a layer's class is none that is read: `package>Name`, a registered class, is custom."""
+    if class_name == "Lambda":
+        return OF_CODE
     if class_name in SEQUENCES:
         return OF_SEQUENCES
     if class_name in VOLUMES:

@@ -9,6 +9,7 @@ import pytest
 from converter import ops as g
 from converter.errors import SourceError
 from converter.graph import parse_graph
+from converter.keras_classes import CUSTOM, OF_CODE, OPERATOR
 
 
 def layer(class_name, config, *inputs, keras3=False):
@@ -156,7 +157,7 @@ def test_code_in_a_configuration_is_named_and_not_run():
         "Lambda", {"name": "pad", "function": ["4wEAAAABAAAA", None, None]}, "in"
     )
 
-    assert parse_graph(config).by_id()["pad"].op == g.Unknown("Lambda")
+    assert parse_graph(config).by_id()["pad"].op == g.Unknown("Lambda", OF_CODE)
 
 
 def cycle():
@@ -336,9 +337,9 @@ KEPT = "it keeps the axes that it is a mean over"
         ("Mean", {"axis": [-3, -2]}, g.GlobalPooling("avg", is_last=True)),
         ("Reshape", {"newshape": [-1, 1, 1, 128]}, g.Reshape((1, 1, 128))),
         ("Cast", {"dtype": "float32"}, g.Identity()),
-        ("Cast", {"dtype": "int32"}, g.Unknown("Cast")),
+        ("Cast", {"dtype": "int32"}, g.Unknown("Cast", OPERATOR)),
         ("Exp", {}, g.Activation("exponential")),
-        ("Log", {}, g.Unknown("Log")),
+        ("Log", {}, g.Unknown("Log", OPERATOR)),
     ],
 )
 def test_an_operator_of_keras_3_is_read_or_refused(class_name, config, expected):
@@ -352,12 +353,12 @@ def test_a_layer_of_an_operators_name_is_custom_code(class_name):
 
 
 def test_a_registered_class_of_an_operators_name_is_custom_code():
-    assert op_of_keras_3("own>Relu", {}, module=None) == g.Unknown("own>Relu")
+    assert op_of_keras_3("own>Relu", {}, module=None) == g.Unknown("own>Relu", CUSTOM)
 
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [({}, g.Activation("relu")), ({"trainable": True}, g.Unknown("Relu"))],
+    [({}, g.Activation("relu")), ({"trainable": True}, g.Unknown("Relu", CUSTOM))],
     ids=["an operator", "a layer"],
 )
 def test_an_h5_has_no_modules_and_layers_say_whether_they_are_trained(config, expected):
@@ -370,7 +371,7 @@ def test_an_operator_of_keras_3_is_none_of_keras_2():
         layer("Relu", {"name": "act"}, "in"),
     ]
     graph = parse_graph(model("Functional", nodes, [["in", 0, 0]], [["act", 0, 0]]))
-    assert graph.by_id()["act"].op == g.Unknown("Relu")
+    assert graph.by_id()["act"].op == g.Unknown("Relu", CUSTOM)
 
 
 def test_a_constant_that_is_given_in_the_call_is_heeded():

@@ -170,3 +170,15 @@ def test_what_has_no_maps_or_keeps_channels_last_is_left_as_it_is():
 
 def test_a_keras_without_faults_has_nothing_to_say():
     assert in_words(None, {}, keeps=False) == ""
+
+
+def test_a_record_of_a_keras_that_is_at_fault_says_so(tmp_path):
+    """The record is what that Keras computed; whose fault the difference is, is told."""
+    source = board(tmp_path, "2.2.4")
+
+    with pytest.raises(ParityError) as refused:
+        convert(source, tmp_path / "out.pth", device="cpu", keras_python=sys.executable)
+
+    told = str(refused.value)
+    assert ", which made the record, is at fault: it adds the bias of conv2d, conv2d_1" in told
+    assert "a record of that one decides" in told

@@ -155,13 +155,29 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     endless = [name for name, array in arrays.items() if not _is_finite(array)]
     if endless:
         raise ValueError(f"`{endless[0]}` holds NaN or infinity")
-    made_by = [shortened(meta.get(key, "?")) for key in ("keras", "backend")]
-    oracle = "record of Keras {} on {}".format(*made_by)
+    keras, backend = (shortened(meta.get(key, "?")) for key in ("keras", "backend"))
+    made_by = f"Keras {keras} on {backend}"
     beside = {name: outputs[name] for name in logits if name in outputs}
     one = Pass(picture, {**outputs, **logits}, _samples(arrays), dtype, beside)
     kind = "logits" if logits else "output"
     hidden = frozenset(outputs.keys() - logits.keys())
-    return Recording((one,), oracle, {**meta, "kind": kind}, hidden)
+    notes = _faults(meta, made_by)
+    return Recording((one,), f"record of {made_by}", {**meta, "kind": kind}, hidden, notes=notes)
+
+
+def _faults(meta: Mapping[str, Any], made_by: str) -> tuple[str, ...]:
+    """What `record_keras.py` says that its Keras computes wrongly of the model."""
+    layers = meta.get("at_fault")
+    if not isinstance(layers, list) or not layers:
+        return ()
+    named = ", ".join(shortened(str(one)) for one in layers[:4]) + (
+        ", …" if len(layers) > 4 else ""
+    )
+    return (
+        f"{made_by}, which made the record, is at fault: it adds the bias of {named} along the "
+        "width, where that is the number of filters; if the project ran another, a record of that "
+        "one decides",
+    )
 
 
 def _is_finite(array: Array) -> bool:

@@ -652,6 +652,7 @@ def describe(keras, model, path, data_format, names, options):
         "dtype": "float64" if options.float64 else "float32",
         "data_format": data_format,
         "preprocess": options.preprocess if options.images else None,
+        "at_fault": at_fault(keras, model, data_format),
         "layers": names,
         "input_names": list(getattr(model, "input_names", [])),
         "options": {
@@ -660,6 +661,25 @@ def describe(keras, model, path, data_format, names, options):
             if key not in ("model", "record")
         },
     }
+
+
+def at_fault(keras, model, data_format):
+    """The layers that this Keras computes wrongly: keras.ops.add of Keras 3.15 on TensorFlow adds a
+    channels-first bias along the width where that is the number of filters."""
+    add = getattr(getattr(keras, "ops", None), "add", None)
+    if data_format != "channels_first" or add is None:
+        return []
+    bias = np.array([1, 2], dtype="float32").reshape(1, 2, 1, 1)
+    zeros = np.zeros((1, 2, 1, 2), dtype="float32")
+    if np.array_equal(keras.ops.convert_to_numpy(add(zeros, bias)), zeros + bias):
+        return []
+    return [
+        layer.name
+        for layer in all_layers(model)
+        if getattr(layer, "use_bias", False)
+        and getattr(layer, "data_format", "") == "channels_first"
+        and layer.output.shape[1] == (layer.output.shape[-1] or layer.output.shape[1])
+    ]
 
 
 def without_folders(value):
