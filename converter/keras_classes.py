@@ -1,8 +1,8 @@
 """Keras' own layer classes, of every age: none of them is a class of a project's own.
 
 Taken from the modules of layers of Keras 1.2.2, 2.0.9, 2.1.6, 2.2.4, 2.3.1, tf.keras 2.10 and 2.15
-(`tf.keras.layers`, `tf.compat.v1.keras.layers`) and Keras 3.15, with their aliases; those of Keras
-0.3 from its source.
+(`tf.keras.layers`, `tf.compat.v1.keras.layers`) and Keras 3.15, with their aliases, and names that
+Keras 0.x and the inside of tf.keras (`base_layer.py`) have besides.
 """
 
 from __future__ import annotations

@@ -106,23 +106,28 @@ class _Recogniser(StemReader, HeadReader):
 
     def check_known(self) -> None:
         """Refuse a model whose network may be in a layer that is not known, or joined by one."""
-        for node in self.graph.nodes:
-            if isinstance(node.op, g.Unknown) and node.op.class_name in JOINS:
+        unknown = [
+            (node, node.op)
+            for node in self.graph.nodes
+            if isinstance(node.op, g.Unknown) and node.op.class_name not in CODE
+        ]
+        for node, op in unknown:
+            if op.class_name in JOINS:
                 raise unplaced(node, "the place of a sum")
-            if isinstance(node.op, g.Unknown) and node.op.class_name in CODE:
-                continue
-            if isinstance(node.op, g.Unknown) and not node.op.is_custom:
+        for node, op in unknown:
+            if op.is_custom:
                 raise MismatchError(
-                    "the model has no residual sums: it is not a ResNet",
-                    [f"layer {node.layer!r} ({node.op.class_name}): {node.op.reason}"],
-                    [ONLY_RESNETS],
-                )
-            if isinstance(node.op, g.Unknown):
-                raise MismatchError(
-                    f"layer {node.layer!r} is of a class of its own, {node.op.class_name!r}: what "
-                    "it computes is in its code, and not in the model_config",
+                    f"layer {node.layer!r} is of a class of its own, {op.class_name!r}: what it "
+                    "computes is in its code, and not in the model_config",
                     hints=[NAMES_ALONE],
                 )
+        if unknown:
+            node, op = unknown[0]
+            raise MismatchError(
+                "the model has no residual sums: it is not a ResNet",
+                [f"layer {node.layer!r} ({op.class_name}): {op.reason}"],
+                [ONLY_RESNETS],
+            )
 
     # ---- splitting the graph at its sums
 
