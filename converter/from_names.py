@@ -193,9 +193,7 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
     elif any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
         advice.append(OF_NO_NAMING[0])
     if _is_cut(nearest):
-        advice.append(
-            "if it ends behind a whole block, it is read from the whole model (model.save)"
-        )
+        advice.append("if it ends behind a whole block, its whole model (model.save) is read")
     return MismatchError(
         f"the layers of {checkpoint.path} are not a whole ResNet: nearest is the naming "
         f"{nearest.match.dialect.name!r}",
