@@ -41,7 +41,8 @@ def outcomes() -> dict[tuple[str, str], str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "tests/test_fixtures.py"]
-        subprocess.run([*command, f"--junitxml={path}"], cwd=ROOT, check=False)
+        report = ["-o", "junit_family=xunit1", f"--junitxml={path}"]
+        subprocess.run([*command, *report], cwd=ROOT, check=False)
         cases = ET.parse(path).iter("testcase")
         return {_key(case.attrib["name"]): _outcome(case) for case in cases}
 
