@@ -14,13 +14,17 @@ BEFORE_1_0_8 = "keras-1.0.7-theano"
 
 NOT_IN_THE_WEIGHTS = {
     "keras-1.1.2-theano-tf": ["epsilon"],
+    "keras-1.2.2-dilated": [
+        *("stem", "stride", "stage strides", "stem stride", "amounts", "dilation"),
+    ],
     "keras-2.10-head-max-sigmoid": ["output"],
 }
 """What weights alone cannot say and a default gets wrong, so that only a record puts it right:
-Keras 1 weights do not say their version, and epsilon was 1e-5 before 1.2; no weights say what is
-applied to the logits, and softmax is assumed."""
+Keras 1 weights do not say their version, and epsilon was 1e-5 before 1.2; no weights say strides
+and dilations, nor what is applied to the logits, and softmax is assumed."""
 
 BY_ORDER = {
+    "keras-1.2.2-dilated": "auto-main-first",
     "keras-2.3.1-auto-named": "auto-main-first",
     "keras-2.3.1-cifar-v1": "cifar-v1",
     "keras-2.3.1-cifar-v2": "cifar-v2",
