@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from edits import assert_refused, edited, names_removed, replaced, run
-from helpers import FIXTURES, as_text, converted, facts, fixture, opened
+from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
 from test_beside import FLAT_VARIABLES, listed, with_variables
 
 from resnet_pt import ResNet
@@ -153,12 +153,15 @@ def test_an_activation_in_another_place_is_not_passed_over(path, name, behind, t
 
 
 def test_a_stem_that_nothing_pads_may_be_an_unpadded_one(tmp_path):
-    """keras-resnet's code pads within its convolution, and Keras' own did at one time."""
-    with opened(of_weights(FLAT, tmp_path, {"conv1_pad": ""})) as (_, network):
-        assert facts(network)["stem"][1] == "default"
-        assert "'valid' would look alike" in reason(network, "stem")
-    with opened(fixture("keras-resnet-0.2.0-50")) as (_, network):
-        assert facts(network)["stem"][1] == "layer names"
+    """keras-resnet's code pads within its convolution, and a project's own may not; Keras' own did
+    at one time, which the version tells."""
+    flat = of_weights(FLAT, tmp_path, {"conv1_pad": ""})
+    for path in (flat, fixture("keras-resnet-0.2.0-50")):
+        with opened(path) as (_, network):
+            assert facts(network)["stem"][1] == "default"
+            assert "'valid' would look alike" in reason(network, "stem")
+    with opened(weights_only(fixture("keras-2.0.9-tensorflow"), tmp_path)) as (_, network):
+        assert facts(network)["stem"] == ("7x7/2, 'same' as in TensorFlow", "layer names")
 
 
 # ---- pools

@@ -137,10 +137,9 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
         return "pad", Evidence.LAYER_NAMES, f"{reason}; how many zeros is what {code} ran"
     by_version = _by_version(checkpoint, match)
     if around.listed:
-        reason = "the file lists no padding layer before the convolution"
-        if "same" in (default, by_version and by_version[0]):
-            return "same", Evidence.LAYER_NAMES, reason
-        return "same", Evidence.DEFAULT, f"{reason}; 'valid' would look alike"
+        reason = "the file lists no padding layer before the convolution; 'valid' would look alike"
+        is_known = by_version is not None and by_version[0] == "same"
+        return "same", Evidence.LAYER_NAMES if is_known else Evidence.DEFAULT, reason
     if by_version:
         return by_version[0], *by_version[2:]
     return default, Evidence.DEFAULT, match.dialect.ran(checkpoint.version())
