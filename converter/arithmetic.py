@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converter.kinds import number
+from converter.model_config import is_reference
+from converter.ranges import number
 
 Value = float | tuple[float, ...]
 """One number, or one for each channel."""
@@ -157,10 +158,6 @@ def _picked(last: Any) -> Operation | None:
 # ---- tf.keras: the name of a function
 
 
-CONSTANT = "_CONSTANT_VALUE"
-"""What stands for a tensor where an operator's first argument is none: `2 * x`, `1 - x`."""
-
-
 def tf_keras(function: Any, arguments: Mapping[str, Any], first: Any = None) -> Operation | None:
     """The operation of a `TFOpLambda` or `SlicingOpLambda`, or None for one that is not known.
     `first` is the constant on its left, if there is one."""
@@ -196,11 +193,6 @@ FUNCTIONS: Mapping[str, str] = {
     "math.truediv": "divide",
     "math.divide": "divide",
 }
-
-
-def is_reference(value: Any) -> bool:
-    """Whether an argument is a tensor of the graph: `["add_3", 0, 0]`."""
-    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
 
 
 # ---- both

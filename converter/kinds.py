@@ -1,15 +1,14 @@
 """Numbers of a configuration, held to their kind and range: nothing is cut, rounded or counted.
 
 A stranger's JSON may hold 2.5 where a stride stands, `true` for 1, or a whole number of thousands
-of digits. Keras writes whole numbers as such; 2.0 is taken for 2, as Keras takes it.
+of digits. Keras writes whole numbers as such; 2.0 is taken for 2, as Keras takes it. What a network
+may have is in `converter.ranges`; the reader's process needs these alone.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
-
-from resnet_pt.check import MAX_CHANNELS, MAX_FLOAT, MAX_WINDOW, shown
 
 SHOWN = 40
 """Characters of a value that are shown."""
@@ -27,28 +26,6 @@ def whole(value: Any, what: str, least: int, most: int) -> int:
     return int(value)
 
 
-def window(value: Any, what: str) -> int:
-    """A window's size, stride or dilation."""
-    return whole(value, what, 1, MAX_WINDOW)
-
-
-def padding(value: Any, what: str) -> int:
-    return whole(value, what, 0, MAX_WINDOW)
-
-
-def channels(value: Any, what: str) -> int:
-    """How many channels, groups or numbers."""
-    return whole(value, what, 1, MAX_CHANNELS)
-
-
-def number(value: Any, what: str) -> float:
-    """A finite number of float32's range. Raises SettingError."""
-    is_number = type(value) in (int, float)
-    if not is_number or not -MAX_FLOAT <= value <= MAX_FLOAT:  # NaN is neither
-        raise SettingError(f"{what} is {written(value)}, no finite number of float32")
-    return float(value)
-
-
 def truth(value: Any, what: str) -> bool:
     """Yes or no, as JSON has it or as 0 and 1. Raises SettingError."""
     if value in (True, False, None) and type(value) is not float:
@@ -59,7 +36,7 @@ def truth(value: Any, what: str) -> bool:
 def written(value: Any) -> str:
     """A value for a message, as much of it as is readable."""
     if type(value) is int:
-        return shown(value)
+        return str(value) if abs(value) < 10**12 else "a number of more than 12 digits"
     if type(value) is float and not math.isfinite(value):
         return str(value)
     text = repr(value)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from converter import arithmetic
 from converter.arithmetic import Rescaling, Reverse, Stack
 from converter.keras_classes import OPERATOR, why_unknown
-from converter.kinds import channels, number, padding, truth, whole, window
+from converter.kinds import truth, whole
 from converter.model_config import Config, call_arguments, first_argument, is_operator
 from converter.ops import (
     Activation,
@@ -38,6 +38,7 @@ from converter.ops import (
     Scale,
     Unknown,
 )
+from converter.ranges import channels, number, padding, window
 from resnet_pt.check import MAX_CHANNELS
 
 

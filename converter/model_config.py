@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from converter import arithmetic
 from converter.kinds import whole
 
 Config = Mapping[str, Any]
@@ -72,6 +71,15 @@ def layer_name(config: Config) -> str:
     return str(name if name is not None else config["class_name"])
 
 
+CONSTANT = "_CONSTANT_VALUE"
+"""What stands for a tensor where an operator's first argument is none: `2 * x`, `1 - x`."""
+
+
+def is_reference(value: Any) -> bool:
+    """Whether an argument is a tensor of the graph: `["add_3", 0, 0]`."""
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+
+
 Reference = tuple[str, int, int]
 """(layer, which of its calls, which of that call's outputs)."""
 
@@ -90,7 +98,7 @@ def reference_list(value: Any) -> list[Reference]:
         value = [value[name] for name in sorted(value)]
     if value and isinstance(value[0], str):
         value = [value]
-    tensors = [one for one in value if one[0] != arithmetic.CONSTANT]
+    tensors = [one for one in value if one[0] != CONSTANT]
     return [_reference(*one[:3]) for one in tensors]
 
 
@@ -107,14 +115,14 @@ def inbound(layer: Config) -> list[list[Reference]]:
             found.append(list(_keras_3_references(call.get("args", []))))
         else:
             others = call_arguments(call).values()
-            extra = [one for one in others if arithmetic.is_reference(one)]
+            extra = [one for one in others if is_reference(one)]
             found.append([*reference_list(call), *reference_list(extra)])
     return found
 
 
 def first_argument(call: Any) -> Any:
     """The constant that a Keras 2 operator has on its left; None where a tensor stands there."""
-    is_constant = bool(call) and call[0] == arithmetic.CONSTANT and len(call) > 2
+    is_constant = bool(call) and call[0] == CONSTANT and len(call) > 2
     return call[2] if is_constant else None
 
 
