@@ -21,6 +21,7 @@ from converter.npz import MAX_FILE
 from converter.options import Options
 from converter.parity.keras_python import built
 from converter.plan import make_plan
+from converter.readers._given import refuse_whole
 from converter.source import sha256
 from resnet_pt.regular import open_regular
 
@@ -98,6 +99,8 @@ def given_configuration(source: Path, settings: Options, progress: Progress) -> 
     if settings.config:
         return _of_file(settings.config, "--config", settings.match)
     if settings.build:
+        if not is_alone(source):  # before any code is run for it
+            raise refuse_whole(source)
         return _of_code(settings, progress)
     if settings.against and has_configuration(settings.against) and is_alone(source):
         given = _of_file(settings.against, "--against", settings.match)

@@ -148,7 +148,7 @@ def test_what_is_no_interpreter_is_a_usage_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--build", "a:b"), "--build names code for --keras-python"),
+        (("--build", "a:b"), "is a whole model, whose own configuration says"),
         (("--keras-python", "python", "--against", "r.npz"), "give one"),
     ],
 )
@@ -165,7 +165,8 @@ def test_weights_alone_need_the_code_that_builds_their_network(tmp_path):
     result = run(alone, tmp_path / "out.pth", "--keras-python", answering(tmp_path))
 
     assert_refused(result, 2, tmp_path / "out.pth")
-    assert "hint: name the code that builds it: --build package.module:function" in result.stderr
+    assert "hint: give its configuration, --config model.json" in result.stderr
+    assert "--build 'package.module:function(arguments)'" in result.stderr
 
 
 def test_the_script_says_in_one_line_that_there_is_no_keras(tmp_path):
