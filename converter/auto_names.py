@@ -28,4 +28,5 @@ def made_up_number(layer: str, class_name: str) -> int | None:
     stems |= {one.replace("conv", "convolution") for one in stems if "convolution" not in one}
     if layer in stems:
         return 0
-    return int(layer.rpartition("_")[2]) if auto_name(layer) in stems else None
+    number = layer.rpartition("_")[2]
+    return int(number) if auto_name(layer) in stems and number.isdecimal() else None

@@ -9,12 +9,14 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from converter.checkpoint import GIVE_IT
 from converter.configuration_text import AS_JSON, MAX_BYTES, parse
 from converter.errors import SourceError, UnsafeError
 from converter.given import Config
+from converter.readers import legacy_h5
 from converter.source import check_regular, read_here
 
 HDF5, ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
@@ -50,7 +52,11 @@ def _of_model(path: Path) -> Config:
             f"{path} holds weights, and no configuration",
             hints=[f"weights are SOURCE; {GIVE_IT}"],
         )
-    return found
+    if h5py.is_hdf5(path):  # as it is written: groups of convolutions are one in a checkpoint's
+        with h5py.File(path, "r") as file:
+            found = legacy_h5.configuration(file) or found
+    said = {"keras_version": checkpoint.keras_version, "backend": checkpoint.backend}
+    return {**{key: value for key, value in said.items() if value}, **found}
 
 
 def is_record(path: Path) -> bool:

@@ -17,6 +17,8 @@ import pytest
 from edits import names_removed
 from helpers import FIXTURES, LEGACY, RECORDED, as_text, fixture, is_whole_model, weights_only
 
+from converter.auto_names import made_up_number
+from converter.configuration_file import configuration_here
 from converter.configuration_text import parse
 from converter.conversion import convert
 from converter.errors import MismatchError, UnsafeError
@@ -243,3 +245,31 @@ def test_the_yaml_that_its_keras_wrote_is_the_same(name, tmp_path):
 def test_a_yaml_with_a_number_of_numpys_is_refused():
     with pytest.raises(UnsafeError, match="an object of numpy"):
         parse(yaml_of("keras-1.2.2-tensorflow"))
+
+
+@pytest.mark.parametrize("name", ["keras-2.15-conv_block.keras", "keras-1.2.2-tensorflow.h5"])
+def test_a_whole_model_says_its_keras_too(name):
+    with read_here(FIXTURES / name) as checkpoint:
+        whole = checkpoint
+
+    found = Given(configuration_here(FIXTURES / name))
+
+    assert found.keras_version == whole.keras_version
+    assert found.backend == whole.backend
+
+
+def test_groups_of_convolutions_are_given_as_they_are_written(tmp_path):
+    path = fixture("keras-2.3.1-qubvel-resnext")
+
+    found = Given(configuration_here(path), sha256="0" * 64)
+
+    assert_the_same(read(path), read(weights_only(path, tmp_path), found))
+
+
+def test_a_number_that_is_no_decimal_is_no_number():
+    assert made_up_number("conv2d_7", "Conv2D") == 7
+    assert made_up_number("conv2d", "Conv2D") == 0
+    assert made_up_number("convolution2d_7", "Conv2D") == 7
+    assert made_up_number("batchnormalization_3", "BatchNormalization") == 3
+    assert made_up_number("conv2d_²", "Conv2D") is None
+    assert made_up_number("res2a", "Conv2D") is None

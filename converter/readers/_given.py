@@ -65,7 +65,7 @@ def as_keras_writes(given: Given) -> Iterator[None]:
         )
     try:
         yield
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"
         raise SourceError(f"{given}: it is not one that Keras writes", [found[:200]]) from error
 
@@ -136,7 +136,7 @@ def _others(checkpoint: Checkpoint, given: Given) -> Iterator[str]:
         ("backend", checkpoint.backend, given.backend),
     )
     for what, theirs, ours in said:
-        if theirs and ours and theirs != ours:
+        if theirs and ours and not theirs.startswith(ours):  # Keras 3 says no more than that
             yield f"{what} {theirs} wrote the weights, {what} {ours} the configuration"
 
 

@@ -52,7 +52,7 @@ def read(file: Any, path: Path, keep: ExitStack, given: Given | None = None) -> 
     layers = _hdf5.names(root, "layer_names")
     if len(set(layers)) != len(layers):
         raise SourceError("the file lists two layers of one name")
-    config = _config(file) if whole else None
+    config = configuration(file) if whole else None
     if given and config is not None:
         raise refuse_whole(path)
     config = given.config if given else config
@@ -98,7 +98,8 @@ def _container(version: str | None, whole: bool) -> str:
     return f"{generation} HDF5, {'whole model' if whole else 'weights only'}"
 
 
-def _config(file: Any) -> Any:
+def configuration(file: Any) -> Any:
+    """The configuration of a whole model, as it is written; None where there is none."""
     written = _hdf5.text(file, "model_config")
     if written is None:
         return None
