@@ -169,7 +169,9 @@ def _compared(
     known = [(one, kinds) for gap in listed.gaps for one, kinds in gap.items()]
     untold = tuple(one for one, kinds in known if one in taken and kinds == UNTOLD)
     idle = [one for one, kinds in known if weightless.is_said_to_do_nothing(one, kinds)]
-    is_cut = fit is None and len(misfits) == 1 and len(listed.gaps[-1]) < len(wanted)
+    end = list(listed.gaps[-1].items())
+    shorter = any(next(_fits(end, wanted[:n], True), None) is not None for n in range(len(wanted)))
+    is_cut = fit is None and len(misfits) == 1 and shorter
     return Places(
         is_listed=True,
         misfits=tuple(misfits),
