@@ -47,7 +47,8 @@ class Row:
     `option` is the field of `Options` that sets it. `read` and `set` are each other's inverse; a
     fact of how the file is read (flipped kernels, say), and not of the architecture, has neither.
     `tries` are the values that a record tries, `why_not` says why a network has no such fact, and
-    `part_of` names the fact that shows this one, where it stands in no row of its own.
+    `part_of` names the fact that shows this one, where it stands in no row of its own. An option
+    takes one of `choices`, or a value of a `kind`, called `metavar`; `is_flag` for yes or no.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Row:
     goes_with: Callable[[Architecture, Any], Mapping[str, Any]] = _nothing
     """What code changes with it, for a value that a record tries: tried too."""
     changes_nothing: str = ""
-    """What is said where a network has no such fact, if the option is not refused then."""
+    """The fact that says so where a network has no such one: the option is not refused then."""
 
     @property
     def flag(self) -> str:
@@ -196,6 +197,13 @@ def _set_dilations(architecture: Architecture, value: Values, defaults: Defaults
 
 def _set_strides(architecture: Architecture, value: Values, defaults: Defaults) -> Architecture:
     return s.with_stage_strides(architecture, _for_stages(architecture, value), defaults)
+
+
+def _set_stride_on(architecture: Architecture, value: str, defaults: Defaults) -> Architecture:
+    places = s.PLACES[len(architecture.stages[0][0].convs)]
+    if value not in places:
+        raise ValueError(f"the blocks of this network may stride on {' or '.join(places)}")
+    return s.with_stride_on(architecture, value, defaults)
 
 
 def _for_stages(architecture: Architecture, value: Values) -> Values:
@@ -464,11 +472,11 @@ TABLE: tuple[Row, ...] = (
         described="1x1, 3x3 (basic blocks: first, second)",
         choices=("1x1", "3x3", "first", "second"),
         read=s.stride_on,
-        set=lambda a, value, defaults: s.with_stride_on(a, value, defaults),
+        set=_set_stride_on,
         tries=lambda a: s.PLACES[len(a.stages[0][0].convs)],
         why_not=_no_stride,
         part_of="stride",
-        varies=("1x1", "3x3"),
+        varies=("1x1", "3x3", "first", "second"),
     ),
     Row(
         name="dilation",

@@ -115,6 +115,14 @@ def test_the_stride_is_moved_with_the_padding_of_the_code():
     assert even.stages == resnet((2, 2), 5, width=4, stride_on="3x3").stages
 
 
+def test_a_stride_that_no_block_of_a_network_can_have_is_refused():
+    row = BY_NAME["stride on"]
+    with pytest.raises(ValueError, match="may stride on first or second"):
+        row.set(basic(), "3x3", KERAS)
+    with pytest.raises(ValueError, match="may stride on 1x1 or 3x3"):
+        row.set(preactivated(), "second", KERAS)
+
+
 def test_convolutions_in_front_and_of_a_deep_stem_are_seen():
     from converter.facts import convs, describe_stride, map_convs
     from resnet_pt.architecture import Conv, Front, Norm
