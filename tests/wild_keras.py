@@ -198,13 +198,13 @@ class Maker:
         spec = self.spec
         x = self.extra(x, "map")
         kinds = {
-            "average": layers.GlobalAveragePooling2D,
-            "maximum": layers.GlobalMaxPooling2D,
-            "flatten": layers.Flatten,
+            "average": (layers.GlobalAveragePooling2D, "avg_pool"),
+            "maximum": (layers.GlobalMaxPooling2D, "max_pool"),
+            "flatten": (layers.Flatten, None),
         }
-        x = kinds[spec["pooling"]](
-            **({"name": "avg_pool"} if spec["naming"] == "conv-block" else {})
-        )(x)
+        kind, name = kinds[spec["pooling"]]
+        named = {"name": name} if name and spec["naming"] == "conv-block" else {}
+        x = kind(**named)(x)
         x = self.extra(x, "vector")
         for width in spec["hidden"]:
             x = layers.Dense(width, activation=spec["hidden_activation"])(x)
@@ -305,7 +305,11 @@ def main():
     for number, line in enumerate(iter(sys.stdin.readline, "")):
         try:
             answer = write(json.loads(line), folder, number)
-        except (ValueError, TypeError) as error:  # a map that came to nothing: no such network
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+        ) as error:  # no such network, or none in this Keras
             answer = {"impossible": f"{type(error).__name__}: {str(error)[:300]}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -92,6 +92,11 @@ TIME_DISTRIBUTED = "time_distributed"
 """Keras' name for a wrapper of that class, without the number behind it."""
 
 
+def _somewhere(pad: str) -> str:
+    """The reason of a padding whose place neither its name nor the container tells."""
+    return f"the file lists {pad!r}, and not where it stands"
+
+
 def _has_no_pool(checkpoint: Checkpoint, match: Match, around: Surroundings) -> bool:
     """Whether no pool is listed behind the stem; where no order is kept, none at all."""
     if not checkpoint.is_ordered:
@@ -134,6 +139,8 @@ def stem_padding(checkpoint: Checkpoint, match: Match, around: Surroundings) -> 
         reason = f"the file lists {pads[0]!r} before the convolution"
         if pads[0].startswith("tf."):  # a function, and not the code's own layer
             return "pad", Evidence.DEFAULT, f"{reason}, and not how many zeros it sets"
+        if not checkpoint.is_ordered and pads[0] not in STEM_PADS:
+            return "pad", Evidence.DEFAULT, _somewhere(pads[0])
         return "pad", Evidence.LAYER_NAMES, f"{reason}; how many zeros is what {code} ran"
     by_version = _by_version(checkpoint, match)
     if around.listed:
@@ -154,6 +161,8 @@ def pool_padding(
         if ACTIVATION in found.unlisted:
             return "none", Evidence.DEFAULT, f"{reason}, and no activation either"
         return "none", Evidence.LAYER_NAMES, reason
+    if around.pads and not checkpoint.is_ordered and around.pads[0] not in POOL_PADS:
+        return "zero", Evidence.DEFAULT, _somewhere(around.pads[0])
     if around.pads:
         reason = f"the file lists {around.pads[0]!r} before the pool; its window is what {code} ran"
         return "zero", Evidence.LAYER_NAMES, reason
