@@ -63,6 +63,45 @@ sys.exit(fuzz.main())
     assert len(list(tmp_path.iterdir())) == done.returncode
 
 
+def test_an_archive_whose_checksums_nobody_compares_is_noticed(tmp_path):
+    """The anti-test: what is read is damaged, and other numbers come out."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(SCRIPTS)!r}]
+import fuzz
+import converter.readers.archive as archive
+archive._check_sum = lambda *arguments: None
+sys.argv = ["fuzz.py", "--only", "archive", "--cases", "13", "--keep", {str(tmp_path)!r}]
+sys.exit(fuzz.main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode > 0, done.stderr
+    assert "FAILED: a damaged archive was taken, with other numbers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "is_silent"),
+    [
+        ("strides", [2, 2], [2.5, 2], True),
+        ("use_bias", 1, True, True),
+        ("epsilon", 1e-3, 10**21, True),
+        ("strides", [2, 2], [2, 2], False),
+        ("epsilon", 1, 1.0, False),
+        ("seed", 1, 2, False),
+    ],
+)
+def test_a_setting_that_changes_without_a_word_is_noticed(key, before, after, is_silent):
+    sys.path[:0] = [str(SCRIPTS)]
+    try:
+        import doors
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+    assert bool(doors.silent([(key, before, after)], same=True)) == is_silent
+    assert not doors.silent([(key, before, after)], same=False)
+
+
 def test_a_writer_that_truncates_is_noticed():
     """The anti-test: the target is opened for writing before the draft is whole."""
     code = f"""
