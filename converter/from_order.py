@@ -235,12 +235,15 @@ def _finished(layers: _Layers, dialect: Dialect, taken: _Taken) -> Match | None:
     return Match(dialect, {**data_norm, **dict(taken.modules)}, head, ())
 
 
-def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match, tuple[str, ...]]:
+def one_reading(
+    checkpoint: Checkpoint, matches: Sequence[Match], is_asked: bool
+) -> tuple[Match, tuple[str, ...]]:
     """The reading to take, and the names of other networks that the file may as well hold.
 
     Where several agree on every layer, the first is taken and the others are told; what they
     disagree on (epsilon, padding, strides) is a default, shown as one. Raises MismatchError where
-    they put a layer in different places: that must not be guessed.
+    they put a layer in different places: that must not be guessed, and is left open only where
+    the original is asked, which decides.
     """
     first, *others = matches
     for other in others:
@@ -249,7 +252,7 @@ def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match
             for module in {**first.computes, **other.computes}
             if first.computes.get(module) != other.computes.get(module)
         ]
-        if differ:
+        if differ and not is_asked:
             raise MismatchError(
                 f"the layers of {checkpoint.path} can be read in several ways: as "
                 f"{first.dialect.name} or as {other.dialect.name}",
@@ -258,7 +261,7 @@ def one_reading(checkpoint: Checkpoint, matches: Sequence[Match]) -> tuple[Match
                     for module in sorted(differ)
                 ],
                 [
-                    "say which with --network NAME (a record, --against, refuses the wrong one)",
+                    "say which with --network NAME, or let a record decide: --against RECORD.npz",
                     f"or convert the whole model, or {GIVE_IT}",
                 ],
             )

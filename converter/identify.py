@@ -67,7 +67,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     dialects = [module.DIALECT for module in modules("converter.dialects")]
     allowed = named(dialects, options.network)
     if checkpoint.config is None or is_part(checkpoint, dialects):
-        reading = read_names(checkpoint, shapes, theano, allowed)
+        reading = read_names(checkpoint, shapes, theano, allowed, options.asks_original)
     elif options.network:
         raise UsageError(
             f"--network {options.network}: {checkpoint.path} is a whole model, whose configuration "

@@ -60,6 +60,11 @@ class Options:
     network: str | None = None
     preprocess: Mode | None = None
 
+    @property
+    def asks_original(self) -> bool:
+        """Whether a record or another interpreter will decide what the file leaves open."""
+        return bool(self.against or self.keras_python) and not self.dry_run
+
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may
         be given as text."""

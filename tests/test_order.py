@@ -10,8 +10,12 @@ import pytest
 from edits import assert_refused, edited, replaced, run
 from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
 
+from converter.conversion import convert
 from converter.discover import modules
+from converter.errors import MismatchError
 from converter.from_order import match_order
+from converter.parity.torch_run import build
+from converter.parity.torch_run import run as run_network
 from converter.source import read_here
 from converter.structure import KernelLayout, Shapes
 
@@ -169,3 +173,41 @@ def test_a_projection_that_does_not_read_the_block_is_in_no_order(tmp_path):
     with read_here(source) as checkpoint, read_here(weights_only(AUTO, tmp_path)) as right:
         assert match_order(right, Shapes(right, KernelLayout()), dialects) != []
         assert match_order(checkpoint, Shapes(checkpoint, KernelLayout()), dialects) == []
+
+
+ORDERS = ("auto-main-first", "auto-shortcut-first")
+
+
+def recorded(source, network, path):
+    """A record of the logits that one reading of a file gives."""
+    found, tensors = converted(source, network=network)
+    pictures = np.random.default_rng(1).uniform(-1, 1, (2, 32, 32, 3)).astype("f4")
+    logits = run_network(build(found.architecture, tensors), pictures, "float32", "cpu")
+    np.savez(path, input=pictures, logits=logits[""])
+    return path
+
+
+@pytest.mark.parametrize("original", ORDERS)
+def test_a_record_decides_which_of_two_readings_it_is(original, tmp_path):
+    source = edited(AUTO, tmp_path, only_the_first_stage, alone=True)
+    record = recorded(source, original, tmp_path / "record.npz")
+
+    report = convert(
+        source, tmp_path / "out.pth", against=record, device="cpu", allow=["constant-kernel"]
+    )
+
+    assert report.verdict == "equal"
+    assert facts(report.network)["network"] == (original, "record")
+    assert report.network.dialect == original
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_record_that_decides_nothing_leaves_two_readings_refused(dry_run, tmp_path):
+    """What came out of a softmax proves no logits, and here it is another network's."""
+    source = edited(AUTO, tmp_path, only_the_first_stage, alone=True)
+    pictures = np.zeros((1, 64, 64, 3), "f4")
+    np.savez(tmp_path / "record.npz", input=pictures, output=np.eye(10, dtype="f4")[:1])
+
+    with pytest.raises(MismatchError, match="can be read in several ways"):
+        convert(source, tmp_path / "out.pth", against=tmp_path / "record.npz", dry_run=dry_run)
+    assert not (tmp_path / "out.pth").exists()

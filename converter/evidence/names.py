@@ -37,10 +37,16 @@ from resnet_pt.architecture import Architecture, Norm
 
 
 def read_names(
-    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+    checkpoint: Checkpoint,
+    shapes: Shapes,
+    theano: bool,
+    dialects: Sequence[Dialect],
+    is_asked: bool = False,
 ) -> Reading:
+    """The network of a file of weights. `is_asked` says that the original will decide between
+    several readings: then the first is taken, and not refused."""
     checkpoint, sliced = unsliced(checkpoint)
-    match, naming = _match(checkpoint, shapes, theano, dialects)
+    match, naming = _match(checkpoint, shapes, theano, dialects, is_asked)
     said = keras_hub.described(checkpoint)
     match = keras_hub.as_configured(checkpoint, match, said, shapes)
     body = body_from_names(match, shapes, theano)
@@ -229,7 +235,11 @@ def _padded_alike(checkpoint: Checkpoint, matches: Sequence[Match]) -> list[Matc
 
 
 def _match(
-    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+    checkpoint: Checkpoint,
+    shapes: Shapes,
+    theano: bool,
+    dialects: Sequence[Dialect],
+    is_asked: bool,
 ) -> tuple[Match, tuple[Fact, ...]]:
     """By the layers' names; by their order where the names are Keras' own, or where the user says
     whose order it is."""
@@ -261,7 +271,7 @@ def _match(
         (one, places(checkpoint, one, body_from_names(one, shapes, theano))) for one in in_order
     ]
     matches = _fitting(checkpoint, readings, is_told, refusal)
-    match, others = one_reading(checkpoint, _padded_alike(checkpoint, matches) or matches)
+    match, others = one_reading(checkpoint, _padded_alike(checkpoint, matches) or matches, is_asked)
     if not is_told:
         _check_uncut(checkpoint, match)
     found = next(found for one, found in readings if one is match)

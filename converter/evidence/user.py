@@ -66,8 +66,10 @@ def _with_pictures(architecture: Architecture, facts: Sequence[Fact]) -> tuple[F
 def told(
     facts: Sequence[Fact], row: Row, architecture: Architecture, evidence: Evidence, reason: str
 ) -> tuple[Fact, ...]:
-    """The facts with one that is known: in its own row, behind the fact that it is a part of."""
-    fact = Fact(row.name, row.value(architecture), evidence, reason)
+    """The facts with one that is known: in its own row, behind the fact that it is a part of. One
+    of how a file is read, which no architecture shows, keeps its value."""
+    read = next((one.value for one in facts if one.name == row.name), "")
+    fact = Fact(row.name, row.value(architecture) or read, evidence, reason)
     found = [fact if one.name == row.name else one for one in facts]
     if fact not in found:
         names = [one.name for one in found]
