@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from converter.dialects.res_branch import DIALECT
+from converter.listing import Code, listing
 from resnet_pt.architecture import Architecture
-from resnet_pt.tensors import Tensor, parts
+from resnet_pt.tensors import Part, Tensor, parts
 
 
 def random_tensors(architecture: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
@@ -47,14 +48,19 @@ def _values(generator: np.random.Generator, tensor: Tensor) -> np.ndarray:
 def weights_file(path: Path, architecture: Architecture, tensors: dict[str, Any]) -> Path:
     """The weights-only file that Keras 2.2.4 would have written, in the naming `res-branch`."""
     layers = {module: name for name, module in DIALECT.modules().items()} | {"fc": "fc1000"}
+    modules = [one.module for one in listing(architecture, Code(False, "none")) if one.module]
+
+    def place(part: Part) -> int:
+        return modules.index(part.module) if part.module in modules else len(modules)
+
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = b"2.2.4"
         file.attrs["backend"] = b"tensorflow"
         names = ["input_1", "conv1_pad"]
-        for part in parts(architecture):
+        for part in sorted(parts(architecture), key=place):
             layer = layers[part.module]
             names += ["avg_pool", layer] if part.module == "fc" else [layer]
-            names += ["pool1_pad"] if part.module == "bn1" else []
+            names += ["pool1_pad", "pool1"] if part.module == "bn1" else []
             group = file.create_group(layer)
             weights = []
             for tensor in part.targets:
@@ -66,6 +72,6 @@ def weights_file(path: Path, architecture: Architecture, tensors: dict[str, Any]
                     group[weights[-1]] = values
             group.attrs["weight_names"] = [name.encode() for name in weights]
         file.attrs["layer_names"] = [name.encode() for name in names]
-        for name in ("input_1", "conv1_pad", "pool1_pad", "avg_pool"):
+        for name in ("input_1", "conv1_pad", "pool1_pad", "pool1", "avg_pool"):
             file.create_group(name).attrs["weight_names"] = np.array([], "S1")
     return path
