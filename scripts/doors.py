@@ -97,7 +97,7 @@ def changed(data: Any, chance: random.Random) -> tuple[Any, list[Change]]:
         before = place[key]
         kind = chance.random()
         if kind < 0.75:
-            place[key] = chance.choice(ODD)
+            place[key] = copy.deepcopy(chance.choice(ODD))  # or a later fault would reach it
         elif kind < 0.85 and isinstance(place, dict):
             del place[key]
             changes.append((key, before, ...))
