@@ -189,7 +189,7 @@ def test_a_convolution_in_the_head_fits_the_map(conv, words):
 def test_a_slope_that_is_no_number_is_refused():
     made = replace(resnet((1, 1), 3, width=4), activation="leaky_relu", slope=float("inf"))
 
-    assert problems(made) == ["leaky_relu has a slope of inf"]
+    assert problems(made) == ["leaky_relu has slope inf: it is no finite number of float32"]
 
 
 POOLS = (HeadLayer("mean", "global_avg_pool"), HeadLayer("peak", "global_max_pool"))
