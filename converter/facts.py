@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal
 
+from converter.normalization import is_normalization
 from converter.strides import (
     NOTHING,
     dilations,
@@ -16,7 +17,6 @@ from converter.strides import (
     paddings,
     stage_strides,
 )
-from converter.structure import is_normalization
 from resnet_pt.architecture import (
     NON_NEGATIVE,
     Architecture,

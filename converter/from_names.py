@@ -16,7 +16,8 @@ from converter.dialect import MAX_STAGES, Defaults, Dialect
 from converter.errors import MismatchError
 from converter.families import ONLY_RESNETS, family
 from converter.head_names import head_from_names
-from converter.structure import NORMALIZATION_EPS, Shapes, Structure
+from converter.normalization import NORMALIZATION_EPS
+from converter.structure import Shapes, Structure
 from resnet_pt.architecture import (
     Architecture,
     Block,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from converter import ops as g
 from converter.arithmetic import Channels, Rescaling, Reverse, Value, plus, times
 from converter.graph import Node
+from converter.normalization import NORMALIZATION_EPS
 from converter.recognition.placing import Placing, Tokens
 from converter.recognition.refusals import (
     NOT_THE_SAME,
     OVER_WIDTH,
     unplaced,
 )
-from converter.structure import NORMALIZATION_EPS
 from resnet_pt.architecture import (
     ACTIVATIONS,
     Conv,
