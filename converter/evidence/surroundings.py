@@ -33,6 +33,8 @@ class Surroundings:
             return cls(False, (), (), ())  # a nested model: only its weights are listed
         if not checkpoint.is_ordered:
             return cls._unordered(checkpoint, match)
+        if not found.is_listed and not match.left_out:
+            return cls(False, (), (), ())  # nothing but weights, or layers that are only numbered
         if not found.is_listed:
             return cls._of_detector(checkpoint, match)
         start, place = layers.index(match.modules[first_module(match)]), layers.index(stem)
