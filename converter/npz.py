@@ -81,4 +81,4 @@ def _array(content: bytes, name: str) -> Array:
         raise ValueError(f"{name} has {rest:,} bytes, and its header speaks of another number")
     flat = np.frombuffer(content, dtype, offset=file.tell()) if rest else np.zeros(0, dtype)
     array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
-    return array.astype(dtype.newbyteorder("="), order="C", copy=not array.dtype.isnative)
+    return array.astype(dtype.newbyteorder("="), order="C")  # a copy: torch takes no read-only one
