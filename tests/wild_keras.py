@@ -238,7 +238,7 @@ def lively(model, seed):
     for layer in model.layers:
         values = [
             made(generator, weight.name, array.shape)
-            for weight, array in zip(layer.weights, layer.get_weights(), strict=False)
+            for weight, array in zip(layer.weights, layer.get_weights())
         ]
         layer.set_weights(values)
 
