@@ -92,7 +92,7 @@ def test_a_wrong_default_is_called_equal_nowhere(told):
 
 @pytest.mark.keras
 def test_what_it_rests_on_is_in_the_sentence(told):
-    rests = "consistent: rests on epsilon, "
+    rests = "consistent: rests on network, epsilon, "
     for where in ("terminal", "verified", "folder", "page"):
         assert rests in told[where].replace("Consistent", "consistent"), where
         assert f"the original was not asked: {ALONE}" in told[where], where
@@ -112,7 +112,7 @@ def test_it_is_not_enough_where_equal_is_required(told):
     said = f"consistent, and not proven equal: the original was not asked: {ALONE}"
 
     assert told["required, written"] == ""
-    assert f"Error: the logits are {said}\n  rests on epsilon" in told["required"]
+    assert f"Error: the logits are {said}\n  rests on network, epsilon" in told["required"]
     for hint in ("--against RECORD.npz takes it", "--keras-python PATH", "--build or --config"):
         assert hint in told["required"]
     assert "the whole model" not in told["required"]  # of Keras 1: no Keras here would load it
@@ -324,7 +324,7 @@ def test_the_page_lists_what_is_assumed_twice(tmp_path):
     assert report.verdict == "consistent"
     assert "verdict consistent" in [one.get("class") for one in page.named("h1")]
     assert page.text.count(f"epsilon {epsilon.value}: {epsilon.reason}") == 2
-    assert page.text.count("Consistent: rests on epsilon") == 2
+    assert page.text.count("Consistent: rests on network, epsilon") == 2
     assert not is_called_equal(page.text)
     assert "  they are those of our own definition, built" in "\n".join(parity_lines(report.parity))
     line = outcome_line(Outcome(source, tmp_path / "out.pth", report))
