@@ -21,7 +21,7 @@ AGREEING: tuple[Verdict, ...] = ("equal", "consistent")
 
 
 def sentence(verdict: str, oracle: str, reason: str, assumed: Sequence[str]) -> str:
-    """`equal to Keras itself`, `consistent: rests on network, epsilon; the original was not asked: …`.
+    """`equal to Keras itself`, `consistent: rests on network; the original was not asked: …`.
 
     `oracle` is what the converted network was compared with, `reason` why it was that one, or why
     there was none, and `assumed` the facts that a consistent verdict rests on, by name.
