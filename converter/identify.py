@@ -21,7 +21,7 @@ from converter.evidence.dilated import check_dilated
 from converter.evidence.given import given_facts
 from converter.evidence.names import is_part, named, read_names
 from converter.evidence.reading import Reading, groups_fact
-from converter.evidence.released import of_release
+from converter.evidence.released import as_released, of_release
 from converter.evidence.user import padding_fact, set_by_user
 from converter.fact_table import BY_NAME
 from converter.facts import Evidence, Fact
@@ -77,7 +77,8 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         reading = read_config(checkpoint, shapes, theano, dialects)
     facts = _with_padding(reading)
     defaults = _defaults(reading, dialects, theano)
-    structure, facts = set_by_user(reading.structure, facts, options, defaults)
+    released, facts = as_released(checkpoint, reading.dialect, reading.structure, facts, defaults)
+    structure, facts = set_by_user(released, facts, options, defaults)
     if checkpoint.config is None and not (options.against or options.keras_python):
         check_dilated(checkpoint, structure)
     facts = of_release(checkpoint, reading.dialect, facts)
@@ -104,7 +105,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         variance=variance,
         left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
         is_changed=layout.flipped != theano
-        or _computed(structure.architecture) != _computed(reading.structure.architecture),
+        or _computed(structure.architecture) != _computed(released.architecture),
     )
 
 

@@ -12,15 +12,18 @@ from helpers import facts, fixture, opened, weights_only
 
 from converter.discover import modules
 from converter.evidence import released
-from converter.evidence.released import BY_VERSION, RELEASES, Release
+from converter.evidence.released import BOTTLENECK, BY_VERSION, RELEASES, Release
+from converter.fact_table import BY_NAME
 
 PATH = fixture("keras-2.3.1-conv_block-50")
 
 
-def published(source: Path, monkeypatch: Any, left_open: frozenset[str] = frozenset()) -> None:
+def published(
+    source: Path, monkeypatch: Any, left_open: frozenset[str] = frozenset(), sets: Any = ()
+) -> None:
     """Make a file one that is known."""
     md5 = hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest()
-    known = (Release(md5, "resnet50.h5", "conv-block", "somebody", left_open),)
+    known = (Release(md5, "resnet50.h5", "conv-block", "somebody", left_open, sets),)
     monkeypatch.setattr(released, "RELEASES", known)
 
 
@@ -33,7 +36,9 @@ def test_the_table_is_of_hashes_and_of_namings_that_are_known():
     namings = {module.DIALECT.name for module in modules("converter.dialects")}
     assert {one.dialect for one in RELEASES} <= namings
     with opened(PATH) as (_, network):
-        assert {name for one in RELEASES for name in one.left_open} <= facts(network).keys()
+        known = facts(network).keys() | BY_NAME.keys()
+        assert {name for one in RELEASES for name in one.left_open} <= known
+    assert {name for one in RELEASES for name, _ in one.sets} <= BY_NAME.keys()
 
 
 def test_what_a_published_file_does_not_say_is_no_default(tmp_path, monkeypatch):
@@ -99,3 +104,23 @@ def test_the_user_is_told_which_file_it_is(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.stderr
     assert "released file: the file is somebody's resnet50.h5" in result.stderr
     assert "resting on a default" not in result.stderr
+
+
+def test_what_its_code_did_otherwise_than_the_naming_s_is_so(tmp_path, monkeypatch):
+    """torchvision's weights under Keras' names: an epsilon and a stride that are not Keras'."""
+    source = weights_only(PATH, tmp_path)
+    published(source, monkeypatch, frozenset(["padding"]), BOTTLENECK)
+
+    with opened(source) as (_, network):
+        found = facts(network)
+    with opened(source, bn_eps=1e-3, stride_on="1x1") as (_, told):
+        pass
+
+    assert found["epsilon"] == ("1e-05", "released file")
+    assert found["stride on"] == ("3x3", "released file")
+    assert found["padding"][1] == "default"
+    strided = network.architecture.stages[1][0]
+    assert [conv.stride for conv in strided.convs] == [(1, 1), (2, 2), (1, 1)]
+    assert strided.norms[0].eps == 1e-5
+    assert told.architecture.stages[1][0].convs[0].stride == (2, 2)
+    assert facts(told)["epsilon"] == ("0.001", "set by the user")

@@ -10,22 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from converter.checkpoint import Checkpoint
+from converter.dialect import Defaults
+from converter.evidence.user import restated, told
+from converter.fact_table import BY_NAME, changed
 from converter.facts import Evidence, Fact
 from converter.source import digest
+from converter.structure import Structure
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """A published file: its MD5 and name, the naming of its layers, who published it, and the facts
-    that several versions of the code that loads it disagree on: it leaves them open."""
+    that several versions of the code that loads it disagree on: it leaves them open. `sets` are
+    facts, by their names in `converter.fact_table`, in which that code is not the naming's own."""
 
     md5: str
     name: str
     dialect: str
     publisher: str
     left_open: frozenset[str] = frozenset()
+    sets: tuple[tuple[str, Any], ...] = ()
 
 
 MODELS = "fchollet/deep-learning-models v0.2"
@@ -35,6 +42,14 @@ BY_VERSION = frozenset(["stem", "pool", "epsilon"])
 APPLICATIONS = "keras-applications"
 CNN_FINETUNE = "flyyufelix/cnn_finetune"
 CLASSIFIERS = "qubvel/classification_models"
+
+METRABS = "isarandi/metrabs"
+"""torchvision's weights under the names of keras-applications: what is strided is padded by what
+the network was made with (`centered_stride`), and so left open."""
+
+BASIC: tuple[tuple[str, Any], ...] = (("epsilon", 1e-5),)
+BOTTLENECK: tuple[tuple[str, Any], ...] = (*BASIC, ("stride on", "3x3"))
+PADDED = frozenset(["padding"])
 
 RELEASES = (
     Release(
@@ -224,9 +239,108 @@ RELEASES = (
         "mxnet-unit",
         CLASSIFIERS,
     ),
+    Release(
+        "a04f614a6c28f19f9e766a22a65d87d7",
+        "resnet18_weights_tf_dim_ordering_tf_kernels.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BASIC,
+    ),
+    Release(
+        "cd9aca5b625298765956a04230be071a",
+        "resnet18_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BASIC,
+    ),
+    Release(
+        "25351c4102513ba73866398dfda04546",
+        "resnet34_weights_tf_dim_ordering_tf_kernels.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BASIC,
+    ),
+    Release(
+        "5d0432fa0b4d5bf5fd88f04151f590a4",
+        "resnet34_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BASIC,
+    ),
+    Release(
+        "595763ceca1995bf6e34ccd730b81741",
+        "resnet50v1_5_weights_tf_dim_ordering_tf_kernels.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
+    Release(
+        "315b92000a86ce737f460441071d7579",
+        "resnet50v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
+    Release(
+        "b16e80439827b6abfb2c378ac434fd45",
+        "resnet101v1_5_weights_tf_dim_ordering_tf_kernels.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
+    Release(
+        "0b87f84107ae1a0616f76d028781b6a6",
+        "resnet101v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
+    Release(
+        "2e445ecb46e5d72aa0004b51f668623c",
+        "resnet152v1_5_weights_tf_dim_ordering_tf_kernels.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
+    Release(
+        "471a7a36f82f50879a64731f1615f2df",
+        "resnet152v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "conv-block",
+        METRABS,
+        PADDED,
+        BOTTLENECK,
+    ),
 )
 """Source: the hashes in those projects' own code (keras 1.1.0 and 3.15 applications, keras-
-applications 1.0.8, image-classifiers 1.0.0 `weights.py`), and cnn_finetune's README."""
+applications 1.0.8, image-classifiers 1.0.0 `weights.py`, metrabs d980306
+`src/backbones/resnet.py`), and cnn_finetune's README."""
+
+
+def as_released(
+    checkpoint: Checkpoint,
+    dialect: str,
+    structure: Structure,
+    facts: Sequence[Fact],
+    defaults: Defaults,
+) -> tuple[Structure, tuple[Fact, ...]]:
+    """The network as the code of a release has it, where that is not the naming's own."""
+    release = _release(checkpoint, dialect)
+    if release is None or not release.sets:
+        return structure, tuple(facts)
+    architecture = changed(structure.architecture, dict(release.sets), defaults)
+    reason = f"the file is {release.publisher}'s {release.name}, whose code says so"
+    for name, _ in release.sets:
+        facts = told(facts, BY_NAME[name], architecture, Evidence.RELEASE, reason)
+    return replace(structure, architecture=architecture), restated(facts, architecture)
 
 
 def of_release(checkpoint: Checkpoint, dialect: str, facts: Sequence[Fact]) -> tuple[Fact, ...]:
