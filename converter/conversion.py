@@ -10,24 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converter.checkpoint import Array, Checkpoint
-from converter.delivery import check_expressible, delivery
 from converter.errors import ParityError, SourceError, UsageError, about
-from converter.evidence.pictures import told_by_record
-from converter.identify import Network, identify
-from converter.opening import open_source
+from converter.facts.pictures import told_by_record
+from converter.files.checkpoint import Array, Checkpoint
+from converter.files.opening import open_source
+from converter.files.publish import check_target, draft, fingerprint
+from converter.files.source import Unchanged, sha256
+from converter.formats.delivery import check_expressible, delivery
+from converter.identify import identify
+from converter.mapping.plan import make_plan
+from converter.mapping.sanity import Sanity
+from converter.network import Network
 from converter.options import Options
-from converter.parity.keras_python import ask_python
-from converter.parity.oracle import KerasChild
+from converter.parity.comparing.verdict import not_asked, rests_on
+from converter.parity.original.keras_python import ask_python
+from converter.parity.original.oracle import KerasChild
+from converter.parity.original.recording import Recording, read_record, why_not_comparable
 from converter.parity.prove import Parity, devices, prove_logits, will_ask_keras
-from converter.parity.recording import Recording, read_record, why_not_comparable
 from converter.parity.settle import Trial, settle
-from converter.parity.verdict import not_asked, rests_on
-from converter.plan import make_plan
-from converter.publish import check_target, draft, fingerprint
 from converter.report import Report
-from converter.sanity import Sanity
-from converter.source import Unchanged, sha256
 
 
 def convert(

@@ -11,8 +11,8 @@ from typing import Any
 
 from converter.conversion import convert
 from converter.errors import ConvertError, ParityError, SourceError, TargetError, as_refusal
+from converter.files.source import AS_HDF5, MAX_JSON
 from converter.report import Report
-from converter.source import AS_HDF5, MAX_JSON
 from resnet_pt.regular import read_regular
 
 SUFFIXES = (".h5", ".hdf5", ".keras", ".weights.json")

@@ -8,55 +8,29 @@ default. What rests on a default is said so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from converter import facts as f
-from converter.checkpoint import COUNT, Checkpoint, Weight
-from converter.dialect import Defaults, Dialect
 from converter.discover import modules
 from converter.errors import UsageError
-from converter.evidence.backend import backend, kernel_layout, variance_transforms
-from converter.evidence.configuration import read_config
-from converter.evidence.dilated import check_dilated
-from converter.evidence.given import given_facts
-from converter.evidence.names import is_part, named, read_names
-from converter.evidence.reading import Reading, groups_fact
-from converter.evidence.released import as_released, of_release
-from converter.evidence.user import padding_fact, set_by_user
-from converter.fact_table import BY_NAME
-from converter.facts import Evidence, Fact
+from converter.facts import words
+from converter.facts.backend import backend, kernel_layout, variance_transforms
+from converter.facts.defaults import Defaults
+from converter.facts.fact import Evidence, Fact
+from converter.facts.given import given_facts
+from converter.facts.reading import Reading, groups_fact
+from converter.facts.strides import KERAS
+from converter.facts.table import BY_NAME
+from converter.facts.user import padding_fact, set_by_user
+from converter.files.checkpoint import COUNT, Checkpoint
+from converter.files.shapes import Shapes
+from converter.network import Network
 from converter.options import Options
-from converter.strides import KERAS
-from converter.structure import KernelLayout, Shapes, Structure
-from converter.transforms import Transform
+from converter.weights_only.dialect import Dialect
+from converter.weights_only.dilated import check_dilated
+from converter.weights_only.names import is_part, named, read_names
+from converter.weights_only.released import as_released, of_release
+from converter.whole_model.configuration import read_config
 from resnet_pt.architecture import Architecture
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What is in a file: a structure, how its kernels lie, and the facts with their evidence.
-    `defaults` are what the code of its naming does, `is_changed` says that options made it another
-    one than the file describes."""
-
-    structure: Structure
-    layout: KernelLayout
-    facts: tuple[Fact, ...]
-    dialect: str
-    defaults: Defaults = KERAS
-    theano: bool = False
-    is_raised: bool = False
-    variance: tuple[Transform, ...] = ()
-    left_out: tuple[Weight, ...] = ()
-    is_changed: bool = False
-
-    @property
-    def architecture(self) -> Architecture:
-        return self.structure.architecture
-
-    @property
-    def assumed(self) -> tuple[str, ...]:
-        """The facts that the network rests on and nothing but a default says, by name."""
-        return tuple(fact.name for fact in self.facts if fact.is_assumed)
 
 
 def identify(checkpoint: Checkpoint, options: Options) -> Network:
@@ -64,7 +38,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     theano, backend_fact = backend(checkpoint)
     layout, kernel_facts = kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
-    dialects = [module.DIALECT for module in modules("converter.dialects")]
+    dialects = [module.DIALECT for module in modules("converter.weights_only.dialects")]
     allowed = named(dialects, options.network)
     if checkpoint.config is None or is_part(checkpoint, dialects):
         reading = read_names(checkpoint, shapes, theano, allowed, options.asks_original)
@@ -138,4 +112,4 @@ def _computed(architecture: Architecture) -> Architecture:
 
 def _bias_fact(architecture: Architecture) -> Fact:
     reason = "the convolutions' bias vectors in the file"
-    return Fact("bias", f.describe_bias(architecture), Evidence.SHAPES, reason)
+    return Fact("bias", words.describe_bias(architecture), Evidence.SHAPES, reason)

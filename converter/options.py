@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from converter.discover import names
 from converter.errors import UsageError
-from converter.fact_table import TABLE, Row
-from converter.sanity import CHECKS
+from converter.facts.table import TABLE, Row
+from converter.mapping.sanity import CHECKS
 from resnet_pt.preprocessing import Mode
 
 
@@ -27,7 +27,7 @@ class Options:
     against: Path | None = None
     expect_sha256: str | None = None
     allow: Sequence[str] = ()
-    """Checks of `converter.sanity` to waive."""
+    """Checks of `converter.mapping.sanity` to waive."""
     keras_python: Path | None = None
     config: Path | None = None
     """The configuration of a file of weights; `match` says how its layers get them."""
@@ -38,7 +38,7 @@ class Options:
     to: str | None = None
     labels: Path | None = None
 
-    # What a file cannot say, as `converter.fact_table` has it; None leaves it to the evidence.
+    # What a file cannot say, as `converter.facts.table` has it; None leaves it to the evidence.
     bn_eps: float | None = None
     activation: str | None = None
     stem_stride: int | None = None
@@ -89,8 +89,8 @@ class Options:
             raise UsageError(f"--expect-sha256 {self.expect_sha256}: a SHA-256 has 64 hex digits")
         if self.keras_python and self.against:
             raise UsageError("--against and --keras-python are two originals: give one")
-        if self.to is not None and self.to not in names("converter.destinations"):
-            known = ", ".join(names("converter.destinations"))
+        if self.to is not None and self.to not in names("converter.formats.destinations"):
+            known = ", ".join(names("converter.formats.destinations"))
             raise UsageError(f"--to {self.to}: the destinations are {known}")
         if self.labels is not None and self.to not in (None, "transformers"):
             raise UsageError(

@@ -10,16 +10,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converter.checkpoint import Checkpoint
-from converter.delivery import Delivery
 from converter.errors import ParityError
-from converter.facts import Fact
-from converter.identify import Network
-from converter.parity.layers import LayerError
+from converter.facts.fact import Fact
+from converter.files.checkpoint import Checkpoint
+from converter.formats.delivery import Delivery
+from converter.mapping.plan import Plan
+from converter.network import Network
+from converter.parity.comparing.layers import LayerError
+from converter.parity.comparing.verdict import Verdict
 from converter.parity.prove import Comparison, Parity
 from converter.parity.settle import Trial
-from converter.parity.verdict import Verdict
-from converter.plan import Plan
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison

@@ -10,25 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from converter.checkpoint import Array, Checkpoint
 from converter.conversion import decide, recorded, refuse_unproven
 from converter.errors import ParityError, SourceError, UsageError
-from converter.facts import Evidence, Fact
-from converter.identify import Network, identify
-from converter.opening import open_source
+from converter.facts.fact import Evidence, Fact
+from converter.files.checkpoint import Array, Checkpoint
+from converter.files.opening import open_source
+from converter.files.shapes import KernelLayout
+from converter.files.source import Unchanged, sha256
+from converter.identify import identify
+from converter.mapping.plan import Plan, make_plan
+from converter.network import Network, Structure
 from converter.options import Options
-from converter.parity.oracle import KerasChild
+from converter.parity.original.oracle import KerasChild
+from converter.parity.original.recording import is_record, read_record
 from converter.parity.prove import (
     Parity,
     compare_recording,
     prove_logits,
     wrong_tensors,
 )
-from converter.parity.recording import is_record, read_record
-from converter.plan import Plan, make_plan
 from converter.report import Report
-from converter.source import Unchanged, sha256
-from converter.structure import KernelLayout, Structure
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES
 from resnet_pt.tensors import head_prefix, tensors
@@ -84,10 +85,10 @@ def verify_images(
     only the first one returns the result. Raises what `converter.dataset.compare.compare_dataset`
     does.
     """
+    from converter.cli.text import bar
     from converter.dataset.run import Original, compare_images
     from converter.dataset.spread import processes
-    from converter.parity.keras_python import SCRIPT
-    from converter.text import bar
+    from converter.parity.original.keras_python import SCRIPT
     from resnet_pt.pictures import known_mode, scaled
 
     settings = Options(**options)

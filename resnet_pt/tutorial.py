@@ -4,7 +4,7 @@ The tutorial ports a ResNet-50 for pictures of birds from tf.keras to PyTorch, w
 `identity_block`, `conv_block` and `ResNet50`. Here each makes its layers once, when it is called;
 what it returns trains, and takes the weights that the tutorial's Keras code saved. What they say
 about the network (strides on the first 1x1, biases, epsilon 1e-3, an unpadded max-pool, an average
-over 7x7) is read from files of that code: `converter/dialects/tutorial.py`.
+over 7x7) is read from files of that code: `converter/weights_only/dialects/tutorial.py`.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import converter.conversion  # noqa: E402, F401  imported once, for every fork
-from converter import publish  # noqa: E402
 from converter.cli import convert_weights  # noqa: E402
-from converter.leftovers import work_folder  # noqa: E402
+from converter.files import publish  # noqa: E402
+from converter.files.leftovers import work_folder  # noqa: E402
 
 SOURCE = ROOT / "fixtures/keras-2.3.1-qubvel-18.h5"
 OLD = b"an older target"

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from converter.cli import convert_weights  # noqa: E402
-from converter.isolation import child  # noqa: E402
+from converter.files.isolation import child  # noqa: E402
 
 HANG = 12.0
 """Seconds of processor time, for any case: the reader's own limits come before it."""

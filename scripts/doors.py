@@ -170,7 +170,7 @@ def judged(result: Any, taken: Callable[[], str]) -> str:
 
 def forking() -> None:
     """From here on, in this process, files are read in forks of it."""
-    from converter.isolation import process
+    from converter.files.isolation import process
 
     process.take = lambda *_: Forked()  # type: ignore[assignment,return-value]
 
@@ -314,7 +314,7 @@ def read_shards(source: Path) -> str:
     import h5py
 
     from converter.errors import ConvertError
-    from converter.isolation import reader
+    from converter.files.isolation import reader
 
     forking()
     try:
@@ -417,7 +417,7 @@ def other_record(arrays: dict[str, Any], chance: random.Random) -> bytes:
 
 def verify_record(target: Path, path: Path, arrays: dict[str, Any], is_damaged: bool) -> str:
     from converter.cli import verify_weights
-    from converter.npz import read_arrays
+    from converter.files.npz import read_arrays
 
     code, told = command(verify_weights, [str(target), "--against", str(path), "--device", "cpu"])
     if "Traceback" in told or "\x1b" in told:

@@ -40,7 +40,7 @@ from damage import Campaign, Forked, apart, converting, counted, damaged  # noqa
 from doors import DOORS, FULL_DOORS, SHORT_DOORS  # noqa: E402
 
 from converter.errors import ConvertError  # noqa: E402
-from converter.isolation import process, reader  # noqa: E402
+from converter.files.isolation import process, reader  # noqa: E402
 
 FULL = {"reader": 20_000, "command": 300, "load": 5_000, **FULL_DOORS}
 SHORT = {"reader": 300, "command": 5, "load": 80, **SHORT_DOORS}
@@ -245,9 +245,6 @@ def _opened(source: Path) -> tuple[str, dict[str, Any]]:
 def fuzz_command(cases: int, chance: random.Random, keep: Path, folder: Path) -> Campaign:
     """The whole command, in a process of its own, on networks that Keras wrote."""
     from safetensors.numpy import load_file
-
-    import converter.conversion
-    import converter.text  # noqa: F401  once, for every fork
 
     campaign = Campaign("command", keep)
     files = [

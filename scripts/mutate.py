@@ -1,7 +1,7 @@
 """Break the code that maps weights, one line at a time, and see that a test fails each time.
 
     python scripts/mutate.py                    # all
-    python scripts/mutate.py converter/plan.py  # those of one file
+    python scripts/mutate.py converter/mapping/plan.py  # those of one file
 
 Each mutant is a line of `converter/` or `resnet_pt/` changed in a copy; the tests below are run on
 it. The exit code is the number of mutants that none of them notices, less those explained here.
@@ -29,13 +29,13 @@ TESTS = (
 )
 """Those that read and map, fastest first; the whole suite has more."""
 
-TRANSFORMS, PLAN = "converter/transforms.py", "converter/plan.py"
-CHECKPOINT, TENSORS = "converter/checkpoint.py", "resnet_pt/tensors.py"
-HDF5 = "converter/readers/_hdf5.py"
-READER, CHILD = "converter/isolation/reader.py", "converter/isolation/child.py"
+TRANSFORMS, PLAN = "converter/mapping/transforms.py", "converter/mapping/plan.py"
+CHECKPOINT, TENSORS = "converter/files/checkpoint.py", "resnet_pt/tensors.py"
+HDF5 = "converter/files/readers/_hdf5.py"
+READER, CHILD = "converter/files/isolation/reader.py", "converter/files/isolation/child.py"
 
 MUTANTS: tuple[tuple[str, str, str], ...] = (
-    # converter/transforms.py: how numbers move
+    # converter/mapping/transforms.py: how numbers move
     (TRANSFORMS, "Transpose((3, 2, 0, 1)", "Transpose((3, 2, 1, 0)"),
     (TRANSFORMS, "Transpose((3, 2, 0, 1)", "Transpose((2, 3, 0, 1)"),
     (TRANSFORMS, "Transpose((1, 0)", "Transpose((0, 1)"),
@@ -49,7 +49,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (TRANSFORMS, ") + self.eps)", "))"),
     (TRANSFORMS, ") + self.eps)", ") - self.eps)"),
     (TRANSFORMS, "COMPUTED = (Square, OutsideRoot)", "COMPUTED = (Square,)"),
-    # converter/plan.py: which array goes where
+    # converter/mapping/plan.py: which array goes where
     (PLAN, "for transform in self.transforms:", "for transform in ():"),
     (PLAN, "in reversed(self.transforms)", "in self.transforms"),
     (PLAN, "_contiguous(as_float32(array))", "as_float32(array)"),
@@ -75,7 +75,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (PLAN, "(FLIP_HWIO, HWIO_TO_OIHW)", "(HWIO_TO_OIHW, FLIP_HWIO)"),
     (PLAN, "flipped=False): (),", "flipped=False): (FLIP_OIHW,),"),
     (PLAN, "if shape == step.shape:", "if True:"),
-    # converter/checkpoint.py: what a parameter is
+    # converter/files/checkpoint.py: what a parameter is
     (CHECKPOINT, '"gamma": "gamma"', '"gamma": "beta"'),
     (CHECKPOINT, '"running_std": "moving_variance"', '"running_std": "moving_mean"'),
     (CHECKPOINT, '"running_mean": "moving_mean"', '"running_mean": "moving_variance"'),

@@ -12,16 +12,16 @@ from click.testing import CliRunner
 
 from converter.cli import convert_weights
 from converter.discover import modules
-from converter.fact_table import TABLE
+from converter.facts.table import TABLE
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 def namings() -> str:
-    """A row for each table in converter/dialects/."""
+    """A row for each table in converter/weights_only/dialects/."""
     rows = ["| naming | layers | table |", "| --- | --- | --- |"]
-    for module in modules("converter.dialects"):
-        file = f"converter/dialects/{module.__name__.rpartition('.')[2]}.py"
+    for module in modules("converter.weights_only.dialects"):
+        file = f"converter/weights_only/dialects/{module.__name__.rpartition('.')[2]}.py"
         dialect = module.DIALECT
         rows.append(f"| {dialect.name} | `{dialect.summary}` | [{file}]({file}) |")
     return "\n".join(rows)

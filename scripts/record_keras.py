@@ -1,1 +1,1 @@
-../converter/parity/old_keras/record_keras.py
+../converter/parity/original/old_keras/record_keras.py

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from faults import FAULTS, Conversion, Fault, Site
 
-from converter.parity.layers import compared
+from converter.parity.comparing.layers import compared
+from converter.parity.original.recording import Recording
 from converter.parity.prove import Parity, compare_model
-from converter.parity.recording import Recording
 
 PLACES = ("early", "middle", "late")
 

@@ -14,8 +14,8 @@ from helpers import copy, weights_only
 
 from converter.cli import convert_weights
 from converter.errors import ConvertError
-from converter.isolation.child import failures
-from converter.source import read_here
+from converter.files.isolation.child import failures
+from converter.files.source import read_here
 
 
 def edited(

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from converter.identify import Network
-from converter.parity import torch_run
-from converter.parity.layers import compared
-from converter.parity.suspects import conv_padding
+from converter.network import Network
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.layers import compared
+from converter.parity.faults.suspects import conv_padding
 from resnet_pt.architecture import Architecture, Block
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from converter.checkpoint import Checkpoint
-from converter.identify import Network, identify
+from converter.files.checkpoint import Checkpoint
+from converter.files.source import read_here
+from converter.identify import identify
+from converter.mapping.plan import make_plan
+from converter.network import Network
 from converter.options import Options
-from converter.plan import make_plan
-from converter.source import read_here
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CONTAINERS = (".weights.h5", ".weights.json", ".keras", ".h5")

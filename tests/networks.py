@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from converter.dialects.res_branch import DIALECT
-from converter.listing import Code, listing
+from converter.weights_only.dialects.res_branch import DIALECT
+from converter.weights_only.listing import Code, listing
 from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import Part, Tensor, parts
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from helpers import FIXTURES
 
-from converter.parity import torch_run
-from converter.parity.layers import as_array, compared
-from converter.parity.recording import Pass, Recording, Sample, read_record
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.layers import as_array, compared
+from converter.parity.original.recording import Pass, Recording, Sample, read_record
 
 
 def whole_recording(network, tensors, dtype="float64", keep=lambda layer: True):

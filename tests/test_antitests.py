@@ -8,8 +8,8 @@ from helpers import converted, fixture, record, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError
+from converter.parity.original.recording import read_record
 from converter.parity.prove import compare
-from converter.parity.recording import read_record
 
 BASIC, PREACTIVATED, CAFFE = (
     fixture("keras-2.3.1-cifar-v1"),

@@ -15,7 +15,7 @@ import pytest
 from edits import assert_refused, edited, refusal_here, run
 from helpers import FIXTURES, fixture
 
-from converter.readers import _hdf5, archive, shards
+from converter.files.readers import _hdf5, archive, shards
 
 KERAS = FIXTURES / "keras-3.15-nested-head.keras"
 SHARDED = FIXTURES / "keras-3.15-sharded.weights.json"

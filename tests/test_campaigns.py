@@ -69,7 +69,7 @@ def test_an_archive_whose_checksums_nobody_compares_is_noticed(tmp_path):
 import sys
 sys.path[:0] = [{str(SCRIPTS)!r}]
 import fuzz
-import converter.readers.archive as archive
+import converter.files.readers.archive as archive
 archive._check_sum = lambda *arguments: None
 sys.argv = ["fuzz.py", "--only", "archive", "--cases", "13", "--keep", {str(tmp_path)!r}]
 sys.exit(fuzz.main())

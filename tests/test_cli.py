@@ -113,7 +113,7 @@ def test_a_dry_run_lists_every_tensor_and_reads_no_array(tmp_path, monkeypatch):
     def never(*arguments):
         raise AssertionError("an array was read")
 
-    monkeypatch.setattr("converter.isolation.reader.Reader.arrays", never)
+    monkeypatch.setattr("converter.files.isolation.reader.Reader.arrays", never)
 
     result = run(PATH, tmp_path / "out.pth", "--dry-run")
 
@@ -223,7 +223,7 @@ def test_no_traceback_reaches_the_user(tmp_path):
 def test_sigterm_leaves_nothing_behind(tmp_path):
     code = f"""
 import os, signal
-import converter.delivery as delivery
+import converter.formats.delivery as delivery
 from converter.cli import convert_weights
 delivery.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
 convert_weights([{str(PATH)!r}, {str(tmp_path / "out.safetensors")!r}, "--no-parity"])

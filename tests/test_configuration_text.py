@@ -10,9 +10,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from converter.configuration_text import MAX_BYTES, MAX_DEPTH, MAX_LAYERS, MAX_VALUES, parse
 from converter.errors import MismatchError, SourceError, UnsafeError
-from converter.isolation.reader import open_configuration
+from converter.files.configuration_text import MAX_BYTES, MAX_DEPTH, MAX_LAYERS, MAX_VALUES, parse
+from converter.files.isolation.reader import open_configuration
 
 DENSE = {"class_name": "Dense", "config": {"name": "dense_1", "units": 3}}
 MODEL = {"class_name": "Sequential", "config": {"name": "s", "layers": [DENSE]}}

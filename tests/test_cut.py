@@ -13,7 +13,7 @@ from edits import agreement, assert_refused, edited, reconfigured, run
 from helpers import FIXTURES, as_text, facts, fixture, opened, weights_only
 
 import resnet_pt
-from converter.evidence.names import NESTED_END
+from converter.weights_only.names import NESTED_END
 from resnet_pt.network import ResidualBlock
 
 FLAT, PREACTIVATED = fixture("keras-2.2.4-tensorflow"), fixture("keras-2.3.1-v2-50")

@@ -31,7 +31,7 @@ from converter.dataset.spread import device
 from converter.dataset.state import Done, State, whole_lines
 from converter.errors import ParityError, SourceError, UsageError
 from converter.options import Options
-from converter.parity.recording import read_record
+from converter.parity.original.recording import read_record
 from converter.report import finite
 from converter.reports import html, schema
 

@@ -17,10 +17,10 @@ from networks import random_tensors, weights_file
 from pages import DOCS, blocks, run, shims
 
 import resnet_pt
-from converter import delivery
 from converter.cli import convert_weights
 from converter.conversion import convert
 from converter.discover import names
+from converter.formats import delivery
 from resnet_pt import resnet
 
 pytestmark = [pytest.mark.destinations, pytest.mark.filterwarnings("default")]
@@ -196,7 +196,7 @@ def test_what_stands_on_their_page_runs(full, tmp_path):
     commands = [block.text for block in told if block.language == "sh"]
 
     assert {text.split("--to ")[1].split()[0] for text in commands} == set(
-        names("converter.destinations")
+        names("converter.formats.destinations")
     )
     found = shims(tmp_path / "bin")
     for block in told:

@@ -23,14 +23,21 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import resnet_pt
-from converter import delivery
 from converter.conversion import convert
-from converter.destination import About, short
-from converter.destinations import detectron2, mmpretrain, pt2, timm, torchvision, transformers
 from converter.discover import modules, names
 from converter.errors import ParityError, UsageError
-from converter.facts import map_norms, with_pool, with_stem
-from converter.plain import plain, plain_obstacles
+from converter.facts.changes import map_norms, with_pool, with_stem
+from converter.formats import delivery
+from converter.formats.destination import About, short
+from converter.formats.destinations import (
+    detectron2,
+    mmpretrain,
+    pt2,
+    timm,
+    torchvision,
+    transformers,
+)
+from converter.formats.plain import plain, plain_obstacles
 from resnet_pt import resnet
 from resnet_pt.architecture import HeadLayer, Output, Pool
 from resnet_pt.tensors import tensors as shapes
@@ -41,7 +48,7 @@ RESNET_50 = resnet((3, 4, 6, 3), 1000, **KERAS)
 WIDE = resnet((1, 1, 1, 1), 10, **KERAS)
 """The widths of a ResNet-50, which torchvision and timm are tied to, in as few blocks as can be."""
 NARROW = fixture("keras-2.2.4-tensorflow")
-EVERY = modules("converter.destinations")
+EVERY = modules("converter.formats.destinations")
 each = pytest.mark.parametrize("destination", EVERY, ids=short)
 
 
@@ -67,7 +74,7 @@ def test_a_destination_has_all_that_its_package_says(destination):
         assert hasattr(destination, name)
     for name in ("obstacles", "tensors", "files", "read", "load", "usage", "losses"):
         assert callable(getattr(destination, name))
-    assert short(destination) in names("converter.destinations")
+    assert short(destination) in names("converter.formats.destinations")
 
 
 @pytest.mark.parametrize("destination", [torchvision, timm, transformers, mmpretrain], ids=short)
@@ -532,7 +539,7 @@ def test_a_directory_has_its_configuration_labels_processor_and_weights(tmp_path
 
 
 def test_what_was_done_to_pictures_is_not_made_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("converter.evidence.configuration.naming_of", lambda *given: None)
+    monkeypatch.setattr("converter.whole_model.configuration.naming_of", lambda *given: None)
 
     report = convert(NARROW, tmp_path / "out", to="transformers", parity=False)
 

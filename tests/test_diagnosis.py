@@ -11,11 +11,11 @@ from stand_ins import whole_recording
 from test_parity import stride_of_one_block_moved
 from torch import nn
 
-from converter import facts as f
-from converter.parity import torch_run
-from converter.parity.layers import compared
+from converter.facts import changes
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.layers import compared
+from converter.parity.original.recording import read_record
 from converter.parity.prove import compare, compare_model
-from converter.parity.recording import read_record
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -184,17 +184,17 @@ def dilated(architecture):
 
 
 FACTS = [
-    (lambda a: f.with_eps(a, 1e-5), "its epsilon is 1e-05, the original's 0.001"),
+    (lambda a: changes.with_eps(a, 1e-5), "its epsilon is 1e-05, the original's 0.001"),
     (
-        lambda a: f.with_stem(a, "same"),
+        lambda a: changes.with_stem(a, "same"),
         "its padding is (2, 3, 2, 3) (left, right, top, bottom), the original's is padding 3 3",
     ),
     (
-        lambda a: f.with_pool(a, "valid"),
+        lambda a: changes.with_pool(a, "valid"),
         "its padding is 'valid' 0, the original's 'zero': zeros around 1",
     ),
     (
-        lambda a: f.with_pool(a, "same"),
+        lambda a: changes.with_pool(a, "same"),
         "its padding is 'same' as in TensorFlow (0, 1, 0, 1) (left, right, top, bottom), "
         "the original's 'zero': zeros around 1",
     ),

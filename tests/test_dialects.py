@@ -8,10 +8,10 @@ from helpers import LEGACY, as_text, fixture, is_whole_model, opened
 
 from converter.discover import modules
 from converter.errors import MismatchError
-from converter.from_names import match_dialect, structure_from_names
-from converter.structure import Shapes
+from converter.files.shapes import Shapes
+from converter.weights_only.from_names import match_dialect, structure_from_names
 
-ALL = [module.DIALECT for module in modules("converter.dialects")]
+ALL = [module.DIALECT for module in modules("converter.weights_only.dialects")]
 DIALECTS = [dialect for dialect in ALL if dialect.rows]
 each = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 WHOLE = [path for path in LEGACY if is_whole_model(path)]
@@ -75,7 +75,7 @@ def test_most_fixtures_have_a_table():
 def test_a_dialect_that_contradicts_itself_is_refused():
     from dataclasses import replace
 
-    from converter.dialect import Row
+    from converter.weights_only.dialect import Row
 
     broken = replace(DIALECTS[0], name="broken", rows=(Row("a", "conv1"), Row("a", "bn1")))
 

@@ -6,8 +6,8 @@ import pytest
 from edits import assert_refused, run
 from helpers import fixture, opened, weights_only
 
-from converter import strides
 from converter.conversion import convert
+from converter.facts import strides
 
 PATH = fixture("keras-1.2.2-dilated")
 RECORD = PATH.with_suffix(".npz")

@@ -24,13 +24,14 @@ from helpers import (
 )
 
 from converter.conversion import convert
-from converter.dialect import Defaults
 from converter.errors import ParityError, UsageError
-from converter.fact_table import BY_NAME, TABLE, changed, single_changes
+from converter.facts.defaults import Defaults
+from converter.facts.strides import KERAS
+from converter.facts.table import BY_NAME, TABLE, changed, single_changes
 from converter.options import Options
-from converter.parity import settle, torch_run
-from converter.parity.recording import read_record
-from converter.strides import KERAS
+from converter.parity import settle
+from converter.parity.comparing import torch_run
+from converter.parity.original.recording import read_record
 from resnet_pt import resnet
 from resnet_pt.architecture import Architecture, Block, HeadLayer, Stem
 
@@ -133,7 +134,8 @@ def test_a_stride_that_no_block_of_a_network_can_have_is_refused():
 
 
 def test_convolutions_in_front_and_of_a_deep_stem_are_seen():
-    from converter.facts import convs, describe_stride, map_convs
+    from converter.facts.changes import convs, map_convs
+    from converter.facts.words import describe_stride
     from resnet_pt.architecture import Conv, Front, Norm
 
     plain = resnet((1, 1), 5, width=4)

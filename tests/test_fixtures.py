@@ -7,7 +7,7 @@ from helpers import LEGACY, RECORDED, fixture, is_whole_model, opened, record, w
 
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.identify import Network
+from converter.network import Network
 
 BEFORE_1_0_8 = "keras-1.0.7-theano"
 """Its weights alone do not say how old they are, and epsilon was outside the root then."""

@@ -10,10 +10,10 @@ import pytest
 from networks import random_tensors
 
 from converter.errors import MismatchError
-from converter.facts import map_norms
-from converter.fold import fold, folded
-from converter.parity import torch_run
-from converter.parity.compare import GATES, difference
+from converter.facts.changes import map_norms
+from converter.formats.fold import fold, folded
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.compare import GATES, difference
 from resnet_pt import resnet
 from resnet_pt.tensors import tensors as shapes
 

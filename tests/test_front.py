@@ -13,7 +13,7 @@ from edits import assert_refused, edited, reconfigured, run
 from helpers import converted, facts, fixture, record
 from test_picture_layers import KERAS_2, in_front, keras_3, logits, pictures, renamed, tensor
 
-from converter.plain import plain_obstacles
+from converter.formats.plain import plain_obstacles
 from resnet_pt import ResNet
 from resnet_pt.architecture import Architecture, Conv, Front
 from resnet_pt.check import problems

@@ -17,16 +17,16 @@ import pytest
 from edits import names_removed
 from helpers import FIXTURES, LEGACY, RECORDED, as_text, fixture, is_whole_model, weights_only
 
-from converter.auto_names import made_up_number
-from converter.configuration_file import configuration_here
-from converter.configuration_text import parse
 from converter.conversion import convert
 from converter.errors import MismatchError, UnsafeError
-from converter.given import Given
+from converter.files.auto_names import made_up_number
+from converter.files.configuration_file import configuration_here
+from converter.files.configuration_text import parse
+from converter.files.given import Given
+from converter.files.source import read_here
 from converter.identify import identify
+from converter.mapping.plan import make_plan
 from converter.options import Options
-from converter.plan import make_plan
-from converter.source import read_here
 
 WHOLE = [path for path in LEGACY if is_whole_model(path)]
 ARCHIVES = [path for path in RECORDED if path.suffix == ".keras"]

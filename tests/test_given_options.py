@@ -202,8 +202,8 @@ def test_a_whole_model_is_told_nothing_of_it():
 
 def test_a_refusal_that_it_would_help_says_so(config, tmp_path):
     """Two Dense layers that read the same: what joins them is not in a file of weights."""
-    from converter.checkpoint import Checkpoint
-    from converter.opening import pointing
+    from converter.files.checkpoint import Checkpoint
+    from converter.files.opening import pointing
 
     checkpoint = Checkpoint(PATH, "x", (), (), lambda _: iter(()), beside=("model.json",))
     with pytest.raises(MismatchError) as error, pointing(checkpoint):

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from converter import ops as g
 from converter.errors import SourceError
-from converter.graph import parse_graph
-from converter.keras_classes import CUSTOM, OF_CODE, OPERATOR
+from converter.whole_model import ops as g
+from converter.whole_model.graph import parse_graph
+from converter.whole_model.keras_classes import CUSTOM, OF_CODE, OPERATOR
 
 
 def layer(class_name, config, *inputs, keras3=False):

@@ -8,7 +8,7 @@ import pytest
 from edits import edited, layer, reconfigured, replaced, run
 from helpers import converted, facts, fixture, weights_only
 
-from converter.source import read_here
+from converter.files.source import read_here
 
 PATH = fixture("keras-2.3.1-qubvel-resnext")
 RECORD = PATH.with_suffix(".npz")

@@ -14,7 +14,7 @@ from edits import agreement, assert_refused, edited, layer, reconfigured, replac
 from helpers import as_text, converted, facts, fixture, opened, weights_only
 
 import resnet_pt
-from converter.evidence.epsilon import raised_epsilon
+from converter.facts.epsilon import raised_epsilon
 from converter.testing import assert_same_logits
 from resnet_pt import ResNet, layers
 from resnet_pt.architecture import HeadLayer, Norm

@@ -25,7 +25,7 @@ from helpers import copy, fixture, weights_only
 from hostile import KERNEL, SHAPE, at, run_apart
 
 from converter.errors import SourceError
-from converter.source import read_here
+from converter.files.source import read_here
 
 PATH = fixture("keras-2.2.4-tensorflow")
 MEMORY = 256 * 2**20

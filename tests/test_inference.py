@@ -13,8 +13,8 @@ from networks import random_tensors
 from torch import nn
 
 import resnet_pt
-from converter.facts import map_norms
-from converter.parity import torch_run
+from converter.facts.changes import map_norms
+from converter.parity.comparing import torch_run
 from resnet_pt import packed, resnet
 from resnet_pt.layers import PaddedConv2d
 from resnet_pt.packed import PackedBlock, PackedConv2d

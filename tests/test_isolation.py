@@ -16,9 +16,9 @@ import pytest
 from helpers import FIXTURES, copy, fixture
 
 from converter.errors import UnsafeError
-from converter.isolation import process, reader, wire
-from converter.isolation.reader import open_checkpoint
-from converter.source import read_here
+from converter.files.isolation import process, reader, wire
+from converter.files.isolation.reader import open_checkpoint
+from converter.files.source import read_here
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -206,7 +206,7 @@ sys.stdin.read()
 
 LIMITED = """
 import resource
-from converter.isolation.limits import Limits, relax, restrict
+from converter.files.isolation.limits import Limits, relax, restrict
 lacking = restrict(Limits(memory=2**27, seconds=1, files=20), room=Limits(2**30, 5))
 {then}
 """

@@ -13,7 +13,7 @@ import pytest
 
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity.keras_twice import TURNED, adds_along_width, asked_twice, in_words
+from converter.parity.original.keras_twice import TURNED, adds_along_width, asked_twice, in_words
 
 pytestmark = pytest.mark.keras
 
@@ -118,7 +118,7 @@ multiplier of 2 makes 8 channels of 4, on 8 columns), and whether Keras 3 is wro
 
 EACH = """
 import json, keras, numpy as np, sys
-from converter.parity.keras_twice import asked_twice
+from converter.parity.original.keras_twice import asked_twice
 keras.config.set_floatx("float64")
 found = {}
 for name, (kind, settings, _) in json.loads(sys.argv[1]).items():

@@ -17,7 +17,7 @@ from torch import nn
 import resnet_pt
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity import sizes, torch_run
+from converter.parity.comparing import sizes, torch_run
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 

@@ -15,8 +15,8 @@ from helpers import fixture, record, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError, UsageError
-from converter.parity import keras_python
-from converter.parity.keras_python import SCRIPT, ask_python
+from converter.parity.original import keras_python
+from converter.parity.original.keras_python import SCRIPT, ask_python
 
 PATH = fixture("keras-2.2.4-tensorflow")
 

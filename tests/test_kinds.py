@@ -11,9 +11,9 @@ from helpers import fixture, opened
 from test_archive import archive, members
 
 from converter.errors import SourceError
-from converter.graph import parse_graph
-from converter.kinds import SettingError, truth, whole
-from converter.ranges import number
+from converter.files.kinds import SettingError, truth, whole
+from converter.whole_model.graph import parse_graph
+from converter.whole_model.ranges import number
 
 KERAS_2 = fixture("keras-2.2.4-tensorflow")
 KERAS_1 = fixture("keras-1.2.2-tensorflow")

@@ -9,11 +9,12 @@ import pytest
 from helpers import converted, fixture, record
 from stand_ins import whole_recording
 
-from converter.facts import with_pool
-from converter.parity import keras_child, torch_run
-from converter.parity.layers import compared
+from converter.facts.changes import with_pool
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.layers import compared
+from converter.parity.original import keras_child
+from converter.parity.original.recording import Sample, read_record
 from converter.parity.prove import compare, compare_model
-from converter.parity.recording import Sample, read_record
 
 PATH = fixture("keras-2.3.1-conv_block-50")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from helpers import fixture
 
-from converter import leftovers
-from converter.leftovers import FOLDER, hold, let_go, own_name, sweep, work_folder
-from converter.parity.keras_python import SCRIPT
-from converter.publish import draft
+from converter.files import leftovers
+from converter.files.leftovers import FOLDER, hold, let_go, own_name, sweep, work_folder
+from converter.files.publish import draft
+from converter.parity.original.keras_python import SCRIPT
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -111,7 +111,7 @@ def test_a_draft_and_a_folder_are_held_while_they_are_worked_on(tmp_path, monkey
 def test_the_next_run_to_a_target_removes_the_draft_of_a_killed_one(tmp_path):
     target = tmp_path / "out.pth"
     code = f"""
-import converter.delivery as delivery, time
+import converter.formats.delivery as delivery, time
 def stop(*arguments):
     print("here", flush=True)
     time.sleep(60)
@@ -134,7 +134,7 @@ convert({str(PATH)!r}, {str(target)!r}, parity=False)
 def test_keras_ends_with_who_asks_it_and_its_folder_is_removed(moment, tmp_path):
     code = f"""
 import time
-from converter.parity.oracle import KerasChild
+from converter.parity.original.oracle import KerasChild
 child = KerasChild()
 folder = child.start()
 {moment or "pass"}
@@ -147,7 +147,7 @@ time.sleep(60)
     assert len(list(tmp_path.iterdir())) == 1
 
     assert ends(int(process.told))
-    done = "from converter.leftovers import work_folder\nwith work_folder(): pass"
+    done = "from converter.files.leftovers import work_folder\nwith work_folder(): pass"
     subprocess.run(
         [sys.executable, "-c", done], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True
     )
@@ -159,8 +159,8 @@ def test_the_reader_ends_with_who_asks_it_though_it_hangs():
     hang = Path(__file__).parent / "hostile_files" / "hang_1.h5"
     code = f"""
 from pathlib import Path
-from converter.isolation import process
-from converter.isolation.reader import Reader
+from converter.files.isolation import process
+from converter.files.isolation.reader import Reader
 reader = Reader(process.take())
 print(reader.child.pid, flush=True)
 reader.open(Path({str(hang)!r}))

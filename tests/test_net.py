@@ -43,7 +43,7 @@ def broken(*_: object, **__: object) -> None:
         (convert_weights, "converter.conversion.convert", [PATH, "out.pth"]),
         (inspect_weights, "converter.identify.identify", [PATH]),
         (verify_weights, "converter.verification.verify", ["out.pth", "--against", PATH]),
-        (predict, "converter.prediction.prepare", ["out.pth", "a.jpg"]),
+        (predict, "converter.cli.prediction.prepare", ["out.pth", "a.jpg"]),
     ],
     ids=["convert", "inspect", "verify", "predict"],
 )

@@ -159,7 +159,7 @@ def test_a_pth_is_plain(tmp_path):
 
 def test_a_strict_load_into_other_strides_fails(written):
     architecture = converted(PATH)[0].architecture
-    from converter.strides import with_stride_on
+    from converter.facts.strides import with_stride_on
 
     other = ResNet(with_stride_on(architecture, "3x3"))
 

@@ -16,12 +16,12 @@ from converter import verify
 from converter.cli import verify_weights
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity.layers import compared
-from converter.parity.outputs import fitting
+from converter.parity.comparing.layers import compared
+from converter.parity.comparing.outputs import fitting
+from converter.parity.comparing.torch_run import build
+from converter.parity.original.recording import read_record
 from converter.parity.prove import compare, compare_model, with_ties
-from converter.parity.recording import read_record
 from converter.parity.rivals import alike, rivals
-from converter.parity.torch_run import build
 from converter.testing import assert_same_logits
 from resnet_pt import load
 from resnet_pt.architecture import Conv
@@ -154,8 +154,8 @@ def test_ties_are_shown_when_a_record_is_verified(target, tmp_path):
     report = verify(target, record(PATH), device="cpu")
     assert report.parity.ties == ()  # this record tells all of them apart
     tied = replace(report, parity=replace(report.parity, ties=("epsilon <1.001e-5>",)))
+    from converter.cli.text import summary
     from converter.reports import format_of
-    from converter.text import summary
 
     assert "not told apart by this record: epsilon <1.001e-5>" in summary(tied)
     rendered = format_of(page).render(tied.to_dict()).decode()
@@ -319,13 +319,13 @@ def two_pictures(network, tensors):
     first = one.passes[0]
     flat = np.full_like(first.input, 0.0)
     model = build(network.architecture, tensors)
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     outputs = compared(network.structure)
     seen = {}
 
     def look(module, layer, inputs, result):
-        from converter.parity.layers import as_array
+        from converter.parity.comparing.layers import as_array
 
         seen[layer] = as_array(result)
 
@@ -333,7 +333,7 @@ def two_pictures(network, tensors):
         torch_run.run(model, flat, "float64", "cpu")
     both = np.concatenate([flat, first.input])
     logits = torch_run.run(model, both, "float64", "cpu")
-    from converter.parity.recording import Sample
+    from converter.parity.original.recording import Sample
 
     layers = {layer: Sample(None, v.ravel(), v.shape) for layer, v in seen.items()}
     return replace(one, passes=(replace(first, input=both, logits=logits, layers=layers),))

@@ -15,9 +15,9 @@ from edits import run
 from helpers import fixture, record
 
 from converter.errors import SourceError
-from converter.npz import FREE, read_arrays
-from converter.opening import has_configuration
-from converter.parity.recording import is_record, read_record
+from converter.files.npz import FREE, read_arrays
+from converter.files.opening import has_configuration
+from converter.parity.original.recording import is_record, read_record
 
 PATH = fixture("keras-2.2.4-tensorflow")
 

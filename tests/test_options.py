@@ -9,8 +9,8 @@ from edits import assert_refused, run
 from helpers import facts, fixture, opened, weights_only
 
 import resnet_pt
-from converter.delivery import label_names
 from converter.errors import UsageError
+from converter.formats.delivery import label_names
 from converter.options import Options
 
 PATH = fixture("keras-2.10-functional-head")
@@ -105,7 +105,7 @@ def test_an_activation_that_is_the_default_is_settled_all_the_same(tmp_path):
 
 def test_how_pictures_were_prepared_does_not_change_who_is_asked():
     """--preprocess is recorded and no part of the network: Keras can still load the file."""
-    from converter.parity.oracle import choose_oracle
+    from converter.parity.original.oracle import choose_oracle
 
     with opened(fixture("keras-2.2.4-tensorflow"), preprocess="tf") as (checkpoint, network):
         assert facts(network)["preprocessing"] == ("tf", "set by the user")

@@ -17,7 +17,13 @@ from helpers import copy, fixture, opened, weights_only
 
 from converter.conversion import convert
 from converter.errors import ParityError
-from converter.parity.oracle import LOADED, KerasChild, OracleError, choose_oracle, class_names
+from converter.parity.original.oracle import (
+    LOADED,
+    KerasChild,
+    OracleError,
+    choose_oracle,
+    class_names,
+)
 from converter.parity.prove import CONTRADICTED
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -85,7 +91,7 @@ def test_what_keras_cannot_load_is_compared_with_the_bundled_definition(name, tm
 @keras
 def test_keras_notices_a_wrong_epsilon_in_one_norm(made_by_keras, tmp_path, monkeypatch):
     """The anti-test: everything right but one norm's epsilon, by a millionth of the default."""
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     build = torch_run.build
 
@@ -208,7 +214,7 @@ def test_a_full_temporary_folder_is_not_the_target(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError("150528 requested and 45024 written")
 
-    monkeypatch.setattr("converter.parity.oracle.np.save", full)
+    monkeypatch.setattr("converter.parity.original.oracle.np.save", full)
 
     report = convert(fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth", device="cpu")
 
@@ -250,7 +256,7 @@ def test_operators_compute_with_the_numbers_that_are_written(operator, function,
     """TensorFlow keeps a slope in float32; in a nested model too."""
     code = f"""
 import keras, numpy as np, sys
-from converter.parity.keras_child import exact
+from converter.parity.original.keras_child import exact
 keras.config.set_floatx("float64")
 inner = keras.Input((5,)); x = inner; inner = keras.Model(inner, {operator})
 outer = keras.Input((5,)); x = inner(outer); model = keras.Model(outer, {operator})

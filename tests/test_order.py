@@ -13,11 +13,11 @@ from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weight
 from converter.conversion import convert
 from converter.discover import modules
 from converter.errors import MismatchError
-from converter.from_order import match_order
-from converter.parity.torch_run import build
-from converter.parity.torch_run import run as run_network
-from converter.source import read_here
-from converter.structure import KernelLayout, Shapes
+from converter.files.shapes import KernelLayout, Shapes
+from converter.files.source import read_here
+from converter.parity.comparing.torch_run import build
+from converter.parity.comparing.torch_run import run as run_network
+from converter.weights_only.from_order import match_order
 
 AUTO = fixture("keras-2.3.1-auto-named")
 FIRST_STAGE = "conv2d_11"
@@ -168,7 +168,7 @@ def test_a_projection_that_does_not_read_the_block_is_in_no_order(tmp_path):
         replaced(file, path, file[path][:, :, :-1])
 
     source = edited(AUTO, tmp_path, narrow, alone=True, name="narrow.h5")
-    dialects = [module.DIALECT for module in modules("converter.dialects")]
+    dialects = [module.DIALECT for module in modules("converter.weights_only.dialects")]
 
     with read_here(source) as checkpoint, read_here(weights_only(AUTO, tmp_path)) as right:
         assert match_order(right, Shapes(right, KernelLayout()), dialects) != []

@@ -14,8 +14,8 @@ import pytest
 from helpers import copy, fixture
 from hostile import COMMAND, run_apart
 
-from converter import publish
 from converter.conversion import convert as convert_here
+from converter.files import publish
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -143,7 +143,7 @@ def test_two_runs_at_once_leave_one_winner(tmp_path):
 
 
 STOPPED = """
-import converter.delivery as delivery, os, signal, time
+import converter.formats.delivery as delivery, os, signal, time
 def stop(*arguments):
     print("here", flush=True)
     time.sleep(60)
@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_takes_its_reader_along(tmp_path):
 def test_an_interrupt_that_the_caller_ignores_stays_ignored(tmp_path):
     """A shell's background job, or `nohup`: the run is not told to stop."""
     before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    once = "import converter.sanity as s, os; os.kill(os.getpid(), 2)\n"
+    once = "import converter.mapping.sanity as s, os; os.kill(os.getpid(), 2)\n"
 
     done = convert(PATH, tmp_path / "out.safetensors", code=before + once + COMMAND)
 
@@ -222,7 +222,7 @@ def test_the_draft_is_closed_before_it_gets_its_name(suffix, tmp_path, monkeypat
         really(path, target, force)
 
     monkeypatch.setattr(publish, "_publish", watched)
-    monkeypatch.setattr("converter.leftovers.fcntl", None)
+    monkeypatch.setattr("converter.files.leftovers.fcntl", None)
     convert_here(PATH, tmp_path / f"out{suffix}", parity=False)
 
     assert held == []

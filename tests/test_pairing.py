@@ -13,7 +13,7 @@ from helpers import fixture, weights_only
 from test_given_configuration import configuration, given, renamed
 
 from converter.errors import MismatchError, UsageError
-from converter.source import read_here
+from converter.files.source import read_here
 
 
 def conv(name, filters=4, **more):

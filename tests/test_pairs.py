@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from converter.parity.pairs import LARGEST, PICTURES, SPREAD, pairs
+from converter.parity.comparing.pairs import LARGEST, PICTURES, SPREAD, pairs
 
 
 def test_the_largest_of_either_side_are_among_them():

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from helpers import converted, fixture, opened, record
 
-from converter import facts as f
 from converter.conversion import convert
 from converter.errors import ParityError, SourceError
-from converter.parity.compare import difference
+from converter.facts import changes
+from converter.mapping.plan import make_plan
+from converter.parity.comparing.compare import difference
+from converter.parity.original.recording import read_record
 from converter.parity.prove import compare, prove_tensors
-from converter.parity.recording import read_record
-from converter.plan import make_plan
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -113,10 +113,10 @@ def stride_of_one_block_moved(architecture):
 
 
 FACT_FAULTS = {
-    "epsilon": (lambda a: f.with_eps(a, 1e-5), "bn_conv1"),
-    "stem": (lambda a: f.with_stem(a, "same"), "conv1"),
-    "pool unpadded": (lambda a: f.with_pool(a, "valid"), "max_pooling2d_1"),
-    "pool 'same'": (lambda a: f.with_pool(a, "same"), "max_pooling2d_1"),
+    "epsilon": (lambda a: changes.with_eps(a, 1e-5), "bn_conv1"),
+    "stem": (lambda a: changes.with_stem(a, "same"), "conv1"),
+    "pool unpadded": (lambda a: changes.with_pool(a, "valid"), "max_pooling2d_1"),
+    "pool 'same'": (lambda a: changes.with_pool(a, "same"), "max_pooling2d_1"),
     "stride of one block": (stride_of_one_block_moved, "res3a_branch2a"),
 }
 
@@ -225,7 +225,7 @@ def test_candidates_that_a_record_cannot_tell_apart_are_shown(tmp_path):
         file.visititems(widen)
     network, tensors = converted(alone)
     own = tmp_path / "own.npz"
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     picture = np.load(record(path))["input"][:1]
     model = torch_run.build(network.architecture, tensors)
@@ -284,7 +284,8 @@ def test_on_a_gpu_reduced_precision_is_reported_and_never_judged(right, recordin
     """A stand-in: 'cuda' runs on the CPU here, and its shorter mantissas are played by noise."""
     import torch
 
-    from converter.parity import prove, torch_run
+    from converter.parity import prove
+    from converter.parity.comparing import torch_run
 
     run, autocast = torch_run.run, torch.autocast
     seen = []

@@ -14,12 +14,12 @@ from helpers import FIXTURES, fixture
 import resnet_pt
 from converter.cli import convert_weights, predict
 from converter.conversion import convert
-from converter.destinations import detectron2, mmpretrain, transformers
 from converter.errors import SourceError, UsageError
-from converter.evidence import keras_hub
+from converter.formats.destinations import detectron2, mmpretrain, transformers
 from converter.options import Options
-from converter.parity.keras_python import SCRIPT
-from converter.parity.recording import read_record
+from converter.parity.original.keras_python import SCRIPT
+from converter.parity.original.recording import read_record
+from converter.weights_only import keras_hub
 from resnet_pt import preprocessing
 from resnet_pt.files import load_described
 from resnet_pt.pictures import Preprocess, scaled

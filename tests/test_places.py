@@ -19,9 +19,9 @@ from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weight
 from orders import NETWORKS
 from test_beside import listed
 
-from converter import facts as f
 from converter.errors import MismatchError
-from converter.listing import Code, listing
+from converter.facts import changes
+from converter.weights_only.listing import Code, listing
 from resnet_pt import ResNet
 from resnet_pt.architecture import Architecture, Shortcut
 
@@ -56,11 +56,11 @@ def projections_read_the_input(architecture: Architecture) -> Architecture:
         short = block.shortcut
         return replace(block, shortcut=short and replace(short, source="input"))
 
-    return f.map_blocks(architecture, change)
+    return changes.map_blocks(architecture, change)
 
 
 def all_read_the_norm(architecture: Architecture) -> Architecture:
-    return f.map_blocks(
+    return changes.map_blocks(
         architecture,
         lambda block: replace(block, shortcut=block.shortcut or Shortcut(source="preactivation")),
     )

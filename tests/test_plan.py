@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from helpers import RECORDED, fixture, opened
 
-from converter.checkpoint import TensorSpec, Weight
 from converter.errors import MismatchError
-from converter.plan import CONVOLUTION, make_plan
-from converter.transforms import IO_TO_OI, OutsideRoot, Regroup, Square
+from converter.files.checkpoint import TensorSpec, Weight
+from converter.mapping.plan import CONVOLUTION, make_plan
+from converter.mapping.transforms import IO_TO_OI, OutsideRoot, Regroup, Square
 
 random = np.random.default_rng(0)
 

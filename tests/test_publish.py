@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import TargetError
-from converter.publish import check_target, draft
+from converter.files.publish import check_target, draft
 
 
 def publish(target: Path, content: bytes, force: bool = False) -> None:

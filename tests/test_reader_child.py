@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from helpers import copy, fixture
 
-from converter.checkpoint import Checkpoint, Weight
 from converter.errors import ConvertError, MismatchError, SourceError, UnsafeError
-from converter.isolation import child, wire
+from converter.files.checkpoint import Checkpoint, Weight
+from converter.files.isolation import child, wire
 
 PATH = fixture("keras-2.2.4-tensorflow")
 

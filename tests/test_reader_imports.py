@@ -10,7 +10,7 @@ from pathlib import Path
 
 from helpers import FIXTURES, fixture
 
-from converter.isolation import process, wire
+from converter.files.isolation import process, wire
 
 
 def alone(folder):

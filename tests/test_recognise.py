@@ -8,9 +8,9 @@ from edits import assert_refused, edited, layer, reconfigured, run, with_leaky_r
 from helpers import as_text, converted, fixture, opened
 
 import resnet_pt
-from converter import ops as g
 from converter.errors import MismatchError
-from converter.graph import parse_graph
+from converter.whole_model import ops as g
+from converter.whole_model.graph import parse_graph
 
 PATH = fixture("keras-2.2.4-tensorflow")
 AFTER_A_SUM, AFTER_THE_LAST_SUM, AFTER_A_NORM = "activation_10", "activation_49", "activation_11"

@@ -13,7 +13,7 @@ from stand_ins import whole_recording
 from converter import verify
 from converter.conversion import convert
 from converter.errors import ConvertError, ParityError, SourceError
-from converter.parity.recording import read_record
+from converter.parity.original.recording import read_record
 
 PATH = fixture("keras-2.2.4-tensorflow")
 

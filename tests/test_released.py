@@ -11,9 +11,9 @@ from edits import edited, run
 from helpers import facts, fixture, opened, weights_only
 
 from converter.discover import modules
-from converter.evidence import released
-from converter.evidence.released import BOTTLENECK, BY_VERSION, RELEASES, Release
-from converter.fact_table import BY_NAME
+from converter.facts.table import BY_NAME
+from converter.weights_only import released
+from converter.weights_only.released import BOTTLENECK, BY_VERSION, RELEASES, Release
 
 PATH = fixture("keras-2.3.1-conv_block-50")
 
@@ -33,7 +33,7 @@ def test_the_table_is_of_hashes_and_of_namings_that_are_known():
     assert len(set(hashes)) == len(hashes)
     assert {len(one) for one in hashes} == {32}
     assert set("".join(hashes)) <= set("0123456789abcdef")
-    namings = {module.DIALECT.name for module in modules("converter.dialects")}
+    namings = {module.DIALECT.name for module in modules("converter.weights_only.dialects")}
     assert {one.dialect for one in RELEASES} <= namings
     with opened(PATH) as (_, network):
         known = facts(network).keys() | BY_NAME.keys()

@@ -10,10 +10,11 @@ import torch
 from helpers import converted, fixture, record
 
 from converter.dataset.results import Predictions, compare_predictions
-from converter.parity import prove, torch_run
-from converter.parity.compare import GATES
-from converter.parity.recording import Pass, Recording
-from converter.parity.rounding import MANY, RATE, Sums, share, watched_sums
+from converter.parity import prove
+from converter.parity.comparing import torch_run
+from converter.parity.comparing.compare import GATES
+from converter.parity.comparing.rounding import MANY, RATE, Sums, share, watched_sums
+from converter.parity.original.recording import Pass, Recording
 from converter.parity.settle import Trial
 
 PATH = fixture("keras-2.3.1-conv_block-50")

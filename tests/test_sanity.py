@@ -13,8 +13,8 @@ from edits import assert_refused, run
 from helpers import LEGACY, copy, fixture, opened, set_weight
 
 from converter.cli import convert_weights
-from converter.plan import make_plan
-from converter.sanity import CHECKS, Sanity
+from converter.mapping.plan import make_plan
+from converter.mapping.sanity import CHECKS, Sanity
 
 PATH = fixture("keras-2.2.4-tensorflow")
 KERNEL = "res3b_branch2b/res3b_branch2b/kernel:0"

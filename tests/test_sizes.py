@@ -9,10 +9,10 @@ import torch
 from helpers import converted, fixture
 
 import resnet_pt
-from converter.destinations import onnx, pt2
-from converter.parity import sizes
-from converter.parity.inputs import default_size, inputs
-from converter.parity.sizes import NoSizeError, fits, sides
+from converter.formats.destinations import onnx, pt2
+from converter.parity.comparing import sizes
+from converter.parity.comparing.inputs import default_size, inputs
+from converter.parity.comparing.sizes import NoSizeError, fits, sides
 from resnet_pt.architecture import Conv, HeadLayer, Output, Pool
 from resnet_pt.network import ResNet
 

@@ -15,10 +15,10 @@ from converter.cli import predict
 from converter.dataset.run import Original, compare_images
 from converter.errors import UnsafeError
 from converter.parity import prove
-from converter.parity.inputs import inputs, is_too_large
-from converter.parity.oracle import KerasChild
-from converter.parity.recording import Pass, Recording
-from converter.parity.sizes import NoSizeError, maps, prediction_bytes, proof_bytes
+from converter.parity.comparing.inputs import inputs, is_too_large
+from converter.parity.comparing.sizes import NoSizeError, maps, prediction_bytes, proof_bytes
+from converter.parity.original.oracle import KerasChild
+from converter.parity.original.recording import Pass, Recording
 from resnet_pt.network import ResNet
 
 PICTURES = FIXTURES / "pictures"
@@ -126,7 +126,7 @@ def test_fewer_pictures_at_a_time_where_they_are_large(tmp_path, monkeypatch):
     batches = []
     path = save(tmp_path / "out.pth", network(input_size=(64, 64), preprocessing="tf"))
     one = prediction_bytes(network(), (64, 64))
-    monkeypatch.setattr("converter.parity.sizes.CLAIMED_LIMIT", 3 * one)
+    monkeypatch.setattr("converter.parity.comparing.sizes.CLAIMED_LIMIT", 3 * one)
     forward = ResNet.forward
     monkeypatch.setattr(
         ResNet, "forward", lambda self, x: batches.append(len(x)) or forward(self, x)

@@ -13,7 +13,7 @@ from edits import assert_refused, run
 from helpers import fixture
 
 from converter.errors import TargetError
-from converter.publish import draft
+from converter.files.publish import draft
 
 PATH = fixture("keras-2.3.1-cifar-v1")
 
@@ -116,7 +116,7 @@ def test_a_killed_run_leaves_the_old_target(tmp_path):
     target.write_bytes(b"old")
     code = f"""
 import os, signal
-import converter.delivery as delivery
+import converter.formats.delivery as delivery
 from converter.cli import convert_weights
 delivery.prove_tensors = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 convert_weights([{str(PATH)!r}, {str(target)!r}, "--no-parity", "--force"])

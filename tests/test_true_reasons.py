@@ -15,9 +15,9 @@ from edits import assert_refused, edited, layer, reconfigured, run
 from helpers import as_text, fixture, opened
 
 from converter.errors import MismatchError
-from converter.keras_classes import CUSTOM, KERAS
-from converter.layer_classes import OPS, op_of
-from converter.ops import Unknown
+from converter.whole_model.keras_classes import CUSTOM, KERAS
+from converter.whole_model.layer_classes import OPS, op_of
+from converter.whole_model.ops import Unknown
 
 PATH = fixture("keras-2.2.4-tensorflow")
 PREACTIVATED = fixture("keras-2.3.1-qubvel-18")

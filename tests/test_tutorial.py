@@ -14,7 +14,7 @@ from torch import nn
 
 import resnet_pt
 from converter.conversion import convert
-from converter.parity.recording import read_record
+from converter.parity.original.recording import read_record
 from resnet_pt import ResNet50, conv_block, identity_block
 from resnet_pt.architecture import Architecture
 from resnet_pt.network import ResNet

@@ -8,10 +8,11 @@ import shutil
 import pytest
 from helpers import FIXTURES, copy, fixture
 
-from converter import delivery, verify
+from converter import verify
 from converter.conversion import convert
 from converter.errors import SourceError
-from converter.source import Unchanged
+from converter.files.source import Unchanged
+from converter.formats import delivery
 
 PATH = fixture("keras-2.2.4-tensorflow")
 

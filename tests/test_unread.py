@@ -12,10 +12,10 @@ from helpers import FIXTURES, fixture, opened
 
 from converter.conversion import convert
 from converter.errors import SourceError
-from converter.parity import keras_child
-from converter.parity.inputs import inputs
-from converter.parity.keras_child import DAMAGED, UNREAD
-from converter.parity.oracle import KerasChild, Oracle, UnreadError, ask
+from converter.parity.comparing.inputs import inputs
+from converter.parity.original import keras_child
+from converter.parity.original.keras_child import DAMAGED, UNREAD
+from converter.parity.original.oracle import KerasChild, Oracle, UnreadError, ask
 
 keras = pytest.mark.keras
 

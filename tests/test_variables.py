@@ -11,7 +11,7 @@ import pytest
 from edits import assert_refused, names_removed, run
 from helpers import FIXTURES, converted, copy, facts
 
-from converter.readers._variables import counted, snake_case
+from converter.files.readers._variables import counted, snake_case
 
 SHARDED = FIXTURES / "keras-3.15-sharded.weights.json"
 

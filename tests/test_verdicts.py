@@ -20,20 +20,20 @@ from test_report_page import Page
 import resnet_pt
 from converter import verification
 from converter.cli import verify_weights
+from converter.cli.text import dataset_lines, outcome_line, parity_lines, totals_line
 from converter.conversion import convert, how_to_ask
 from converter.dataset.results import PictureResult, summarise
 from converter.dataset.run import Original
 from converter.errors import ParityError
-from converter.facts import OUTSIDE, Evidence, Fact
+from converter.facts.fact import OUTSIDE, Evidence, Fact
 from converter.folder import Outcome
 from converter.options import Options
-from converter.parity.oracle import KerasChild
+from converter.parity.comparing.verdict import VERDICTS, sentence
+from converter.parity.original.oracle import KerasChild
+from converter.parity.original.recording import read_record
 from converter.parity.prove import Parity, prove_logits
-from converter.parity.recording import read_record
-from converter.parity.verdict import VERDICTS, sentence
 from converter.reports import html
 from converter.testing import assert_same_logits
-from converter.text import dataset_lines, outcome_line, parity_lines, totals_line
 from resnet_pt.files import Description, load_described
 
 OLD = fixture("keras-1.1.2-theano-tf")

@@ -15,16 +15,16 @@ from helpers import fixture
 from safetensors.numpy import save_file
 
 import resnet_pt
-from converter.checkpoint import TensorSpec
 from converter.conversion import convert
-from converter.delivery import writer_for
 from converter.discover import modules
 from converter.errors import UsageError
+from converter.files.checkpoint import TensorSpec
+from converter.formats.delivery import writer_for
 from resnet_pt.digest import digest
 from resnet_pt.files import FileError
 
 PATH = fixture("keras-2.3.1-qubvel-18")
-WRITERS = modules("converter.writers")
+WRITERS = modules("converter.formats.writers")
 each = pytest.mark.parametrize("writer", WRITERS, ids=lambda module: module.SUFFIXES[0])
 
 TENSORS = {
@@ -225,7 +225,7 @@ def test_a_missing_file_is_an_os_error(tmp_path):
 def test_safetensors_are_the_very_bytes_that_the_library_writes(tmp_path):
     from safetensors.numpy import save
 
-    from converter.writers import safetensors
+    from converter.formats.writers import safetensors
 
     description = {"format": "x", "é": [1, 2.5]}
     tensors = {

@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from converter import facts as f
 from converter.errors import ConvertError
-from converter.identify import Network, identify
+from converter.facts import changes
+from converter.files.source import read_here
+from converter.identify import identify
+from converter.mapping.plan import make_plan
+from converter.network import Network
 from converter.options import Options
-from converter.parity import torch_run
-from converter.plan import make_plan
-from converter.source import read_here
+from converter.parity.comparing import torch_run
 from resnet_pt.architecture import Architecture, Conv, Padding, Pool
 
 NEAR = 1e-4
@@ -253,7 +254,7 @@ def differing(made: dict[str, Any], network: Network) -> Iterator[str]:
     they have on screen."""
     one = network.architecture
     stem, blocks = one.stem, [block for stage in one.stages for block in stage]
-    if {norm.eps for norm in f.norms(one)} - {made["eps"]}:
+    if {norm.eps for norm in changes.norms(one)} - {made["eps"]}:
         yield "epsilon"
     if stem.conv.stride[0] != made["stem_stride"]:
         yield "stride"

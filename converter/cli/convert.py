@@ -51,11 +51,11 @@ def convert_weights(
         raise click.UsageError("Missing argument 'TARGET'.")
     if report:
         check_report(report, source, target, options["against"])
-    from converter.isolation.process import start_early
+    from converter.files.isolation.process import start_early
 
     start_early()
+    from converter.cli.text import plan_lines, progress, summary
     from converter.conversion import convert
-    from converter.text import plan_lines, progress, summary
 
     with failure_reported(report), progress() as tell:
         done = convert(source, target, dry_run=dry_run, progress=tell, **options)
@@ -71,9 +71,9 @@ def convert_all(
     source: Path, target: Path | None, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> int:
     """A folder: a line for each file, how many of each verdict, and the worst exit code."""
-    from converter.delivery import suffixes
+    from converter.cli.text import folder_progress, outcome_line, totals_line
     from converter.folder import convert_folder, keras_files, not_entered
-    from converter.text import folder_progress, outcome_line, totals_line
+    from converter.formats.delivery import suffixes
 
     of_one_file = {**given, "--against": options["against"]}
     of_one_file["--expect-sha256"] = options["expect_sha256"]

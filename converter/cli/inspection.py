@@ -26,14 +26,14 @@ def inspect_weights(file: Path, as_json: bool, **options: Any) -> int:
     Example:
         inspect-weights resnet50_weights.h5
     """
-    from converter.isolation.process import start_early
+    from converter.files.isolation.process import start_early
 
     start_early()
+    from converter.cli.text import inspection_lines
+    from converter.files.opening import open_source
     from converter.identify import identify
-    from converter.opening import open_source
     from converter.options import Options
     from converter.report import finite, inspection
-    from converter.text import inspection_lines
 
     settings = Options(**options)
     with open_source(file, settings) as checkpoint, about(file):

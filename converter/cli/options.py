@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from converter.discover import names
-from converter.fact_table import TABLE, Row
+from converter.facts.table import TABLE, Row
 
 PLACE = click.Path(path_type=Path, readable=False)
 """Any path: what cannot be read is refused where it is read, with the exit code of that."""
@@ -82,7 +82,7 @@ GIVEN = (
 OPTIONS = (
     click.option(
         "--to",
-        type=click.Choice(names("converter.destinations")),
+        type=click.Choice(names("converter.formats.destinations")),
         help="Write for another library, or in another format, instead of the self-describing "
         "layout; docs/destinations.md says how each is loaded.",
     ),

@@ -98,8 +98,8 @@ def predict(
         predict out.pth elephant.jpg
         predict out.pth pictures/ --labels birds.txt --preprocess caffe --json
     """
-    from converter.prediction import prepare, to_dict, usable_batch
-    from converter.text import prediction_lines, progress_bar, table
+    from converter.cli.prediction import prepare, to_dict, usable_batch
+    from converter.cli.text import prediction_lines, progress_bar, table
     from resnet_pt.predict import predict as look
 
     warnings.filterwarnings("ignore", module="PIL")  # of palettes with transparency, and the like

@@ -116,7 +116,7 @@ def failure_reported(path: Path | None) -> Iterator[None]:
 
 def write_report(report: Report, path: Path) -> None:
     """Whole or not there, like the target; an older report is replaced."""
-    from converter.publish import draft
+    from converter.files.publish import draft
     from converter.reports import format_of
 
     rendered = format_of(path).render(report.to_dict())

@@ -65,7 +65,7 @@ def verify_weights(
         verify-weights out.pth --against model.h5 --images photos/ --state done/
         verify-weights out.pth --against resnet50_weights.h5 --report proof.json
     """
-    from converter.text import dataset_lines, progress, refusal, summary
+    from converter.cli.text import dataset_lines, progress, refusal, summary
     from converter.verification import verify, verify_images
 
     if report:

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converter.cli.running import told
+from converter.cli.text import bar, dataset_lines
 from converter.dataset.pictures import Size, Transform
 from converter.dataset.results import DatasetComparison
 from converter.dataset.run import Original, compare_images
 from converter.dataset.spread import Group, processes
 from converter.report import finite
-from converter.text import bar, dataset_lines
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

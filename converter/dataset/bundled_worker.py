@@ -16,7 +16,7 @@ from converter.dataset.keras_worker import answer, guarded, tell
 def serve(batches: IO[bytes], messages: IO[bytes]) -> None:
     job = json.loads(batches.readline())
 
-    from converter.parity.keras_child import build  # before Keras: it chooses the backend
+    from converter.parity.original.keras_child import build  # before Keras: it chooses the backend
 
     model = build(job, "float32")
     tell(messages, {"of": "logits"})

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from converter.checkpoint import Array
 from converter.errors import SourceError, UsageError
+from converter.files.checkpoint import Array
 from resnet_pt.pictures import CHANNELS, Preprocess, to_array
 
 SUFFIXES = frozenset(

@@ -16,16 +16,16 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from converter.checkpoint import Array
 from converter.dataset.pictures import Batch
 from converter.dataset.results import Kind, Predictions
 from converter.errors import ParityError, SourceError, UsageError
+from converter.files.checkpoint import Array
+from converter.parity.original.recording import Recording
 from converter.parity.prove import OLD_VARIANCE
-from converter.parity.recording import Recording
 
 if TYPE_CHECKING:
-    from converter.checkpoint import Checkpoint
-    from converter.identify import Network
+    from converter.files.checkpoint import Checkpoint
+    from converter.network import Network
 
 Predict = Callable[[Batch], Array]
 """A batch of pictures (N, H, W, C) → predictions (N, classes)."""
@@ -36,8 +36,8 @@ def converted(model: Any, device: str, of: Kind) -> Callable[[Batch], Prediction
     what its original made of them last (softmax …) where the original gives no logits."""
     import torch
 
-    from converter.parity import torch_run
-    from converter.parity.rounding import watched_sums
+    from converter.parity.comparing import torch_run
+    from converter.parity.comparing.rounding import watched_sums
     from resnet_pt.layers import activation
 
     outputs = model.architecture.outputs

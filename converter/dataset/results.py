@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from converter.checkpoint import Array
-from converter.parity.compare import GATES
-from converter.parity.rounding import RATE
+from converter.files.checkpoint import Array
+from converter.parity.comparing.compare import GATES
+from converter.parity.comparing.rounding import RATE
 
 Kind = Literal["logits", "output"]
 WORST = 20

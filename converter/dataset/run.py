@@ -22,16 +22,16 @@ from converter.dataset.predict import (
 from converter.dataset.results import DatasetComparison, Kind
 from converter.dataset.spread import Group, device
 from converter.errors import UnsafeError
-from converter.fact_table import TABLE
+from converter.facts.table import TABLE
+from converter.files.isolation.reader import open_configuration
+from converter.files.opening import open_source
+from converter.files.source import sha256
 from converter.identify import identify
-from converter.isolation.reader import open_configuration
-from converter.opening import open_source
 from converter.options import Options
-from converter.parity.inputs import default_size, is_too_large, too_large
-from converter.parity.keras_python import building
-from converter.parity.oracle import BUNDLED
-from converter.parity.recording import read_record
-from converter.source import sha256
+from converter.parity.comparing.inputs import default_size, is_too_large, too_large
+from converter.parity.original.keras_python import building
+from converter.parity.original.oracle import BUNDLED
+from converter.parity.original.recording import read_record
 
 DECIDING = (*(row.option for row in TABLE if row.name != "preprocessing"), "match", "build")
 """The options that decide which network the bundled definition is."""

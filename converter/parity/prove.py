@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converter.checkpoint import Array, Checkpoint, as_float32
 from converter.errors import ParityError, SourceError, UsageError
-from converter.parity.compare import GATES, Difference, difference
-from converter.parity.inputs import inputs, is_too_large, too_large
-from converter.parity.layers import (
+from converter.files.checkpoint import Array, Checkpoint, as_float32
+from converter.mapping.plan import Plan
+from converter.parity.comparing.compare import GATES, Difference, difference
+from converter.parity.comparing.inputs import inputs, is_too_large, too_large
+from converter.parity.comparing.layers import (
     LayerError,
     Watch,
     compared,
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.oracle import (
+from converter.parity.comparing.outputs import OutputActivation, output_activations
+from converter.parity.comparing.pairs import Pair, pairs
+from converter.parity.comparing.rounding import FEATURES, MANY, share
+from converter.parity.comparing.sizes import NoSizeError
+from converter.parity.comparing.verdict import AGREEING, Verdict, first_that_differs, sentence
+from converter.parity.original.oracle import (
     KerasChild,
     OracleError,
     UnreadError,
@@ -28,19 +34,13 @@ from converter.parity.oracle import (
     choose_oracle,
     is_installed,
 )
-from converter.parity.outputs import OutputActivation, output_activations
-from converter.parity.pairs import Pair, pairs
-from converter.parity.recording import Pass, Recording, why_not_comparable
-from converter.parity.rounding import FEATURES, MANY, share
-from converter.parity.sizes import NoSizeError
-from converter.parity.verdict import AGREEING, Verdict, first_that_differs, sentence
-from converter.plan import Plan
+from converter.parity.original.recording import Pass, Recording, why_not_comparable
 from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
-    from converter.identify import Network
+    from converter.network import Network
     from converter.options import Options
-    from converter.parity.torch_run import Look, Results
+    from converter.parity.comparing.torch_run import Look, Results
     from resnet_pt.network import ResNet
 
 Progress = Callable[[str], None]
@@ -294,7 +294,7 @@ def compare(
     network: Network, tensors: Mapping[str, Array], recording: Recording, where: Sequence[str]
 ) -> Parity:
     """Every pass of a recording on every device, and every layer that it knows on the CPU."""
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     model = torch_run.build(network.architecture, tensors)
     return compare_model(model, compared(network.structure), recording, where)
@@ -307,7 +307,7 @@ def compare_model(
 
     The network comes back in another dtype, and on another device, than it was given in.
     """
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     outputs = with_stem_pool(model, outputs)
     ran: list[tuple[Results, Pass, str, str, str]] = []
@@ -353,7 +353,7 @@ def _broken_off(
 ) -> Parity:
     """A network that cannot run on the original's input, as far as it came: once more, to see what
     rounding does to its layers, and with each fed the original's."""
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     first = recording.passes[0]
     for dtype, look in (("float32", watch.rounding), ("float64", watch.alone)):
@@ -400,7 +400,7 @@ def with_ties(
 def _diagnosis(
     model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerError | None
 ) -> str:
-    from converter.parity.diagnosis import diagnose
+    from converter.parity.faults.diagnosis import diagnose
 
     return diagnose(model, outputs, one, wrong) if wrong else ""
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converter.checkpoint import Array
-from converter.fact_table import TABLE, changed, other_activations, single_changes, text
-from converter.parity.compare import GATES, LAYER_GATES, difference
-from converter.parity.layers import as_array
-from converter.parity.recording import Pass, Recording
-from converter.parity.rounding import share
-from converter.strides import KERAS
+from converter.facts.strides import KERAS
+from converter.facts.table import TABLE, changed, other_activations, single_changes, text
+from converter.files.checkpoint import Array
+from converter.parity.comparing.compare import GATES, LAYER_GATES, difference
+from converter.parity.comparing.layers import as_array
+from converter.parity.comparing.rounding import share
+from converter.parity.original.recording import Pass, Recording
 from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Padding, Pool
 from resnet_pt.tensors import tensors as expected
 
@@ -32,7 +32,7 @@ FAR = 10
 def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
     """In words, every rival of an equal `model` that the recording finds equal too; () for a
     network whose modules are not its architecture's (`optimize`): its tensors fit no rival."""
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
     from converter.parity.prove import compare_model
 
     state = model.float().cpu().state_dict()
@@ -130,7 +130,7 @@ class _ApartError(Exception):
 
 def _may_tie(rival: ResNet, outputs: Mapping[str, str], one: Pass) -> bool:
     """Whether no layer and no logit is so far off that the comparison is sure to find it."""
-    from converter.parity import torch_run
+    from converter.parity.comparing import torch_run
 
     def look(module: str, layer: str, inputs: Any, result: Any) -> None:
         actual, sample = as_array(result), one.layers[layer]

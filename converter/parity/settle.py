@@ -1,7 +1,7 @@
 """Facts that a file leaves open, decided by what the original computed.
 
 The network as inferred is run on the record's first input, and each that differs from it in one
-fact (`converter.fact_table`). Where none of them reproduces the record, the changes that come
+fact (`converter.facts.table`). Where none of them reproduces the record, the changes that come
 nearer are combined, and then the facts that code is known to vary in. The network that reproduces
 the record is chosen; where several do, within the record's precision, the one that contradicts the
 least evidence. Those that differ from it in one fact and fit as well are ties; a fact of which
@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converter.checkpoint import Array, Checkpoint
 from converter.discover import modules
 from converter.errors import MismatchError, UsageError
-from converter.evidence.user import told
-from converter.fact_table import BY_NAME, PARTS, TABLE, Changes, Row, single_changes, text
-from converter.facts import Evidence, Fact
-from converter.identify import Network, identify
-from converter.parity.compare import GATES, LAYER_GATES, difference
-from converter.parity.layers import as_array, compared, first_picture
-from converter.parity.outputs import activated, output_activations
-from converter.parity.recording import Recording, output_names
-from converter.parity.rounding import share
-from converter.plan import make_plan
+from converter.facts.fact import Evidence, Fact
+from converter.facts.table import BY_NAME, PARTS, TABLE, Changes, Row, single_changes, text
+from converter.facts.user import told
+from converter.files.checkpoint import Array, Checkpoint
+from converter.identify import identify
+from converter.mapping.plan import make_plan
+from converter.network import Network
+from converter.parity.comparing.compare import GATES, LAYER_GATES, difference
+from converter.parity.comparing.layers import as_array, compared, first_picture
+from converter.parity.comparing.outputs import activated, output_activations
+from converter.parity.comparing.rounding import share
+from converter.parity.original.recording import Recording, output_names
 
 if TYPE_CHECKING:
     from converter.options import Options
@@ -266,7 +267,7 @@ class _Court:
 
     def _changes(self, candidate: Network, name: str) -> Iterator[Changes]:
         if name == "network":
-            for module in modules("converter.dialects"):
+            for module in modules("converter.weights_only.dialects"):
                 yield {name: module.DIALECT.name}
         else:
             yield from single_changes(candidate.architecture, candidate.defaults, name)
@@ -338,7 +339,7 @@ class _Court:
     def tried(self, candidate: Network, tensors: Mapping[str, Array]) -> tuple[float, float, int]:
         """How far the candidate's logits are from the record's, on its first input, how far they
         may be, and how many layers agree before the first that does not."""
-        from converter.parity import torch_run
+        from converter.parity.comparing import torch_run
 
         model = torch_run.build(candidate.architecture, tensors)
         one = self.recording.passes[0]

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from converter.errors import SHOWN, printable, shortened
-from converter.parity.verdict import first_that_differs, sentence
+from converter.parity.comparing.verdict import first_that_differs, sentence
 from converter.reports._charts import error_text, layer_chart, scatter
 
 SUFFIXES = (".html", ".htm")

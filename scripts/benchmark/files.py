@@ -57,7 +57,7 @@ def proof_inputs(folder: Path) -> Path:
     import numpy as np
 
     import resnet_pt
-    from converter.parity.inputs import inputs
+    from converter.parity.comparing.inputs import inputs
 
     path = folder / "inputs.npz"
     pictures = inputs(resnet_pt.resnet(), (224, 224))

@@ -10,8 +10,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 import resnet_pt
+from converter.cli.prediction import decide, open_target
 from converter.errors import UsageError
-from converter.prediction import decide, open_target
 from finetuning.settings import Settings
 from resnet_pt.network import ResNet
 from resnet_pt.pictures import Preprocess

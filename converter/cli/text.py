@@ -1,0 +1,409 @@
+"""Results in words, for a terminal; everything can be understood without colour."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from converter.errors import LINE, SHOWN, printable, shortened
+from converter.facts.fact import Fact
+from converter.files.checkpoint import GIVE_IT
+from converter.parity.comparing.verdict import VERDICTS
+
+if TYPE_CHECKING:
+    from converter.dataset.results import DatasetComparison
+    from converter.files.checkpoint import Checkpoint
+    from converter.folder import Outcome
+    from converter.formats.delivery import Delivery
+    from converter.network import Network
+    from converter.parity.prove import Parity
+    from converter.parity.settle import Trial
+    from converter.report import Report
+    from resnet_pt.predict import Prediction
+
+
+CELL = 300
+"""Characters of a cell of a table: names and versions in a file can be longer."""
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A spinner with the stage at hand; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda message: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("opening") as status:
+        yield lambda message: status.update(message)
+
+
+@contextmanager
+def folder_progress(
+    total: int,
+) -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+    """(tell, done): the stage at hand, and a line that stays for each finished file, beside a bar
+    where somebody watches."""
+    if not sys.stderr.isatty():
+        yield lambda message: None, lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("opening", total=total)
+
+        def done(line: str) -> None:
+            bar.console.print(line, markup=False, highlight=False)
+            bar.advance(task)
+
+        yield lambda message: bar.update(task, description=message), done
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """`a.h5 → out/a.pth: equal to Keras itself`, or the reason why not, in one line."""
+    name = printable(outcome.source.name)
+    if outcome.error is None:
+        assert outcome.report is not None
+        said = printable(str(outcome.report.parity))
+        return f"{name} → {printable(str(outcome.target))}: {said}"
+    found = outcome.error.findings
+    first = f": {found[0]}{' …' if len(found) > 1 else ''}" if found else ""
+    return f"{name}: refused ({outcome.exit_code}): {outcome.error.headline}{first}"
+
+
+def totals_line(verdicts: Sequence[str]) -> str:
+    """`9 files: 4 equal, 3 consistent, 2 refused`: how many of each, the best first."""
+    found = Counter(verdicts)
+    counts = [f"{found[name]} {name}" for name in (*VERDICTS, "refused") if found[name]]
+    return f"{len(verdicts)} {'file' if len(verdicts) == 1 else 'files'}: {', '.join(counts)}"
+
+
+@contextmanager
+def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, told how many of how many are done; nothing where nobody watches."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Prediction], Prediction]]:
+    """A bar that moves on with each prediction that passes; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda prediction: prediction
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("pictures", total=total)
+
+        def seen(prediction: Prediction) -> Prediction:
+            bar.advance(task)
+            return prediction
+
+        yield seen
+
+
+def summary(report: Report) -> str:
+    """What was found, decided, mapped and proven."""
+    lines = inspection_lines(report.checkpoint, report.network)
+    lines += ["", *_tensor_lines(report)] if report.plan.steps else []
+    if report.target:
+        lines += ["", *trial_lines(report.trials), *parity_lines(report.parity)]
+        lines += delivery_lines(report.delivery)
+        lines += ["", f"{report.target} {_outcome(report)} ({report.seconds:.1f} s)"]
+    return "\n".join(lines)
+
+
+def _outcome(report: Report) -> str:
+    if not report.is_verification:
+        return "is written"
+    proven = " and ".join(
+        ["its tensors"] * bool(report.proven_tensors) + ["its logits"] * (report.verdict == "equal")
+    )
+    beside = "; its logits are consistent" if report.verdict == "consistent" else ""
+    return f"is proven by {proven}{beside}" if proven else "is not proven"
+
+
+def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
+    """Container, network, and each fact with its evidence."""
+    architecture = network.architecture
+    widths = ", ".join(str(stage[-1].out_channels) for stage in architecture.stages)
+    depths = ", ".join(map(str, architecture.depths))
+    written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
+    lines = [
+        f"file      {printable(str(checkpoint.path))}",
+        f"container {printable(checkpoint.container)}",
+        f"Keras     {shortened(written)}",
+        f"naming    {network.dialect}",
+        f"network   ResNet of {depths} blocks, {widths} channels, {classes(network)}",
+        "",
+        *table([("fact", "value", "evidence"), *map(_fact_row, network.facts)]),
+    ]
+    lines += [f"note      {shortened(note, LINE)}" for note in checkpoint.notes]
+    defaults = [fact.name for fact in network.facts if fact.is_default]
+    if defaults:
+        lines += [
+            "",
+            f"resting on a default: {', '.join(defaults)} (options or a record settle them)",
+            *_given_lines(checkpoint),
+        ]
+    return lines
+
+
+def _given_lines(checkpoint: Checkpoint) -> list[str]:
+    """How weights alone get their model's own configuration, and what beside them looks like it."""
+    if checkpoint.config is not None or checkpoint.description is not None:
+        return []
+    beside = [checkpoint.told_beside] if checkpoint.beside else []
+    return [f"the model's own words settle them all: {GIVE_IT}", *beside]
+
+
+def classes(network: Network) -> str:
+    """`1000 classes`, `headless` or the outputs' names."""
+    architecture = network.architecture
+    if architecture.classes is not None:
+        return f"{architecture.classes} classes"
+    names = [output.name for output in architecture.outputs]
+    return "headless" if len(names) == 1 else f"outputs {', '.join(names)}"
+
+
+def _fact_row(fact: Fact) -> tuple[str, str, str]:
+    return fact.name, fact.value, f"{fact.evidence}: {fact.reason}"
+
+
+def _tensor_lines(report: Report) -> list[str]:
+    plan, weights = report.plan, report.checkpoint.weights
+    constants = len(plan.steps) - len(plan.mapped)
+    lines = [
+        f"mapped    {len(plan.mapped)} of {len(weights)} weights to "
+        f"{len(plan.steps)} tensors ({constants} constants)"
+    ]
+    if plan.left_out:
+        used = {step.source.layer for step in plan.mapped if step.source}
+        layers = sorted({str(one) if one.layer in used else one.layer for one in plan.left_out})
+        lines.append(f"left out  {', '.join(layers)}: no part of the network")
+    if report.proven_tensors:
+        lines.append(f"proven    {report.proven_tensors} tensors read back, bit for bit")
+    return lines + warning_lines(report.warnings)
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """A few of the warnings, and how many there are."""
+    lines = [f"warning   {printable(text)}" for text in warnings[:SHOWN]]
+    more = len(warnings) - len(lines)
+    return [*lines, f"warning   … and {more} more"] if more else lines
+
+
+def parity_lines(parity: Parity) -> list[str]:
+    """The comparison of logits, a line for each input, device and dtype."""
+    said = [f"logits    {printable(str(parity))}"]
+    if parity.verdict == "not compared":
+        return said
+    if parity.verdict == "consistent":
+        said.append(f"          they are those of {parity.oracle}, built from the same reading")
+    rows = [
+        ("device", "dtype", "input", "worst logit", "of the largest", "allowed", "top-1", "top-5")
+    ]
+    for one in parity.comparisons:
+        shape = "x".join(map(str, one.shape))
+        rows.append(
+            (
+                one.device,
+                one.dtype,
+                shape,
+                f"{one.worst.absolute:.1e}",
+                f"{one.worst.relative:.1e}",
+                f"{one.gate:.0e}" if one.counts else "reported",
+                f"{one.top1:.0%}",
+                f"{one.top5:.0%}",
+            )
+        )
+    return [
+        *said,
+        *table(rows),
+        *_layer_lines(parity),
+        *(f"note      {shortened(note, LINE)}" for note in parity.notes),
+    ]
+
+
+def _layer_lines(parity: Parity) -> list[str]:
+    """What rounding alone does, and the worst layers."""
+    floor = ", ".join(f"{dtype} {error:.1e}" for dtype, error in sorted(parity.noise.items()))
+    lines = [f"noise     {floor} of the largest: what rounding alone does here"] if floor else []
+    if parity.layers:
+        worst = max(parity.layers, key=lambda one: one.relative)
+        count = len(parity.layers)
+        lines.append(
+            f"layers    {count} as the network runs, {shortened(worst.name)} worst: "
+            f"{worst.relative:.1e}"
+        )
+    alone = [one.alone for one in parity.layers if one.alone]
+    if alone:
+        own = max(alone, key=lambda one: one.relative)
+        lines.append(
+            f"          {len(alone)} alone, fed {_side(parity)}'s input, {shortened(own.name)} "
+            f"worst: {own.relative:.1e}"
+        )
+    return lines + coverage_lines(parity)
+
+
+def _side(parity: Parity) -> str:
+    return "the original" if parity.is_original else "the definition"
+
+
+def coverage_lines(parity: Parity) -> list[str]:
+    """What was not judged, and what an equal verdict does not tell from the converted network."""
+    lines = []
+    judged_with_others = sum(not one.is_alone for one in parity.layers)
+    if judged_with_others:
+        lines.append(
+            f"          {judged_with_others} not alone: what they read is not held whole, only "
+            "samples or nothing"
+        )
+    if parity.unjudged:
+        lines.append(
+            f"          {len(parity.unjudged)} not at all, {_side(parity)}'s side does not hold "
+            f"them: {_some(parity.unjudged)}"
+        )
+    if parity.unnamed:
+        lines.append(
+            f"unnamed   {len(parity.unnamed)} layers of the record stand for no module here: "
+            f"{_some(parity.unnamed)}"
+        )
+    ties = [printable(tie) for tie in parity.ties]
+    return lines + [f"not told apart by this record: {tie}" for tie in ties]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    more = [f"… {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join([*(shortened(name) for name in names[:SHOWN]), *more])
+
+
+def refusal(found: DatasetComparison) -> str:
+    """Why a comparison over a data set proves nothing."""
+    if not found.pictures:
+        return "none of the pictures could be read: no prediction was compared"
+    return f"the predictions differ by more than rounding: {found.max_relative:.1e} of the largest"
+
+
+def dataset_lines(found: DatasetComparison) -> list[str]:
+    """Agreement and drift over a data set, and the pictures that differ most."""
+    side = "original" if found.is_original else "definition"
+    rows = [("picture", f"worst of {found.of}", "of the largest", side, "converted")]
+    for one in found.worst[:5]:
+        worst, relative = f"{one.difference:.1e}", f"{one.relative:.1e}"
+        rows.append((one.name, worst, relative, f"class {one.expected}", f"class {one.actual}"))
+    asked = "" if found.is_original else ", built from the same reading; the original was not asked"
+    return [
+        f"pictures  {found.pictures} compared with {found.oracle}{asked}",
+        f"top-1     the same for {found.same_top1}, top-5 for {found.same_top5}",
+        f"drift     at most {found.max_difference:.1e} ({found.max_relative:.1e} of the largest), "
+        f"{found.mean_difference:.1e} on average",
+        *table(rows),
+        *(
+            f"not read  {printable(one.name)}: {printable(one.reason)}"
+            for one in found.unreadable[:SHOWN]
+        ),
+    ]
+
+
+def delivery_lines(delivery: Delivery | None) -> list[str]:
+    """What another library computes from what was written, what it does not keep, and how it is
+    loaded."""
+    if delivery is None:
+        return []
+    rows = [("run by", "input", "worst logit", "of the largest", "allowed", "top-1")]
+    rows += [
+        (
+            one.device,
+            _shape(one.shape),
+            f"{one.worst.absolute:.1e}",
+            f"{one.worst.relative:.1e}",
+            f"{one.gate:.0e}",
+            f"{one.top1:.0%}",
+        )
+        for one in delivery.comparisons
+    ]
+    lines = ["", f"written   for {delivery.destination}"]
+    lines += table(rows) if len(rows) > 1 else []
+    lines += [delivery.reason] if delivery.reason else []
+    lines += [f"not kept  {loss}" for loss in delivery.losses]
+    if delivery.strides:
+        strides = [f"{name}.stride = {n}" for name, n in delivery.strides.items()]
+        lines.append(f"strides   to be set: {', '.join(strides)}")
+    return [*lines, "", "to load it:", *(f"    {line}" for line in delivery.usage)]
+
+
+def trial_lines(trials: Sequence[Trial]) -> list[str]:
+    """What the record decided, and which other networks it cannot tell from the chosen one."""
+    if len(trials) < 2:
+        return []
+    chosen, *others = trials
+    ties = [str(one) for one in others if one.fits]
+    nearest = next((one for one in others if not one.fits), None)
+    if not chosen.fits:
+        return [f"record    none of {len(trials)} networks gives it; the nearest: {chosen}"]
+    lines = [f"record    {len(trials)} networks tried; chosen: {chosen}"]
+    lines += [f"          the record cannot tell it from: {tie}" for tie in ties]
+    lines += [f"          nearest that does not fit: {nearest}"] if nearest else []
+    return lines
+
+
+def prediction_lines(predictions: Sequence[Prediction]) -> list[str]:
+    """The best classes of each picture that was read; the output is named where there are
+    several."""
+    read = [one for one in predictions if not one.error]
+    several = any(len(one.outputs) > 1 for one in read)
+    rows = [("picture", *(["output"] if several else []), "class", "value")]
+    for one in read:
+        for output, scores in one.outputs.items():
+            for score in scores:
+                named = [output] if several else []
+                value = f"{score.value:.4f}"
+                rows.append((str(one.path), *named, score.label.name, value))
+    return table(rows)
+
+
+def plan_lines(report: Report) -> list[str]:
+    """Every tensor: where it comes from, how, and what it becomes."""
+    rows = [("source", "shape", "transform", "target", "shape")]
+    for step in report.plan.steps:
+        source = step.source
+        rows.append(
+            (
+                str(source) if source else "-",
+                _shape(source.shape) if source else "",
+                step.how,
+                step.target,
+                _shape(step.shape),
+            )
+        )
+    return table(rows)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell; the last one is not padded."""
+    rows = [tuple(shortened(cell, CELL) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

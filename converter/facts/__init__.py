@@ -1,0 +1,1 @@
+"""Facts about a network that its file may leave open, each with its evidence."""

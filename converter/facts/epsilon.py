@@ -1,0 +1,49 @@
+"""The epsilon of batch normalisation that was really used, by the version of Keras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converter.facts import changes
+from converter.files.checkpoint import Checkpoint
+from resnet_pt.architecture import Architecture, Norm
+
+DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
+    ((1, 2, 0), 1e-3),
+    ((1, 0, 8), 1e-5),
+    ((0,), 1e-6),
+)
+"""BatchNormalization's default epsilon since each Keras version (keras 2a0b112d08 for 1.2.0)."""
+
+
+FUSED_MINIMUM = 1.001e-5
+"""The least epsilon of TensorFlow's fused batch normalisation, cuDNN's (tensorflow
+`python/ops/nn_impl.py`, fused_batch_norm)."""
+
+
+def raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
+    """Every norm of a map as it was really computed, those of the head too."""
+    head = tuple(
+        replace(layer, norm=raised(checkpoint, layer.norm))
+        if layer.norm and layer.source in architecture.maps
+        else layer
+        for layer in architecture.head
+    )
+    body = changes.map_norms(architecture, lambda norm: raised(checkpoint, norm))
+    return replace(body, head=head)
+
+
+def raised(checkpoint: Checkpoint, norm: Norm) -> Norm:
+    """A norm with the epsilon that was really used: Keras 2.2 to 2.x on TensorFlow normalised maps
+    with the fused kernel (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); Keras 3 does not."""
+    version = checkpoint.version()
+    if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
+        return norm
+    return replace(norm, eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
+
+
+def why(is_raised: bool) -> str:
+    """The reason of an epsilon from a configuration."""
+    if is_raised:
+        return "as written, but not below 1.001e-5: TensorFlow's fused kernel raised it"
+    return "the epsilon of every BatchNormalization"

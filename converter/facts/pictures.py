@@ -1,0 +1,26 @@
+"""What was done to pictures, by a record that says it: `preprocess` in its meta."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converter.facts.fact import Evidence, Fact
+from converter.network import Network
+
+SAID = "`preprocess` in the record's meta; not part of the network"
+
+
+def told_by_record(network: Network, mode: str | None) -> Network:
+    """The network with the mode that a record says, unless an option has set another: `predict`
+    would otherwise go by what is only the default of a naming."""
+    before = [fact for fact in network.facts if fact.name == "preprocessing"]
+    if mode is None or any(fact.evidence == Evidence.USER for fact in before):
+        return network
+    kept = [fact for fact in network.facts if fact.name != "preprocessing"]
+    structure = network.structure
+    told = replace(structure.architecture, preprocessing=mode)
+    return replace(
+        network,
+        structure=replace(structure, architecture=told),
+        facts=(*kept, Fact("preprocessing", mode, Evidence.RECORD, SAID)),
+    )

@@ -1,0 +1,145 @@
+"""How Keras writes a model's configuration: Keras 1, 2 and 3 in one set of questions.
+
+Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 3.15
+`src/models/functional.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from converter.files.kinds import whole
+
+Config = Mapping[str, Any]
+
+
+def epsilons(config: Any) -> dict[str, float]:
+    """`{layer: epsilon}` of every batch norm in a configuration, those of nested models too."""
+    found: dict[str, float] = {}
+    for layer in all_layers(config):
+        inner = layer.get("config")
+        if isinstance(inner, dict) and isinstance(inner.get("epsilon"), float):
+            found[layer_name(layer)] = inner["epsilon"]
+    return found
+
+
+MODELS = ("Model", "Functional", "Sequential")
+
+
+def is_model(config: Config) -> bool:
+    """Whether a layer's configuration is that of a nested model."""
+    inner = config.get("config")
+    listed = isinstance(inner, list) or (isinstance(inner, dict) and "layers" in inner)
+    return config.get("class_name") in MODELS or listed
+
+
+def is_operator(config: Config) -> bool:
+    """Whether a layer's configuration is that of an operator on tensors (Keras 3). An `.h5` has
+    no modules; operators are never trainable, and the base of all layers writes whether they are
+    (keras 3.15 `src/layers/layer.py`, get_config)."""
+    if ">" in str(config.get("class_name")):  # `package>Name`: a registered class
+        return False
+    if "module" in config:
+        return str(config["module"]).startswith("keras.src.ops")
+    inner, calls = config.get("config"), config.get("inbound_nodes") or ()
+    is_keras_3 = any(isinstance(call, dict) for call in calls)
+    return is_keras_3 and isinstance(inner, dict) and "trainable" not in inner
+
+
+def model_layers(config: Config) -> Sequence[Config]:
+    """The layer configurations of a model; Keras before 2.2.3 wrote a Sequential as a list."""
+    inner = config["config"]
+    return inner if isinstance(inner, list) else inner["layers"]
+
+
+def all_layers(config: Any) -> Iterator[Config]:
+    """The layers of a model that are no models, those of nested models too."""
+    for layer in model_layers(config):
+        if is_model(layer):
+            yield from all_layers(layer)
+        else:
+            yield layer
+
+
+def layer_name(config: Config) -> str:
+    """A layer's name: beside its class in functional models, inside its config elsewhere."""
+    inner = config.get("config")
+    name = config.get("name")
+    if name is None and isinstance(inner, dict):
+        name = inner.get("name")
+    return str(name if name is not None else config["class_name"])
+
+
+CONSTANT = "_CONSTANT_VALUE"
+"""What stands for a tensor where an operator's first argument is none: `2 * x`, `1 - x`."""
+
+
+def is_reference(value: Any) -> bool:
+    """Whether an argument is a tensor of the graph: `["add_3", 0, 0]`."""
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
+
+
+Reference = tuple[str, int, int]
+"""(layer, which of its calls, which of that call's outputs)."""
+
+MAX_CALLS = 20_000
+
+
+def references(value: Any) -> list[str]:
+    return [name for name, _, _ in reference_list(value)]
+
+
+def reference_list(value: Any) -> list[Reference]:
+    """`[["a", 0, 0], …]`; Keras 3 writes `["a", 0, 0]` for a single one, or a dict by name, whose
+    tensors it counts in the order of the names (keras 3.15 `src/ops/function.py`, tree.flatten;
+    tf.nest in Keras 2), whatever the order in which they are written."""
+    if isinstance(value, dict):
+        value = [value[name] for name in sorted(value)]
+    if value and isinstance(value[0], str):
+        value = [value]
+    tensors = [one for one in value if one[0] != CONSTANT]
+    return [_reference(*one[:3]) for one in tensors]
+
+
+def _reference(name: Any, call: Any, tensor: Any) -> Reference:
+    call, tensor = (whole(one, "a reference", 0, MAX_CALLS) for one in (call, tensor))
+    return str(name), call, tensor
+
+
+def inbound(layer: Config) -> list[list[Reference]]:
+    """For each call of a layer, the tensors it reads, in any of the three ways to write them."""
+    found = []
+    for call in layer.get("inbound_nodes") or []:
+        if isinstance(call, dict):
+            found.append(list(_keras_3_references(call.get("args", []))))
+        else:
+            others = call_arguments(call).values()
+            extra = [one for one in others if is_reference(one)]
+            found.append([*reference_list(call), *reference_list(extra)])
+    return found
+
+
+def first_argument(call: Any) -> Any:
+    """The constant that a Keras 2 operator has on its left; None where a tensor stands there."""
+    is_constant = bool(call) and call[0] == CONSTANT and len(call) > 2
+    return call[2] if is_constant else None
+
+
+def call_arguments(call: Any) -> Config:
+    """What Keras 2 passes in a call beside its first tensors."""
+    first: Any = call if call and isinstance(call[0], str) else call[0] if call else ()
+    return first[3] if len(first) > 3 and isinstance(first[3], dict) else {}
+
+
+def _keras_3_references(value: Any) -> Iterator[Reference]:
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        name, call, tensor = value["config"]["keras_history"]
+        yield _reference(name, call, tensor)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _keras_3_references(one)
+
+
+def is_channels_first(config: Config) -> bool:
+    return config.get("data_format") == "channels_first" or config.get("dim_ordering") == "th"

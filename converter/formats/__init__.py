@@ -1,0 +1,1 @@
+"""What is written: our own layout, and one file per destination of `--to`."""

@@ -1,0 +1,303 @@
+"""How tensors become TARGET, and what proves it: our own layout, or a destination's.
+
+Both have the same verbs, so that the story in `conversion` has no branches:
+
+    write     into a draft
+    prove     read the draft back, hold it against SOURCE, read anew
+    compare   run it with its own library, against our network (which Keras proves)
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.discover import modules
+from converter.errors import ParityError, UsageError, why_unread
+from converter.files.checkpoint import Array, Checkpoint
+from converter.files.publish import Draft
+from converter.formats.destination import About, Run, find, is_installed, named, refuse, short
+from converter.parity.comparing.compare import difference
+from converter.parity.comparing.inputs import inputs, takes_other_sizes
+from converter.parity.comparing.layers import compared
+from converter.parity.comparing.rounding import share
+from converter.parity.prove import Comparison, prove_tensors, same_bits
+from resnet_pt.architecture import FORMAT, Architecture
+from resnet_pt.digest import digest
+from resnet_pt.labels import Label, read_labels
+from resnet_pt.labels import named as named_classes
+
+if TYPE_CHECKING:
+    from converter.mapping.plan import Plan
+    from converter.network import Network
+    from converter.options import Options
+    from converter.parity.comparing.torch_run import Results
+
+Tensors = Mapping[str, Array]
+Stream = Iterator[tuple[str, Array]]
+
+FOLDED = "the folded network"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the weights at a destination.
+
+    `library` is what ran them ('torchvision 0.29.1'), or '' with the `reason` why none did.
+    `comparisons` are of its logits, or of the folded network's, with our own network's in
+    float64; their `device` is what ran. `strides` are to be set in the library's network:
+    {module: stride}.
+    """
+
+    destination: str
+    library: str = ""
+    reason: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+    strides: Mapping[str, int] | None = None
+    losses: tuple[str, ...] = ()
+    usage: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        return all(one.passes for one in self.comparisons)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a draft holds: how many tensors were proven, and those of our network, which they
+    are, or were computed from."""
+
+    proven: int
+    tensors: Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLayout:
+    """Our self-describing layout, by the writer of TARGET's suffix."""
+
+    writer: ModuleType
+    labels: tuple[str, ...] | None = None
+    is_directory: bool = False
+
+    @property
+    def needs(self) -> str:
+        return str(self.writer.NEEDS)
+
+    def write(
+        self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
+    ) -> None:
+        description = describe(checkpoint, network)
+        if self.labels is not None:
+            description["labels"] = list(fitting(self.labels, network.architecture))
+        self.writer.write(one.file, plan.specs, tensors, description)
+        one.flush()
+
+    def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
+        tensors, _ = self.writer.read(path)
+        return Written(prove_tensors(plan, checkpoint, tensors), tensors)
+
+    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A destination of `converter.formats.destinations`."""
+
+    module: ModuleType
+    target: Path
+    labels: tuple[str, ...] | None
+    parity: bool
+
+    @property
+    def is_directory(self) -> bool:
+        return not self.module.SUFFIXES
+
+    @property
+    def needs(self) -> str:
+        return "torch"
+
+    def write(
+        self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
+    ) -> None:
+        architecture = network.architecture
+        arrays = dict(tensors)
+        description = describe(checkpoint, network)
+        description["sha256"] = digest(description, arrays.items())
+        about = About(description, self.target.suffix, self.labels)
+        theirs = self.module.tensors(architecture, {name: arrays[name] for name in plan.specs})
+        for name, content in self.module.files(architecture, theirs, about).items():
+            one.write(name, content)
+        one.flush()
+
+    def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
+        """Everything is computed again from SOURCE; what was written has the same bits."""
+        tensors = dict(plan.tensors(checkpoint))
+        prove_tensors(plan, checkpoint, tensors)
+        expected = self.module.tensors(network.architecture, tensors)
+        found = self.module.read(path, network.architecture)
+        wrong = [f"{name} is in only one of the two" for name in expected.keys() ^ found.keys()]
+        wrong += [
+            f"{name} is not what SOURCE gives"
+            for name in expected.keys() & found.keys()
+            if not same_bits(found[name], expected[name])
+        ]
+        if wrong:
+            raise ParityError(f"the tensors written for {short(self.module)} are wrong", wrong)
+        return Written(len(found), tensors)
+
+    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery:
+        architecture = network.architecture
+        module = self.module
+        done = Delivery(
+            destination=short(module),
+            strides=getattr(module, "patch", lambda architecture: {})(architecture),
+            losses=tuple(module.losses(architecture)),
+            usage=tuple(module.usage(architecture, str(self.target))),
+        )
+        if not self.parity:
+            return replace(done, reason="--no-parity")
+        ours = runnable(architecture, tensors, "float64")
+        comparisons: tuple[Comparison, ...] = ()
+        if hasattr(module, "equivalent"):
+            equivalent, folded_tensors = module.equivalent(architecture, tensors)
+            folded = runnable(equivalent, folded_tensors, "float64")
+            comparisons = _comparisons(architecture, folded, ours, FOLDED)
+        library, theirs, reason = _library(module, path, architecture)
+        if theirs:
+            comparisons += _comparisons(architecture, theirs, ours, library)
+        return replace(done, library=library, reason=reason, comparisons=comparisons)
+
+
+def check_expressible(to: str | None, architecture: Architecture) -> None:
+    """MismatchError for a network that a destination cannot express; our own layout can say all."""
+    if to is not None:
+        refuse(named(to), architecture)
+
+
+def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
+    """Where `--to` sends the weights. Raises UsageError for a TARGET that cannot be one."""
+    labels = label_names(settings.labels) if settings.labels else None
+    if settings.to is None:
+        return OwnLayout(writer_for(target), labels)
+    return Elsewhere(find(settings.to, target), target, labels, settings.parity)
+
+
+def writer_for(target: Path) -> ModuleType:
+    """The writer of a target's suffix."""
+    for writer in modules("converter.formats.writers"):
+        if target.suffix in writer.SUFFIXES:
+            return writer
+    known = ", ".join(suffixes())
+    raise UsageError(f"TARGET {target} needs a suffix that says its format: {known}")
+
+
+def suffixes() -> tuple[str, ...]:
+    """Those of all our own formats."""
+    writers = modules("converter.formats.writers")
+    return tuple(suffix for writer in writers for suffix in writer.SUFFIXES)
+
+
+def label_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes in a file that `resnet_pt.labels` reads, in the order of the
+    classifier. UsageError for any other."""
+    try:
+        return tuple(label.name for label in read_labels(path))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--labels {path} cannot be read: {why_unread(error)}") from error
+
+
+def fitting(labels: tuple[str, ...], architecture: Architecture) -> tuple[str, ...]:
+    """The names, if the network has as many classes. Raises UsageError."""
+    try:
+        outputs = named_classes(architecture, tuple(map(Label, labels)))
+    except ValueError as error:
+        raise UsageError(f"--labels: {error}") from error
+    if not outputs:
+        raise UsageError("--labels: the network has no classes: it gives features")
+    return labels
+
+
+def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
+    """What travels with the tensors; a checksum of both is added when they are written. No name of
+    a file: the same input gives the same bytes."""
+    return {
+        "format": FORMAT,
+        "architecture": network.architecture.to_dict(),
+        "facts": [
+            {
+                "name": fact.name,
+                "value": fact.value,
+                "evidence": str(fact.evidence),
+                "assumed": fact.is_assumed,
+            }
+            for fact in network.facts
+        ],
+        "layers": compared(network.structure),
+        "source_sha256": checkpoint.sha256,
+        **({"config_sha256": checkpoint.given.sha256} if checkpoint.given else {}),
+    }
+
+
+def runnable(
+    architecture: Architecture, tensors: Tensors, dtype: str
+) -> Callable[[Array], Results]:
+    """One of our networks as a function of pictures (N, C, H, W)."""
+    from converter.parity.comparing import torch_run
+
+    model = torch_run.build(architecture, tensors)
+    return lambda pictures: torch_run.run_nchw(model, pictures, dtype)
+
+
+def _library(
+    module: ModuleType, path: Path, architecture: Architecture
+) -> tuple[str, Run | None, str]:
+    """(name and version, the library's network, why there is none)."""
+    name = module.LIBRARY
+    if not is_installed(name):
+        return "", None, f"not compared with {name}: not installed"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a library's own, about its own future
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken installation raises whatever it meets
+            return "", None, f"not compared with {name}: it cannot be imported: {error}"
+        try:
+            run = module.load(path, architecture)
+        except ImportError as error:
+            return "", None, f"not compared with {name}: {error}"
+        except Exception as error:  # the library's own, about what was written
+            raise ParityError(f"{name} does not load what was written", [str(error)]) from error
+    return f"{name} {importlib.metadata.version(name)}", run, ""
+
+
+def _comparisons(
+    architecture: Architecture, theirs: Run, ours: Callable[[Array], Results], name: str
+) -> tuple[Comparison, ...]:
+    """Several pictures in one batch, and one of another size where the network takes it."""
+    pictures = [one.transpose(0, 3, 1, 2) for one in inputs(architecture, None)]
+    batches = [np.concatenate(pictures[:3])]
+    if takes_other_sizes(architecture):
+        batches += pictures[3:]
+    found = []
+    for batch in batches:
+        actual, expected = theirs(np.ascontiguousarray(batch)), ours(np.ascontiguousarray(batch))
+        for output, logits in expected.items():
+            there = actual.get(output, np.zeros(0))
+            worst = difference(output or "logits", there, logits)
+            top1 = float("nan")
+            if there.shape == logits.shape:
+                top1 = float(np.mean(there.argmax(1) == logits.argmax(1)))
+            rounding = share(expected.sums[output], logits, "float32")
+            found.append(
+                Comparison(name, "float32", "float32", batch.shape, worst, top1, rounding=rounding)
+            )
+    return tuple(found)

@@ -1,0 +1,121 @@
+"""What destinations have in common: being found, being refused, and names by a table."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from converter.discover import modules
+from converter.errors import MismatchError, UsageError
+from converter.files.checkpoint import Array
+from converter.formats.plain import plain
+from resnet_pt.architecture import Architecture
+from resnet_pt.tensors import head_prefix
+
+PACKAGE = "converter.formats.destinations"
+
+Run = Callable[[Array], dict[str, Array]]
+"""A network as a function of float32 pictures (N, C, H, W): arrays by output, '' for the only
+one."""
+
+Table = tuple[tuple[str, str], ...]
+"""(our module, theirs), with holes: {layer} counts stages from 1, {stage} from 2 (as He et al.
+do), {place} from 0; {index} counts the blocks of a stage from 0. '{head}' is the classifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is written with the tensors: the description that our own layout carries too, TARGET's
+    suffix, and the names of the classes, if they were given."""
+
+    description: Mapping[str, Any]
+    suffix: str = ""
+    labels: tuple[str, ...] | None = None
+
+
+def find(name: str, target: Path) -> ModuleType:
+    """The destination `name`, if it is there, can be written here and takes such a TARGET."""
+    found = named(name)
+    missing = [one for one in found.NEEDS if not is_installed(one)]
+    if missing:
+        raise UsageError(
+            f"--to {name} needs {', '.join(missing)}",
+            hints=[f"pip install {' '.join(missing)}"],
+        )
+    if found.SUFFIXES and target.suffix not in found.SUFFIXES:
+        raise UsageError(f"--to {name} needs a TARGET that ends in {', '.join(found.SUFFIXES)}")
+    return found
+
+
+def named(name: str) -> ModuleType:
+    """The destination `name`, which is there: `Options` has seen to it."""
+    return next(one for one in modules(PACKAGE) if short(one) == name)
+
+
+def short(destination: ModuleType) -> str:
+    """What `--to` calls it."""
+    return destination.__name__.rpartition(".")[2]
+
+
+def is_installed(library: str) -> bool:
+    """Whether a library can be found (it is not imported)."""
+    return importlib.util.find_spec(library) is not None
+
+
+def refuse(destination: ModuleType, architecture: Architecture) -> None:
+    """MismatchError, with every reason and the destinations that can, for a network that
+    `destination` cannot express."""
+    reasons = destination.obstacles(architecture)
+    if not reasons:
+        return
+    others = [f"--to {short(one)}" for one in modules(PACKAGE) if not one.obstacles(architecture)]
+    raise MismatchError(
+        f"{short(destination)} cannot express this network",
+        reasons,
+        [f"these can: no --to (the self-describing layout), {', '.join(others)}"],
+    )
+
+
+def renamed(
+    table: Table, architecture: Architecture, tensors: Mapping[str, Array]
+) -> dict[str, Array]:
+    """`{their name: array}`: the tensors of a plain network under another library's names.
+
+    KeyError for a tensor whose module is not in the table.
+    """
+    theirs = dict(_unrolled(table, architecture))
+    found: dict[str, Array] = {}
+    for name, array in tensors.items():
+        module, _, parameter = name.rpartition(".")
+        found[f"{theirs[module]}.{parameter}"] = array
+    return found
+
+
+def _unrolled(table: Table, architecture: Architecture) -> Iterator[tuple[str, str]]:
+    dense = plain(architecture).classifier
+    head = head_prefix(architecture, dense) if dense else ""
+    for stage, depth in enumerate(architecture.depths):
+        for index in range(depth):
+            holes = {"layer": stage + 1, "stage": stage + 2, "place": stage, "index": index}
+            for ours, theirs in table:
+                yield ours.format(head=head, **holes), theirs.format(**holes)
+
+
+def runner(model: Any, logits: Callable[[Any], Any] = lambda result: result) -> Run:
+    """A torch network, put in eval mode, as a function. `logits` takes the logits out of what it
+    returns."""
+    import torch
+
+    model.eval()
+
+    def run(pictures: Array) -> dict[str, Array]:
+        with torch.inference_mode():
+            found = logits(model(torch.from_numpy(pictures)))
+        named = found if isinstance(found, dict) else {"": found}
+        return {name: tensor.numpy() for name, tensor in named.items()}
+
+    return run

@@ -1,0 +1,170 @@
+"""What the destinations that are plain ResNets share: folding, the classifier, what gets lost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from converter.facts.changes import norms
+from converter.facts.words import describe_eps
+from converter.files.checkpoint import Array
+from converter.formats.fold import EPS, fold, folded
+from converter.formats.plain import Plain, plain
+from resnet_pt.architecture import Architecture
+from resnet_pt.tensors import head_prefix
+
+TORCH_MOMENTUM = 0.1
+
+
+def folded_tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Our network's tensors without biases of convolutions, with epsilon 1e-5, and with a bias in
+    the classifier (zeros where Keras had none)."""
+    found = fold(architecture, tensors)
+    dense = plain(architecture).classifier
+    if dense and not dense.bias:
+        found[f"{head_prefix(architecture, dense)}.bias"] = np.zeros(dense.out_features, np.float32)
+    return found
+
+
+def equivalent(
+    architecture: Architecture, tensors: Mapping[str, Array]
+) -> tuple[Architecture, dict[str, Array]]:
+    """The network that the destination gets, as one of ours: it can be run without the library."""
+    dense = plain(architecture).classifier
+    head = tuple(
+        replace(layer, bias=True) if layer is dense else layer for layer in architecture.head
+    )
+    return folded(replace(architecture, head=head)), folded_tensors(architecture, tensors)
+
+
+def as_torch(tensors: Mapping[str, Array]) -> Any:
+    """A state_dict."""
+    import torch
+
+    return OrderedDict((name, torch.from_numpy(array)) for name, array in tensors.items())
+
+
+def losses(architecture: Architecture) -> list[str]:
+    """What a plain ResNet of torch does not keep."""
+    found = []
+    if {norm.eps for norm in norms(architecture)} != {EPS}:
+        found.append(
+            f"epsilon {describe_eps(architecture)}: it is {EPS:g} now, the difference is in the "
+            "running variances; in training a batch's own variance gets the smaller one"
+        )
+    momenta = sorted({norm.momentum for norm in norms(architecture)} - {TORCH_MOMENTUM})
+    if momenta:
+        ours = ", ".join(f"{momentum:g}" for momentum in momenta)
+        keras = ", ".join(f"{1 - momentum:g}" for momentum in momenta)
+        found.append(
+            f"BatchNorm momentum {ours} (Keras' {keras}): it is torch's {TORCH_MOMENTUM:g} until "
+            "you set it"
+        )
+    if any(not norm.gamma or not norm.beta for norm in norms(architecture)):
+        found.append("that Keras had no gamma or beta: they are ones and zeros, and can be trained")
+    if any(norm.rescale for norm in norms(architecture)):
+        found.append("Scale layers of their own: they are folded into the norms")
+    return [*found, *_head_losses(architecture)]
+
+
+def _head_losses(architecture: Architecture) -> list[str]:
+    found = []
+    for layer in architecture.head:
+        if layer.kind == "dropout":
+            found.append(f"dropout of {layer.rate:g} before the classifier")
+        if layer.kind == "avg_pool" and layer.pool:
+            window = "x".join(map(str, layer.pool.kernel))
+            found.append(
+                f"the {window} pool: it is a mean over the map, which differs for larger pictures"
+            )
+    return found
+
+
+def strides(architecture: Architecture) -> dict[str, int]:
+    """`{module: stride}` of the convolutions that have to be set in a network that strides on the
+    3x3 of its bottlenecks: torchvision's and timm's have no option for it."""
+    found: dict[str, int] = {}
+    for number, stage in enumerate(architecture.stages, start=1):
+        for index, block in enumerate(stage):
+            if len(block.convs) == 3 and block.convs[0].stride == (2, 2):
+                found[f"layer{number}.{index}.conv1"] = 2
+                found[f"layer{number}.{index}.conv2"] = 1
+    return found
+
+
+def loading(architecture: Architecture, target: str, patch: str) -> list[str]:
+    """Lines that load TARGET into `model`, with the strides set where they have to be."""
+    if target.endswith(".safetensors"):
+        state = f"safetensors.torch.load_file({target!r})"
+    else:
+        state = f"torch.load({target!r}, weights_only=True)"
+    lines = [f"model.load_state_dict({state})"]
+    if strides(architecture):
+        lines.append(
+            f"resnet_pt.{patch}(model, {target!r})  # sets the strides; not to be left out"
+        )
+    return [*lines, "model.eval()"]
+
+
+def widths(network: Plain, library: str) -> list[str]:
+    """Why a library whose widths are fixed cannot build a network."""
+    if network.has_standard_widths:
+        return []
+    return [
+        f"{network.stem} channels behind the stem, {_list(network.middle)} inside and "
+        f"{_list(network.out)} behind the blocks: {library} has 64, twice as many in each stage"
+    ]
+
+
+def stages(network: Plain, number: int = 4) -> list[str]:
+    """Why a library whose number of stages is fixed cannot build a network."""
+    if len(network.depths) == number:
+        return []
+    return [f"{len(network.depths)} stages: only {number} are there"]
+
+
+def mixed(network: Plain) -> list[str]:
+    """Why a library with one option for all strides cannot build a network."""
+    if network.stride_on != "mixed":
+        return []
+    return ["some bottlenecks stride on the 1x1, some on the 3x3: only one for all is there"]
+
+
+def named_depth(network: Plain) -> list[str]:
+    """Why a library that builds a ResNet by its number cannot build a network."""
+    if network.depth:
+        return []
+    return [f"blocks {_list(network.depths)}: only ResNet-18, 34, 50, 101 and 152 are there"]
+
+
+def doubling(network: Plain) -> list[str]:
+    """Why a library that doubles the widths from stage to stage cannot build a network."""
+    return [
+        f"{_list(found)} channels: they have to double from stage to stage"
+        for found in (network.middle, network.out)
+        if found != tuple(found[0] * 2**stage for stage in range(len(found)))
+    ]
+
+
+def expansion(network: Plain) -> list[str]:
+    """Why a library with bottlenecks of one shape cannot build a network."""
+    if network.convolutions == 2:
+        return []
+    if network.out == tuple(4 * width for width in network.middle):
+        return []
+    return [f"bottlenecks from {_list(network.middle)} to {_list(network.out)}: not by 4"]
+
+
+def unknown_scaling(architecture: Architecture) -> list[str]:
+    """What is lost where the file does not say how pictures were scaled."""
+    if architecture.preprocessing:
+        return []
+    return ["pixel mean and order: how the project scaled its pictures is not known (--preprocess)"]
+
+
+def _list(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,71 @@
+"""torch.export's archive: the whole graph with its tensors, for Python and C++ without our code.
+
+Source: docs.pytorch.org/docs/stable/export.html.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converter.files.checkpoint import Array
+from converter.formats.destination import About, Run, runner
+from converter.formats.destinations import _export
+from resnet_pt.architecture import Architecture
+
+SUMMARY = "the whole graph as torch.export saves it"
+SUFFIXES = (".pt2",)
+LIBRARY = "torch"
+NEEDS = ("torch",)
+
+losses = _export.fixed_size
+
+
+obstacles = _export.obstacles
+
+
+def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    return dict(tensors)
+
+
+def files(
+    architecture: Architecture, tensors: Mapping[str, Array], about: About
+) -> dict[str, bytes]:
+    import torch
+    from torch.export import Dim
+
+    free = dict.fromkeys(_export.dynamic(architecture), Dim.DYNAMIC)
+    exported = torch.export.export(
+        _export.network(architecture, tensors),
+        (_export.example(architecture),),
+        dynamic_shapes={"x": free},
+    )
+    file = io.BytesIO()
+    description = json.dumps(about.description, sort_keys=True)
+    torch.export.save(exported, file, extra_files={"convert_weights.json": description})
+    return {"": file.getvalue()}
+
+
+def read(path: Path, architecture: Architecture) -> dict[str, Array]:
+    found = _program(path).state_dict.items()
+    return {name: tensor.detach().numpy() for name, tensor in found}
+
+
+def load(path: Path, architecture: Architecture) -> Run:
+    module = _program(path).module()
+    module.eval = lambda: module  # it is exported in eval mode, and cannot be put in another
+    return runner(module)
+
+
+def _program(path: Path) -> Any:
+    import torch
+
+    with path.open("rb") as file:
+        return torch.export.load(io.BytesIO(file.read()))
+
+
+def usage(architecture: Architecture, target: str) -> list[str]:
+    return [f"model = torch.export.load({target!r}).module()", "logits = model(pictures)"]

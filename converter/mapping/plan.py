@@ -1,0 +1,203 @@
+"""The plan: which array goes where and how, as a value, before any array is read.
+
+Every weight of the file and every tensor of the network is accounted for: mapped, a stated
+constant, or left out by name. All misfits are found here, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converter.errors import MismatchError
+from converter.files.checkpoint import Array, Checkpoint, Shape, TensorSpec, Weight, as_float32
+from converter.files.shapes import KernelLayout
+from converter.mapping.transforms import (
+    COMPUTED,
+    FLIP_HWIO,
+    FLIP_OIHW,
+    HWIO_TO_OIHW,
+    IO_TO_OI,
+    Regroup,
+    Transform,
+)
+from resnet_pt.check import problems
+from resnet_pt.tensors import Part, Tensor, parts
+
+if TYPE_CHECKING:
+    from converter.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tensor of the network: an array of the file through `transforms`, or a constant where
+    Keras has no such array. `eps` is the epsilon of the norm that it is a part of."""
+
+    target: str
+    shape: Shape
+    source: Weight | None = None
+    transforms: tuple[Transform, ...] = ()
+    constant: float = 0.0
+    eps: float = 0.0
+
+    def apply(self, array: Array) -> Array:
+        """The source array → the tensor: contiguous float32."""
+        for transform in self.transforms:
+            array = transform.apply(array)
+        return _contiguous(as_float32(array))
+
+    def undo(self, tensor: Array) -> Array:
+        """The tensor → the source array, in float32."""
+        for transform in reversed(self.transforms):
+            tensor = transform.inverse().apply(tensor)
+        return tensor
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `undo` gives back the very bits that `apply` was given."""
+        return not any(isinstance(transform, COMPUTED) for transform in self.transforms)
+
+    @property
+    def spec(self) -> TensorSpec:
+        is_count = self.target.endswith("num_batches_tracked")
+        return TensorSpec(self.shape, "<i8" if is_count else "<f4")
+
+    def value(self) -> Array:
+        """The tensor of a step without a source."""
+        return np.full(self.shape, self.constant, self.spec.dtype)
+
+    @property
+    def how(self) -> str:
+        """The transforms, in words."""
+        if self.source is None:
+            return f"constant {self.constant:g}"
+        return ", ".join(str(transform) for transform in self.transforms) or "as it is"
+
+
+def _contiguous(array: Array) -> Array:
+    """`np.ascontiguousarray`, for a kernel of 3x3 in half the time: its windows first side by side,
+    then each of them whole, so that neither copy leaps at every number."""
+    if array.ndim == 4 and not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
+    return np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps, in the order of the network's tensors, and the weights left out on purpose."""
+
+    steps: tuple[Step, ...]
+    left_out: tuple[Weight, ...] = ()
+
+    @property
+    def mapped(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.source)
+
+    @property
+    def specs(self) -> dict[str, TensorSpec]:
+        """What `tensors` will give, in the order of the network's tensors."""
+        return {step.target: step.spec for step in self.steps}
+
+    def tensors(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
+        """(name, tensor) for every step; each source array is read once, in the file's order."""
+        by_source = {step.source: step for step in self.mapped}
+        wanted = [weight for weight in checkpoint.weights if weight in by_source]
+        for weight, array in checkpoint.arrays(wanted):
+            step = by_source[weight]
+            yield step.target, step.apply(array)
+        for step in self.steps:
+            if step.source is None:
+                yield step.target, step.value()
+
+
+def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
+    """Pair every weight with a tensor, or raise one MismatchError that lists all misfits."""
+    structure = network.structure
+    weights = checkpoint.of_layer()
+    misfits = problems(structure.architecture)
+    if misfits:
+        raise MismatchError(
+            f"the layers of {checkpoint.path} do not fit each other",
+            misfits,
+            ["the file was changed, or is of a network that is not known"],
+        )
+    steps: list[Step] = []
+    used: set[Weight] = set(network.left_out)
+    for part in parts(structure.architecture):
+        layer = structure.layers.get(part.module)
+        found = dict(weights.get(layer, {})) if layer else {}
+        for target in part.targets:
+            step = _step(part, target, found, network)
+            steps.append(step)
+            if step.source:
+                used.add(step.source)
+                misfits += _shape_misfit(step)
+            elif target.parameter and target.required:
+                misfits.append(_missing(layer, part, target.parameter))
+    misfits += [
+        f"not used: {one.path} {one.shape}" for one in checkpoint.weights if one not in used
+    ]
+    misfits = list(dict.fromkeys(misfits))  # a missing layer lacks several arrays
+    if misfits:
+        raise MismatchError(f"the weights of {checkpoint.path} do not fit the network", misfits)
+    return Plan(tuple(steps), network.left_out)
+
+
+def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:
+    source = _source(target, found) if target.required else None
+    return Step(
+        target=f"{part.module}.{target.name}",
+        shape=target.shape,
+        source=source,
+        transforms=_transforms(part, source.parameter, network) if source else (),
+        constant=target.constant,
+        eps=part.eps,
+    )
+
+
+def _source(target: Tensor, found: Mapping[str, Weight]) -> Weight | None:
+    """The array for a tensor; a grouped convolution may have been written as a depthwise one."""
+    if target.parameter == "kernel" and "kernel" not in found:
+        return found.get("depthwise_kernel")
+    return found.get(target.parameter)
+
+
+def _transforms(part: Part, parameter: str, network: Network) -> tuple[Transform, ...]:
+    if parameter == "moving_variance":
+        return network.variance
+    if parameter == "depthwise_kernel":
+        return (Regroup(),)
+    if parameter != "kernel":
+        return ()
+    return (IO_TO_OI,) if part.kind == "dense" else CONVOLUTION[network.layout]
+
+
+CONVOLUTION: Mapping[KernelLayout, tuple[Transform, ...]] = {
+    KernelLayout("hwio", flipped=False): (HWIO_TO_OIHW,),
+    KernelLayout("hwio", flipped=True): (FLIP_HWIO, HWIO_TO_OIHW),
+    KernelLayout("oihw", flipped=False): (),
+    KernelLayout("oihw", flipped=True): (FLIP_OIHW,),
+}
+"""From each layout to torch's OIHW correlation kernels."""
+
+
+def _shape_misfit(step: Step) -> list[str]:
+    assert step.source
+    shape = step.source.shape
+    try:
+        for transform in step.transforms:
+            shape = transform.shape(shape)
+    except (IndexError, ValueError):
+        shape = ()
+    if shape == step.shape:
+        return []
+    return [f"{step.source} {step.source.shape} becomes {shape}, but {step.target} is {step.shape}"]
+
+
+def _missing(layer: str | None, part: Part, parameter: str) -> str:
+    if layer is None:
+        return f"missing: a layer for {part.module}"
+    return f"missing: {layer}/{parameter}, for {part.module}"

@@ -1,0 +1,60 @@
+"""What was read: a network, where its tensors come from, and the facts with their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from converter.facts.defaults import Defaults
+from converter.facts.fact import Fact
+from converter.facts.strides import KERAS
+from converter.files.checkpoint import Weight
+from converter.files.shapes import KernelLayout
+from converter.mapping.transforms import Transform
+from resnet_pt.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """An architecture and `{torch module: Keras layer}` for every module that has weights.
+
+    `outputs` maps modules to the Keras layers whose output they compute, for modules without
+    weights too (a block is its last activation): what a proof compares layer by layer.
+    """
+
+    architecture: Architecture
+    layers: Mapping[str, str]
+    outputs: Mapping[str, str]
+    assumed: tuple[str, ...] = ()
+    """Layers of custom code that are taken for what their names say."""
+    channels_first: bool = False
+    """Whether the configuration of a whole model says that its maps are (N, C, H, W)."""
+    unread: tuple[str, ...] = ()
+    """Layers with weights that lead to no output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is in a file: a structure, how its kernels lie, and the facts with their evidence.
+    `defaults` are what the code of its naming does, `is_changed` says that options made it another
+    one than the file describes."""
+
+    structure: Structure
+    layout: KernelLayout
+    facts: tuple[Fact, ...]
+    dialect: str
+    defaults: Defaults = KERAS
+    theano: bool = False
+    is_raised: bool = False
+    variance: tuple[Transform, ...] = ()
+    left_out: tuple[Weight, ...] = ()
+    is_changed: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.structure.architecture
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """The facts that the network rests on and nothing but a default says, by name."""
+        return tuple(fact.name for fact in self.facts if fact.is_assumed)

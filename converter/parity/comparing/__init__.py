@@ -1,0 +1,1 @@
+"""What the two networks computed, held against each other: logits and every layer."""

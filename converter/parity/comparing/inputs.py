@@ -1,0 +1,103 @@
+"""Pictures to compare on: noise and smooth shapes, in the range that a network expects."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from converter.parity.comparing.sizes import (
+    PROOF_LIMIT,
+    NoSizeError,
+    Size,
+    fits,
+    fitting_size,
+    proof_bytes,
+    take,
+)
+from resnet_pt.architecture import Architecture
+
+Input = npt.NDArray[np.float32]
+
+DEFAULT_SIZE = (224, 224)
+OTHER_SIZE = (256, 240)
+"""A second size, with an odd-sized map on the way (the 63x60 behind an unpadded pool); the last
+map is 8x8, which a 7x7 average pool still takes to one pixel."""
+SMALL_SIZE = (32, 32)
+
+
+def inputs(architecture: Architecture, fixed: Size | None) -> list[Input]:
+    """Batches of one picture, (1, H, W, C): noise, a smooth picture, the same in [-1, 1], and one
+    of another size if the network is not `fixed` to one, nor its head.
+
+    Raises NoSizeError for a network that no picture fits, or that would take more memory than a
+    proof has.
+    """
+    size = fixed or usable_size(architecture)
+    refuse_too_large(architecture, size)
+    channels = architecture.in_channels
+    generator = np.random.default_rng(2016)
+    noise = generator.uniform(-123, 132, (1, *size, channels))
+    smooth = smooth_picture(generator, size, channels)
+    found = [noise, smooth, smooth / 127.5]
+    other = OTHER_SIZE if size != SMALL_SIZE else (40, 36)
+    if fixed is None and takes_any_size(architecture) and fits(architecture, other):
+        found.append(smooth_picture(generator, other, channels))
+    return [picture.astype(np.float32) for picture in found]
+
+
+def usable_size(architecture: Architecture) -> Size:
+    """The size of pictures that the original fixed, unless it would take more memory than a proof
+    has; else a usual one."""
+    size = architecture.input_size
+    return size if size and not is_too_large(architecture, size) else default_size(architecture)
+
+
+def is_too_large(architecture: Architecture, size: Size) -> bool:
+    return proof_bytes(architecture, size) > PROOF_LIMIT
+
+
+def refuse_too_large(architecture: Architecture, size: Size) -> None:
+    if is_too_large(architecture, size):
+        raise NoSizeError(too_large(architecture, size))
+
+
+def too_large(architecture: Architecture, size: Size) -> str:
+    """What a proof would take, in words."""
+    height, width = size
+    taken = take(proof_bytes(architecture, size))
+    return f"a picture of {height}x{width} would take {taken} of maps, over {take(PROOF_LIMIT)}"
+
+
+def default_size(architecture: Architecture) -> Size:
+    """224x224, or 32x32 for a network without a pool in its stem (CIFAR); where the head flattens
+    a map of other than the pixels that these give, a size that fits. Raises NoSizeError."""
+    return fitting_size(architecture, DEFAULT_SIZE if architecture.stem.pool else SMALL_SIZE)
+
+
+def takes_any_size(architecture: Architecture) -> bool:
+    """Whether no layer of the head is tied to the size of the map."""
+    kinds = [layer.kind for layer in architecture.head]
+    flattens = any(kind.startswith("flatten") for kind in kinds)
+    pooled = any(kind in ("global_avg_pool", "global_max_pool", "avg_pool") for kind in kinds)
+    return not flattens or pooled
+
+
+def takes_other_sizes(architecture: Architecture) -> bool:
+    """Whether every layer of the head does the same for a map of any size: a pool with a window
+    of its own does not."""
+    kinds = [layer.kind for layer in architecture.head]
+    return takes_any_size(architecture) and not {"avg_pool", "max_pool"} & set(kinds)
+
+
+def smooth_picture(
+    generator: np.random.Generator, size: tuple[int, int], channels: int
+) -> npt.NDArray[np.float64]:
+    """Overlaid waves of a few cycles: neighbouring pixels agree, as in a photograph."""
+    rows = np.linspace(0, 1, size[0])[:, None, None]
+    columns = np.linspace(0, 1, size[1])[None, :, None]
+    picture = np.zeros((*size, channels))
+    for _ in range(6):
+        across, down = generator.uniform(-6, 6, (2, channels))
+        phase = generator.uniform(0, 2 * np.pi, channels)
+        picture += np.sin(2 * np.pi * (rows * down + columns * across) + phase)
+    return 20 * picture[None]

@@ -1,0 +1,315 @@
+"""Asking Keras: which oracle fits a file, and running it in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import SourceError
+from converter.files.checkpoint import COUNT, Array, Checkpoint
+from converter.files.leftovers import WorkFolder
+from converter.network import Network
+from converter.parity.comparing.layers import compared
+from converter.parity.original.keras_child import DAMAGED, UNREAD
+from converter.parity.original.recording import Pass, Recording, Sample
+from converter.whole_model.arithmetic import OPERATORS
+from converter.whole_model.layer_classes import FURTHER_OPERATORS, OPS
+
+TIME_LIMIT = 900
+"""Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
+
+CUSTOM = frozenset({"Scale", "BatchNorm", "AtrousConvolution2D"})
+"""Classes that graphs are read with, and that Keras does not have."""
+
+MADE_WITH = frozenset(
+    [
+        *("Functional", "Model", "Sequential", "__keras_tensor__", "DTypePolicy", "Policy"),
+        *("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "VarianceScaling"),
+        *("RandomNormal", "RandomUniform", "TruncatedNormal", "Orthogonal"),
+        *("Zeros", "Ones", "Constant", "L1", "L2", "L1L2"),
+    ]
+)
+"""Models, initialisers and regularisers: what layers are made with."""
+
+OPERATIONS = frozenset([*OPERATORS, "GetItem", "Stack", "__tensor__", "__numpy__", "__ellipsis__"])
+"""Keras 3's operators on tensors, and how it writes their constants."""
+
+LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIONS
+"""Classes that Keras may make from a file's configuration; a file that names any other is not
+given to Keras."""
+
+
+BUNDLED = "the bundled Keras definition"
+
+
+KERAS_CHILD = (sys.executable, "-m", "converter.parity.original.keras_child")
+
+
+class OracleError(Exception):
+    """Keras could not do the job; the text says why."""
+
+
+class UnreadError(OracleError):
+    """Keras could not read the file; `is_damaged` if it is the file's fault. That is no reason to
+    ask another oracle, which is given what our own reader read."""
+
+    def __init__(self, reason: str, is_damaged: bool) -> None:
+        super().__init__(reason)
+        self.is_damaged = is_damaged
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """How to ask: 'load' (Keras loads the whole model) or 'build' (the bundled definition)."""
+
+    kind: str
+    reason: str
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the answer is the original's own. The bundled definition is built from the very
+        reading of the file that is to be proven: it cannot contradict it."""
+        return self.kind == "load"
+
+    @property
+    def fixed_size(self) -> bool:
+        return self.kind == "load"
+
+
+def is_installed() -> bool:
+    """Whether Keras and TensorFlow are there (found, not imported)."""
+    return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
+
+
+def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
+    """The faithful oracle for a file.
+
+    Keras 3 loads Keras 2's Theano models without a word and computes something else, and cannot
+    load Keras 1's: those, weights without a model, and models with other classes than Keras' own
+    are given to the bundled definition of the network that was inferred.
+    """
+    version, given = checkpoint.version(), checkpoint.given
+    if checkpoint.config is None:
+        return Oracle("build", "the file holds weights only")
+    if given and given.match == "names" and not checkpoint.is_ordered:
+        return Oracle("build", "Keras loads such weights by class and number, not by names")
+    if version is None:
+        return Oracle("build", "the file does not say which Keras wrote it")
+    if version[0] < 2:
+        return Oracle("build", "Keras 3 cannot load a model of Keras 1")
+    if network.theano:
+        return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
+    if any(weight.parameter != COUNT for weight in network.left_out):
+        return Oracle("build", "the network is a part of the model in the file")
+    if network.is_raised:
+        return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
+    if any(weight.parts > 1 for weight in checkpoint.weights):
+        return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
+    config = given.config if given else checkpoint.config
+    foreign = sorted(set(class_names(config)) - LOADED)
+    if foreign:
+        return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
+    return Oracle("load", "")
+
+
+def class_names(config: Any) -> set[str]:
+    """Every class that a configuration names, its registered package in front."""
+    found: set[str] = set()
+    if isinstance(config, dict):
+        name = config.get("class_name")
+        if isinstance(name, str):
+            package = config.get("registered_name")
+            module = config.get("module")
+            own = not module or str(module).split(".")[0] in ("keras", "tf_keras", "builtins")
+            found.add(name if own and package in (None, name) else f"{package or module}>{name}")
+        for value in config.values():
+            found |= class_names(value)
+    elif isinstance(config, list):
+        for value in config:
+            found |= class_names(value)
+    return found
+
+
+class KerasChild:
+    """Keras in a process of its own, which ends with the context. Once started it imports
+    TensorFlow, which takes seconds: the caller may do something else before it asks."""
+
+    def __init__(self) -> None:
+        self.folder: WorkFolder | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> KerasChild:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def start(self) -> Path:
+        """The folder of the job, in which the process waits for it."""
+        if self.folder is None:
+            self.folder = WorkFolder()
+            # In this folder, so that nothing in the user's own folder is imported.
+            self.process = subprocess.Popen(
+                [*KERAS_CHILD, str(self.folder.path), str(os.getpid())],
+                cwd=self.folder.path,
+                env={**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        return self.folder.path
+
+    def run(self) -> None:
+        """Let it do the job that is in its folder now. Raises OracleError."""
+        assert self.process
+        assert self.process.stdin
+        try:
+            with suppress(BrokenPipeError):  # it has ended already, and says why
+                self.process.stdin.write(b"begin\n")
+                self.process.stdin.flush()  # and stays open: it ends when this process does
+            self.process.wait(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
+        code, told = self.process.returncode, self.start() / "error.txt"
+        if code:
+            reason = told.read_text() if told.exists() else f"exit code {code}"
+            line = reason.splitlines()[0][:300] if reason else "no reason given"
+            if code in (UNREAD, DAMAGED):
+                raise UnreadError(line, is_damaged=code == DAMAGED)
+            raise OracleError(line)
+
+    def end(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+        if self.folder:
+            self.folder.remove()
+        self.process = self.folder = None
+
+
+def ask(
+    child: KerasChild,
+    oracle: Oracle,
+    checkpoint: Checkpoint,
+    network: Network,
+    pictures: Sequence[Array],
+    dtypes: Sequence[str] = ("float64", "float32"),
+) -> Recording:
+    """What Keras computes for each picture, in each dtype, and every layer of the first one.
+
+    Whole activations stay on the disk, mapped; their files are gone with the recording. Raises
+    OracleError; SourceError for a file that Keras finds damaged.
+    """
+    folder = child.start()
+    job = json.dumps(_job(oracle, checkpoint, network, dtypes))
+    try:
+        _write(folder, job, pictures)
+        child.run()
+        passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+        faults = (folder / "faults.txt").read_text()
+    except UnreadError as error:
+        if not error.is_damaged:
+            raise
+        hint = "fetch it again from its source"
+        raise SourceError(
+            f"{checkpoint.path} is damaged: Keras cannot read it", [str(error)], [hint]
+        ) from error
+    finally:
+        child.end()
+    what = "Keras itself" if oracle.is_original else BUNDLED
+    meta = {"kind": "logits", "reason": oracle.reason}
+    noted = (faults,) if faults else ()
+    return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=noted)
+
+
+def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:
+    try:
+        (folder / "job.json").write_text(job)
+        for number, picture in enumerate(pictures):
+            np.save(folder / f"input_{number:03}.npy", picture)
+    except OSError as error:  # numpy's have no strerror: '150528 requested and 45024 written'
+        reason = f"{error.strerror or error} in {folder.parent} (TMPDIR), is it full?"
+        raise OracleError(f"its pictures cannot be written: {reason}") from error
+
+
+def _job(
+    oracle: Oracle, checkpoint: Checkpoint, network: Network, dtypes: Sequence[str]
+) -> dict[str, Any]:
+    architecture = network.architecture
+    single = len(architecture.outputs) == 1
+    loads = oracle.kind == "load"
+    modules = compared(network.structure)
+    return {
+        "kind": oracle.kind,
+        "source": str(checkpoint.path.resolve()),
+        "channels_first": loads and network.structure.channels_first,
+        "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
+        "suffix": _suffix(checkpoint),
+        "given": asdict(checkpoint.given) if checkpoint.given else None,
+        "match": checkpoint.match,
+        "architecture": architecture.to_dict(),
+        "layers": dict(network.structure.layers),
+        "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
+        "dtypes": list(dtypes),
+        "wanted": {
+            layer if loads else _last_part(network, module): layer
+            for module, layer in modules.items()
+        },
+        "outputs": [
+            {
+                "name": "" if single else output.name,
+                "layer": output.name,
+                "loads": loads and output.activation != "linear",
+            }
+            for output in architecture.outputs
+        ],
+    }
+
+
+def _suffix(checkpoint: Checkpoint) -> str:
+    """What Keras tells the container of a whole model by."""
+    if checkpoint.parts:
+        return ".weights.json"
+    if checkpoint.given:
+        return ".h5" if checkpoint.is_ordered else ".keras"
+    return ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5"
+
+
+def _last_part(network: Network, module: str) -> str:
+    """A norm with a Scale behind it is two layers in Keras; the second one's output is compared."""
+    scale = f"{module}.scale"
+    return scale if scale in network.structure.layers else module
+
+
+def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:
+    with np.load(folder / f"{dtype}.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return [
+        Pass(picture, _named(arrays, f"{number}/logits/"), _layers(folder, arrays, number), dtype)
+        for number, picture in enumerate(pictures)
+    ]
+
+
+def _named(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _layers(folder: Path, arrays: Mapping[str, Array], number: int) -> dict[str, Sample]:
+    values = _named(arrays, f"{number}/value/")
+    index = _named(arrays, f"{number}/index/")
+    found = {layer: Sample(index[layer], value) for layer, value in values.items()}
+    for layer, file in _named(arrays, f"{number}/whole/").items():
+        whole = np.load(folder / f"whole_{file}.npy", mmap_mode="r")
+        found[layer] = Sample(None, whole.reshape(-1), whole.shape)
+    return found

@@ -1,0 +1,264 @@
+"""What an original computed: from a record on disk, or from Keras just now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import SourceError, shortened
+from converter.files.checkpoint import Array
+from converter.files.npz import MAX_FILE, read_arrays
+from converter.parity.comparing.compare import GATES
+from resnet_pt.architecture import Architecture, Output
+from resnet_pt.preprocessing import MODES, Mode
+from resnet_pt.regular import open_regular
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is known of a layer's activation: `value` (flat) at the flat (N, H, W, C) positions
+    `index`; or, where `index` is None, all of it for the first pictures, of `shape` (n, H, W, C)
+    or (n, C)."""
+
+    index: Array | None
+    value: Array
+    shape: tuple[int, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.index is None
+
+    def of(self, activation: Array) -> Array:
+        """Another activation where this one is known, flat; NaN where it has no such element."""
+        if self.index is not None:
+            flat = activation.ravel()
+            there = self.index < flat.size  # a map of another size is different, not an error
+            return np.where(there, flat[np.where(there, self.index, 0)], np.nan)
+        if _one(activation.shape) != _one(self.shape):
+            return np.full(self.value.shape, np.nan)
+        return activation[: self.shape[0]].ravel()
+
+    def first(self) -> Array:
+        """The first picture's whole activation, (1, H, W, C) or (1, C)."""
+        return self.value.reshape(self.shape)[:1]
+
+
+def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one picture's activation; a map of one pixel (1, 1, C) is a vector (C,)."""
+    return shape[3:] if shape[1:3] == (1, 1) else shape[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One batch through the original: its input (N, H, W, C), its logits by output name ('' for
+    the only one), samples of its layers, and, by output name too, what came out behind the last
+    activation, where that is known beside the logits."""
+
+    input: Array
+    logits: Mapping[str, Array]
+    layers: Mapping[str, Sample] = field(default_factory=dict)
+    dtype: str = "float32"
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Everything an original computed, and what it was. `hidden` are the outputs of which it has
+    no logits: what it has in their place came out behind the last activation. `is_original` is
+    False for what a definition computed that was built from our own reading of the file. `notes`
+    say what of it is the fault of who computed it."""
+
+    passes: tuple[Pass, ...]
+    oracle: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    is_original: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def preprocess(self) -> Mode | None:
+        """What was done to its pictures, as `resnet_pt.preprocessing.MODES` has it; None where it
+        does not say. Records of an earlier script say it among its options, whose default, raw, is
+        said of generated pictures too, to which nothing was done."""
+        said, options = self.meta.get("preprocess"), self.meta.get("options")
+        if said is None and isinstance(options, dict):
+            is_default = options.get("preprocess") == "raw" and not options.get("images")
+            said = None if is_default else options.get("preprocess")
+        return next((mode for mode in MODES if mode == said), None)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file looks like one: an archive whose members are numpy's, also one that is cut
+    off and has lost its directory."""
+    try:
+        with open_regular(path, MAX_FILE) as file:
+            start = file.read(30)  # the first member's header; its name follows (APPNOTE 4.3.7)
+            name = file.read(int.from_bytes(start[26:28], "little"))
+    except OSError:
+        return False
+    return start.startswith(b"PK\x03\x04") and name.endswith(b".npy")
+
+
+def read_record(path: Path) -> Recording:
+    """The record in an `.npz` (written by scripts/record_keras.py), its parts held against each
+    other. Raises SourceError for a file that is none.
+    """
+    try:
+        return _recording(read_arrays(path, is_of_record))
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        reason = "it is no .npz" if "not a zip" in str(error) else reason
+        raise SourceError(
+            f"{path} is not a record: {reason}",
+            hints=["make one with scripts/record_keras.py MODEL.h5 RECORD.npz"],
+        ) from error
+
+
+def is_of_record(name: str) -> bool:
+    """Whether an array of that name is part of a record; what else is in the file is not read."""
+    return name in ("input", "output", "logits", "meta") or name.startswith(
+        ("output/", "logits/", "layer/")
+    )
+
+
+def _recording(arrays: Mapping[str, Array]) -> Recording:
+    """ValueError or KeyError says what is wrong."""
+    picture = arrays["input"]
+    if picture.ndim != 4 or not picture.size or not _is_number(picture):
+        raise ValueError(f"`input` is {picture.dtype} {picture.shape}, not pictures (N, H, W, C)")
+    meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+    if not isinstance(meta, dict):
+        raise ValueError("`meta` is not a JSON object")
+    strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
+    if strange:
+        raise ValueError(f"`meta` has a {strange[0]} that is no text")
+    mode = meta.get("preprocess")
+    if mode is not None and mode not in list(MODES):
+        raise ValueError(f"`meta` has a preprocess {mode!r}: known are {', '.join(MODES)}")
+    # A record's logits may be float64 (computed from features), but the network ran in float32.
+    dtype = str(meta.get("dtype", "float32"))
+    if dtype not in GATES:
+        raise ValueError(f"it was made in {dtype}: known are {', '.join(GATES)}")
+    outputs, logits = _by_output(arrays, "output"), _by_output(arrays, "logits")
+    for name, values in [*outputs.items(), *logits.items()]:
+        if not _is_number(values) or values.shape[:1] != picture.shape[:1] or not values.size:
+            raise ValueError(f"`output` or `logits` {name} is {values.dtype} {values.shape}")
+        if name in outputs and outputs[name].shape != values.shape:
+            raise ValueError(f"`output` {name} is {outputs[name].shape}, `logits` {values.shape}")
+    if not outputs and not logits:
+        raise ValueError("it needs `logits` or `output`")
+    endless = [name for name, array in arrays.items() if not _is_finite(array)]
+    if endless:
+        raise ValueError(f"`{endless[0]}` holds NaN or infinity")
+    keras, backend = (shortened(meta.get(key, "?")) for key in ("keras", "backend"))
+    made_by = f"Keras {keras} on {backend}"
+    beside = {name: outputs[name] for name in logits if name in outputs}
+    one = Pass(picture, {**outputs, **logits}, _samples(arrays), dtype, beside)
+    kind = "logits" if logits else "output"
+    hidden = frozenset(outputs.keys() - logits.keys())
+    notes = _faults(meta, made_by)
+    return Recording((one,), f"record of {made_by}", {**meta, "kind": kind}, hidden, notes=notes)
+
+
+def _faults(meta: Mapping[str, Any], made_by: str) -> tuple[str, ...]:
+    """What `record_keras.py` says that its Keras computes wrongly of the model."""
+    layers = meta.get("at_fault")
+    if not isinstance(layers, list) or not layers:
+        return ()
+    named = ", ".join(shortened(str(one)) for one in layers[:4]) + (
+        ", …" if len(layers) > 4 else ""
+    )
+    return (
+        f"{made_by}, which made the record, is at fault: it adds the bias of {named} along the "
+        "width, where that is the number of filters; if the project ran another, a record of that "
+        "one decides",
+    )
+
+
+def _is_finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _is_number(array: Array) -> bool:
+    return array.dtype.kind == "f"
+
+
+def _by_output(arrays: Mapping[str, Array], key: str) -> dict[str, Array]:
+    return {
+        name.removeprefix(key).removeprefix("/"): array
+        for name, array in arrays.items()
+        if name == key or name.startswith(f"{key}/")
+    }
+
+
+def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
+    found: dict[str, Sample] = {}
+    for name, array in arrays.items():
+        if not name.startswith("layer/"):
+            continue
+        layer = name.removeprefix("layer/")
+        if layer.endswith("/index"):
+            if f"{name.removesuffix('/index')}/value" not in arrays:
+                raise ValueError(f"`{name}` has no values beside it")
+        elif layer.endswith("/value"):
+            layer = layer.removesuffix("/value")
+            found[layer] = _sample(layer, arrays[f"layer/{layer}/index"], array)
+        else:
+            found[layer] = _whole(layer, array, len(arrays["input"]))
+    return found
+
+
+def _sample(layer: str, index: Array, value: Array) -> Sample:
+    if index.dtype.kind not in "iu" or index.ndim != 1 or (index < 0).any():
+        raise ValueError(f"`layer/{layer}/index` does not hold positions")
+    if value.shape != index.shape or not _is_number(value) or not value.size:
+        raise ValueError(f"`layer/{layer}` has {value.shape} values for {index.shape} positions")
+    return Sample(index, value)
+
+
+def _whole(layer: str, array: Array, pictures: int) -> Sample:
+    if not _is_number(array) or not array.size or not 1 <= len(array) <= pictures:
+        raise ValueError(f"`layer/{layer}` is {array.dtype} {array.shape}")
+    return Sample(None, array.ravel(), array.shape)
+
+
+def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
+    """Why a record cannot be held against a network's logits; '' if it can. Raises SourceError for
+    a record of a model with other inputs or outputs."""
+    first = recording.passes[0]
+    channels = first.input.shape[-1]
+    if channels != architecture.in_channels:
+        raise _of_another_model(f"input has {channels} channels", str(architecture.in_channels))
+    outputs = output_names(architecture)
+    if first.logits.keys() != outputs.keys():
+        theirs, ours = (", ".join(map(repr, names)) for names in (first.logits, outputs))
+        raise _of_another_model(f"outputs are {theirs}", ours)
+    for name, output in outputs.items():
+        classes, found = architecture.logits(output), first.logits[name].shape
+        if classes is not None and found[1:] != (classes,):
+            raise _of_another_model(f"logits are {found}", f"(N, {classes})")
+    hidden = [outputs[name] for name in outputs if name in recording.hidden]
+    activated = [one for one in hidden if one.activation != "linear"]
+    if activated:
+        return (
+            f"the record holds no logits, only what came out of {activated[0].activation}: "
+            "that hides differences"
+        )
+    return ""
+
+
+def _of_another_model(found: str, expected: str) -> SourceError:
+    return SourceError(
+        f"the record's {found}, the network's {expected}: it is a record of another model"
+    )
+
+
+def output_names(architecture: Architecture) -> dict[str, Output]:
+    """The outputs as a record names them: '' for the only one."""
+    single = len(architecture.outputs) == 1
+    return {"" if single else output.name: output for output in architecture.outputs}

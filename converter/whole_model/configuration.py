@@ -1,0 +1,156 @@
+"""Whole models: the configuration says what the network is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from converter.errors import MismatchError
+from converter.facts import words
+from converter.facts.epsilon import raised_epsilon, why
+from converter.facts.fact import Evidence, Fact
+from converter.facts.reading import KERAS_RESNET_0_1, Reading, batch_fact
+from converter.files.checkpoint import Checkpoint
+from converter.files.model_config import all_layers, layer_name
+from converter.files.shapes import Shapes
+from converter.network import Structure
+from converter.weights_only.dialect import Dialect
+from converter.weights_only.from_names import match_dialect
+from converter.whole_model.graph import Graph, parse_graph
+from converter.whole_model.recognition import recognise
+from converter.whole_model.replicas import slices
+from resnet_pt.architecture import Architecture
+
+
+def read_config(
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+) -> Reading:
+    assert checkpoint.config is not None
+    graph = parse_graph(checkpoint.config)
+    check_quantised(checkpoint.config)
+    check_unfrozen(graph, checkpoint.config)
+    written = recognise(graph, shapes, theano)
+    architecture = raised_epsilon(checkpoint, written.architecture)
+    is_raised = architecture != written.architecture
+    naming = naming_of(checkpoint, dialects)
+    pictures = naming.defaults.preprocessing if naming else None
+    stem = architecture.stem
+    if stem.channels or stem.rescaling or stem.data_norm:
+        pictures = "raw"
+    elif stem.front:  # what the naming's code did is not what they get
+        pictures = None
+    return Reading(
+        structure=replace(written, architecture=replace(architecture, preprocessing=pictures)),
+        facts=(
+            *_facts_of_config(architecture, is_raised),
+            *_assumed(written),
+            *batch_fact(slices(checkpoint.config)),
+            *_precision(checkpoint.config),
+        ),
+        dialect=naming.name if naming else "names of its own, read by the graph",
+        is_raised=is_raised,
+        left_out=tuple(one for one in checkpoint.weights if one.layer in written.unread),
+    )
+
+
+def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
+    def fact(name: str, value: str, what: str) -> Fact:
+        return Fact(name, value, Evidence.MODEL_CONFIG, what)
+
+    front = architecture.stem.front
+    activation = ("activation", words.describe_activation(architecture), "between all the layers")
+    return (
+        fact("epsilon", words.describe_eps(architecture), why(is_raised)),
+        *([fact("front", words.describe_front(front), "before the stem")] if front else []),
+        fact("stem", words.describe_stem(architecture), "the first convolution and its padding"),
+        fact("pool", words.describe_pool(architecture), "the pool after the stem"),
+        fact("stride", words.describe_stride(architecture), "the strides of the convolutions"),
+        *([fact(*activation)] if architecture.activation != "relu" else []),
+        fact("head", words.describe_head(architecture.head), "the layers after the last block"),
+        *_output_fact(architecture),
+    )
+
+
+def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:
+    """What the model did to its logits last: this network gives the logits."""
+    values = [output.activation for output in architecture.outputs]
+    if set(values) == {"linear"}:
+        return ()
+    reason = "what the last layer applies to the logits, which are what the network gives"
+    return (Fact("output", ", ".join(values), Evidence.MODEL_CONFIG, reason),)
+
+
+def _assumed(structure: Structure) -> tuple[Fact, ...]:
+    if not structure.assumed:
+        return ()
+    first, count = structure.assumed[0], len(structure.assumed)
+    reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
+    value = "grouped convolutions, as keras-applications sums them"
+    return (Fact("custom code", value, Evidence.DEFAULT, reason),)
+
+
+NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+"""Keras' names of policies whose layers compute in half precision (`keras.mixed_precision`)."""
+
+
+def _precision(config: Any) -> tuple[Fact, ...]:
+    """That the original computed in half precision, where its configuration says so."""
+    found = sorted(_policies(config) & set(NARROW))
+    if not found:
+        return ()
+    reason = f"the model's policy is {found[0]}: what it predicted is off by the rounding of that"
+    return (Fact("precision", "float32", Evidence.MODEL_CONFIG, reason),)
+
+
+def check_quantised(config: Any) -> None:
+    """Raise MismatchError for a model after `model.quantize` (Keras 3.3 on): its kernels are not
+    those that its layers had."""
+    for layer in all_layers(config):
+        policy = layer["config"].get("dtype")
+        name = policy.get("class_name") if isinstance(policy, dict) else None
+        if isinstance(name, str) and name.startswith("Quantized"):
+            raise MismatchError(
+                f"the model is quantised ({name} of {layer['config'].get('name')!r})",
+                hints=["convert it as it was before model.quantize"],
+            )
+
+
+def check_unfrozen(graph: Graph, config: Any) -> None:
+    """Raise MismatchError for norms of keras-resnet before 0.2 that were not frozen: they normalise
+    by the batch at hand when they predict too (0.1.0 `layers/_batch_normalization.py`: training is
+    `not freeze`). Those versions alone pad the stem in a layer `padding_conv1`."""
+    loose = [
+        layer_name(layer) for layer in all_layers(config) if layer["config"].get("freeze") is False
+    ]
+    if loose and any(node.layer == KERAS_RESNET_0_1 for node in graph.nodes):
+        raise MismatchError(
+            f"{loose[0]!r} and {len(loose) - 1} more norms of keras-resnet before 0.2 are not "
+            "frozen (freeze_bn=False), and normalise by the batch at hand: what is predicted for "
+            "a picture depends on those beside it",
+            hints=[
+                "convert the weights alone (model.save_weights) for the network by the moving "
+                "statistics, which is what keras-resnet 0.2 computes"
+            ],
+        )
+
+
+def _policies(config: Any) -> set[str]:
+    """The names of all layers' policies: `dtype` is one, or holds one (Keras 2.4 on)."""
+    found: set[str] = set()
+    for layer in all_layers(config):
+        policy = layer["config"].get("dtype")
+        if isinstance(policy, dict):
+            inner = policy.get("config")
+            policy = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(policy, str):
+            found.add(policy)
+    return found
+
+
+def naming_of(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
+    """Which table a whole model's names are from; the graph is what decides."""
+    try:
+        return match_dialect(checkpoint, dialects).dialect
+    except MismatchError:
+        return None

@@ -1,0 +1,323 @@
+"""The graph in a `model_config`: Keras 1, 2 and 3 configurations as one kind of node.
+
+A configuration is data here. Nothing in it is imported, built or run; a layer class that is not
+in the table becomes an `Unknown`, for whoever reads the graph to refuse by name.
+
+Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 3.15
+`src/models/functional.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from converter.errors import MismatchError, SourceError, shortened
+from converter.files.kinds import SettingError
+from converter.files.model_config import (
+    Config,
+    Reference,
+    inbound,
+    is_channels_first,
+    is_model,
+    layer_name,
+    model_layers,
+    reference_list,
+    references,
+)
+from converter.whole_model.arithmetic import Channels, Pick, Stack
+from converter.whole_model.layer_classes import (
+    ACTS_IN_TRAINING,
+    built_in_activation,
+    input_shape,
+    op_of,
+    operator_of,
+)
+from converter.whole_model.ops import Input, Op, Unknown
+from converter.whole_model.replicas import one_replica
+
+MAX_NODES = 20_000
+
+
+MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One call of one layer. `id` is unique in the graph; `layer` is the name that its weights
+    have in the file and `outer` the nested models around it, outermost first."""
+
+    id: str
+    layer: str
+    outer: tuple[str, ...]
+    op: Op
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The nodes in the order in which they can run, nested models opened up."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    channels_first: bool
+
+    def by_id(self) -> dict[str, Node]:
+        return {node.id: node for node in self.nodes}
+
+
+def parse_graph(config: Config) -> Graph:
+    """The graph of a whole-model configuration (a dict with `class_name` and `config`).
+
+    Raises SourceError if it is not a configuration that Keras writes, and MismatchError for a model
+    that is neither Sequential nor functional, and for one within it that is used twice.
+    """
+    is_written = isinstance(config.get("class_name"), str) and "config" in config
+    if is_written and not is_model(config):
+        raise MismatchError(
+            f"the model is of a class of its own, {config.get('class_name')!r}: its layers are in "
+            "its code, and not in the model_config",
+            hints=[
+                "if the names of its layers are known, its weights alone are read by them "
+                "(model.save_weights); so is a functional model of them, "
+                "keras.Model(inputs, outputs)"
+            ],
+        )
+    try:
+        builder = _Builder()
+        outputs = builder.model(one_replica(config), (), ())
+        nodes = with_channels_joined(builder.nodes, outputs)
+        return Graph(nodes, tuple(outputs), builder.channels_first)
+    except (
+        *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
+        RecursionError,
+    ) as error:
+        kind = "" if isinstance(error, SettingError) else f"{type(error).__name__}: "
+        raise SourceError(
+            "the model_config is not one that Keras writes",
+            [f"{kind}{error}"[:200]],
+            [
+                "if its Keras loads it, and the names of its layers are known, its weights alone "
+                "are read by them: model.save_weights"
+            ],
+        ) from error
+
+
+class _Builder:
+    """Walks a configuration and collects nodes; `outer` is the path of enclosing models."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.channels_first = False
+        self.training = False
+
+    def model(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Add a model that reads `inputs` (none at the top); the ids of its outputs."""
+        if len(outer) > MAX_DEPTH or len(model_layers(config)) > MAX_NODES:
+            raise ValueError("too deep or too large a model")
+        inner = config["config"]
+        functional = isinstance(inner, dict) and "input_layers" in inner
+        return (self.functional if functional else self.sequential)(config, outer, inputs)
+
+    def sequential(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        current = inputs
+        for layer in model_layers(config):
+            if not current and layer["class_name"] != "InputLayer":
+                current = self.implied_input(layer, outer)
+            if layer["class_name"] == "InputLayer" and current:
+                continue
+            current = self.layer(layer, outer, current)
+        return current
+
+    def implied_input(self, layer: Config, outer: tuple[str, ...]) -> tuple[str, ...]:
+        """A Sequential model's first layer carries the input's shape itself."""
+        shape: Any = None
+        if isinstance(layer["config"], dict):
+            shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
+        return (
+            self.node("/".join((*outer, "input")), "input", outer, Input(input_shape(shape)), ()),
+        )
+
+    def functional(
+        self, config: Config, outer: tuple[str, ...], inputs: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        inner = config["config"]
+        made: dict[str, list[tuple[str, ...]]] = {}
+        given = dict(zip(references(inner["input_layers"]), inputs, strict=False))
+        ready = deque(call for layer in inner["layers"] for call in _calls(layer))
+        calls = Counter(call.name for call in ready)
+
+        def missing(call: Call) -> tuple[str, int] | None:
+            """(layer, which of its calls) that has to be made before this, or None."""
+            wanted = [(source[0], _which(calls, source)) for source in call.sources]
+            wanted += [(call.name, call.number - 1)] if call.number else []
+            return next((one for one in wanted if len(made.get(one[0], ())) <= one[1]), None)
+
+        blocked: dict[tuple[str, int], list[Call]] = {}
+        while ready:
+            call = ready.popleft()
+            before = missing(call)
+            if before:
+                blocked.setdefault(before, []).append(call)
+                continue
+            inputs = tuple(self.pick(made, calls, one) for one in call.sources)
+            made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
+            ready.extendleft(reversed(blocked.pop((call.name, call.number), [])))
+        if blocked:
+            raise ValueError("layers that wait for each other")
+        return tuple(self.pick(made, calls, one) for one in reference_list(inner["output_layers"]))
+
+    def pick(self, made: Made, calls: Mapping[str, int], reference: Reference) -> str:
+        """The id of the tensor that a reference means; one of several that a layer of an unknown
+        class gives (`tf.split`) is that layer's only one here."""
+        name, _, tensor = reference
+        outputs = made[name][_which(calls, reference)]
+        is_unknown = isinstance(self.nodes[outputs[0]].op, Unknown)
+        return outputs[0] if is_unknown and len(outputs) == 1 else outputs[tensor]
+
+    def call(
+        self,
+        call: Call,
+        outer: tuple[str, ...],
+        inputs: tuple[str, ...],
+        given: Mapping[str, str],
+    ) -> tuple[str, ...]:
+        """The outputs of one call; an input of a nested model is what it is given."""
+        if call.name in given:
+            return (given[call.name],)
+        before, self.training = self.training, self.training or call.training
+        suffix = f"#{call.number}" if call.number else ""
+        try:
+            return self.layer(call.layer, outer, inputs, suffix, call.arguments)
+        finally:
+            self.training = before
+
+    def layer(
+        self,
+        layer: Config,
+        outer: tuple[str, ...],
+        inputs: tuple[str, ...],
+        suffix: str = "",
+        arguments: Any = None,
+    ) -> tuple[str, ...]:
+        name = layer_name(layer)
+        if is_model(layer):
+            return self.model(layer, (*outer, name), inputs)
+        config = layer["config"]
+        self.channels_first |= is_channels_first(config)
+        with _of_layer(name):
+            op = operator_of(layer, arguments) or op_of(layer["class_name"], config)
+        if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
+            op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
+        current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
+        built_in = built_in_activation(op, config)
+        if built_in:
+            current = self.node(f"{current}/activation", name, outer, built_in, (current,))
+        return (current,)
+
+    def node(
+        self, id: str, layer: str, outer: tuple[str, ...], op: Op, inputs: tuple[str, ...]
+    ) -> str:
+        if id in self.nodes and outer:
+            raise MismatchError(
+                f"the model {outer[-1]!r} is used twice: shared weights cannot be carried over",
+                hints=[
+                    f"if that is the ResNet: model.get_layer({outer[-1]!r}).save writes it alone"
+                ],
+            )
+        if id in self.nodes:
+            raise ValueError(f"two layers called {id!r}")
+        if len(self.nodes) >= MAX_NODES:
+            raise ValueError(f"more than {MAX_NODES:,} layers")
+        self.nodes[id] = Node(id, layer, outer, op, inputs)
+        return id
+
+
+@contextmanager
+def _of_layer(name: str) -> Iterator[None]:
+    """A setting that cannot be is said with its layer."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"layer {shortened(name)!r}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of a layer: how many came before it, what it reads, whether the call says
+    `training=True`, and how it is written (an operator's constants stand there)."""
+
+    layer: Config
+    name: str
+    number: int = 0
+    sources: tuple[Reference, ...] = ()
+    training: bool = False
+    arguments: Any = None
+
+
+def _calls(layer: Config) -> list[Call]:
+    name = layer_name(layer)
+    calls = layer.get("inbound_nodes") or []
+    return [
+        Call(layer, name, number, tuple(sources), _trains(call), call)
+        for number, (call, sources) in enumerate(zip(calls, inbound(layer), strict=True))
+    ] or [Call(layer, name)]
+
+
+def _trains(call: Any) -> bool:
+    """Whether a call passes `training=True` and Keras heeds it: Keras 3 writes it for random
+    layers, and `predict` overrides it (keras 3.0.5 and 3.15 `functional.py`, operation_fn)."""
+    return isinstance(call, list) and any(
+        isinstance(part, list) and len(part) > 3 and _flag(part[3]) for part in call
+    )
+
+
+def _flag(arguments: Any) -> bool:
+    return isinstance(arguments, dict) and bool(arguments.get("training"))
+
+
+Made = Mapping[str, list[tuple[str, ...]]]
+"""`{layer: the outputs of each of its calls so far}`."""
+
+
+def _which(calls: Mapping[str, int], reference: Reference) -> int:
+    """Which call of a layer a reference means.
+
+    A model used as a layer counts its own making as call 0, so a layer with one call in the
+    configuration can be referred to as call 1.
+    """
+    name, call, _ = reference
+    return 0 if calls[name] == 1 else call
+
+
+def with_channels_joined(nodes: Mapping[str, Node], outputs: Sequence[str]) -> tuple[Node, ...]:
+    """The nodes, with channels that are picked one by one and stacked again, or a picture set
+    beside itself, as one op."""
+    joined = {id: _joined(node, nodes) for id, node in nodes.items()}
+    read = {source for node in joined.values() for source in node.inputs} | set(outputs)
+    return tuple(node for id, node in joined.items() if id in read or not isinstance(node.op, Pick))
+
+
+def _joined(node: Node, nodes: Mapping[str, Node]) -> Node:
+    if not isinstance(node.op, Stack) or node.op.axis != -1:
+        return node
+    if not node.op.is_new:
+        return _one_source(node, node.inputs, [None] * len(node.inputs))
+    picks = [nodes[source] for source in node.inputs]
+    channels = [one.op.channel for one in picks if isinstance(one.op, Pick)]
+    if len(channels) != len(picks):
+        return node
+    return _one_source(node, [one.inputs[0] for one in picks], channels)
+
+
+def _one_source(node: Node, sources: Sequence[str], picks: Sequence[int | None]) -> Node:
+    if len(set(sources)) != 1:
+        return node
+    return replace(node, op=Channels(tuple(picks)), inputs=(sources[0],))
