@@ -87,28 +87,36 @@ Change = tuple[Any, Any, Any]
 
 
 def changed(data: Any, chance: random.Random) -> tuple[Any, list[Change]]:
-    """A copy with one to three faults."""
+    """A copy with one to three faults. What a model was compiled with is no setting of its layers:
+    its keys are told apart."""
     new, changes = copy.deepcopy(data), []
+    compiled = {id(place) for place, _ in slots(_compiled(new))}
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         some = slots(new)
         if not some:
             break
         place, key = chance.choice(some)
         before = place[key]
+        named = f"compiled {key}" if id(place) in compiled else key
         kind = chance.random()
         if kind < 0.75:
             place[key] = copy.deepcopy(chance.choice(ODD))  # or a later fault would reach it
         elif kind < 0.85 and isinstance(place, dict):
             del place[key]
-            changes.append((key, before, ...))
+            changes.append((named, before, ...))
             continue
         elif kind < 0.95:
             other, name = chance.choice(some)
             place[key] = copy.deepcopy(other[name]) if name in _keys(other) else None
         else:
             place[key] = [before] * chance.choice((0, 2, 1000))
-        changes.append((key, before, place[key]))
+        changes.append((named, before, place[key]))
     return new, changes
+
+
+def _compiled(data: Any) -> Any:
+    found = data.get("compile_config") if isinstance(data, dict) else None
+    return found if isinstance(found, dict | list) else {}
 
 
 def _keys(one: Any) -> Any:
@@ -124,17 +132,23 @@ COUNTS = frozenset(
 """Settings of a configuration that change what a network computes."""
 
 
+def _meant(key: str, value: Any) -> tuple[type, Any]:
+    """A setting as Keras takes it: one number for both sides of a window, 1 for `true` where yes or
+    no is asked for, 2.0 for 2; `true` for a number is another value."""
+    if key == "use_bias" and type(value) is int and value in (0, 1):
+        return bool, bool(value)
+    if isinstance(value, list) and value and all(one == value[0] for one in value):
+        return (float, value[0]) if len(value) == 2 and type(value[0]) is int else (list, value)
+    return (float, value) if type(value) in (int, float) else (type(value), value)
+
+
 def silent(changes: list[Change], same: bool) -> str:
     """Why a success is none: a setting that counts has another value, and the network is the
     same."""
     if not same or len(changes) != 1:
         return ""
     ((key, before, after),) = changes
-    if key not in COUNTS or after in (None, ...):
-        return ""
-    numbers = (int, float)
-    are_numbers = type(before) in numbers and type(after) in numbers
-    if (are_numbers or type(before) is type(after)) and before == after:
+    if key not in COUNTS or after in (None, ...) or _meant(key, before) == _meant(key, after):
         return ""
     return f"FAILED: {key} is {str(after)[:60]}, was {before}, and nobody noticed"
 

@@ -21,6 +21,7 @@ from converter.facts import words
 from converter.facts.fact import Evidence, Fact
 from converter.files.checkpoint import Checkpoint
 from converter.files.keras_hub_classes import BACKBONE, CLASSIFIERS, PREPROCESSOR
+from converter.files.kinds import written
 from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.weights_only import beside
@@ -173,8 +174,7 @@ def _check_backbone(settings: Settings, match: Match, shapes: Shapes) -> None:
             f"of {match.dialect.name}",
             hints=[WEIGHTS_ALONE],
         )
-    if settings.get("block_type") not in CONVOLUTIONS:
-        raise _unexpected("block_type", settings, ", ".join(CONVOLUTIONS))
+    _check_choice("block_type", settings, tuple(CONVOLUTIONS))
     if not isinstance(settings.get("use_pre_activation"), bool):
         raise _unexpected("use_pre_activation", settings, "true and false")
     depths, stem = _depths(match), _stem_kernels(match, shapes)
@@ -246,9 +246,15 @@ def _misfit(key: str, settings: Settings, found: str) -> MismatchError:
     )
 
 
+def _check_choice(key: str, settings: Settings, choices: tuple[str, ...]) -> None:
+    """A tuple, since a stranger's value may be a list, which no table can be asked for."""
+    if settings.get(key) not in choices:
+        raise _unexpected(key, settings, ", ".join(choices))
+
+
 def _unexpected(key: str, settings: Settings, expected: str) -> MismatchError:
     return MismatchError(
-        f"{key!r} in config.json is {settings.get(key)!r}, and expected were {expected}",
+        f"{key!r} in config.json is {written(settings.get(key))}, and expected were {expected}",
         hints=[WEIGHTS_ALONE],
     )
 
@@ -349,8 +355,7 @@ def _precision(settings: Settings) -> list[Fact]:
 
 def _with_head(architecture: Architecture, settings: Settings) -> Architecture:
     """A pool, a Dropout and a Dense layer, which is all that the class has."""
-    if settings.get("pooling") not in POOLS:
-        raise _unexpected("pooling", settings, "'avg' and 'max'")
+    _check_choice("pooling", settings, tuple(POOLS))
     head = architecture.head
     kinds = [layer.kind for layer in head if layer.kind != "dropout"]
     if kinds != [POOLS[settings["pooling"]], "dense"]:
