@@ -16,61 +16,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from resnet_pt.ops import Conv as Conv
+from resnet_pt.ops import Factor as Factor
+from resnet_pt.ops import Norm as Norm
+from resnet_pt.ops import Padding as Padding
+from resnet_pt.ops import Pool as Pool
+from resnet_pt.ops.activation import ACTIVATIONS as ACTIVATIONS
+from resnet_pt.ops.activation import NON_NEGATIVE as NON_NEGATIVE
+
 FORMAT = 1
 """Version of the description in a file; a reader refuses one that it does not know."""
 
 Shape = tuple[int, ...]
-
-Padding = int | tuple[int, int, int, int] | Literal["same"]
-"""Zeros around a map: one number for all sides, (left, right, top, bottom), or TensorFlow's
-'same', whose amount depends on the size of the map and is computed when the network runs."""
-
-
-Factor = float | tuple[float, ...]
-"""One number, or one for each channel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conv:
-    """A 2-D convolution; its weight is (out_channels, in_channels / groups, *kernel)."""
-
-    in_channels: int
-    out_channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    padding: Padding = 0
-    groups: int = 1
-    bias: bool = False
-    dilation: tuple[int, int] = (1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """Batch normalisation over `channels`, with torch's meaning of momentum (Keras' 0.99 is 0.01).
-
-    `gamma` and `beta` say whether the original had them: where it had none, the tensor holds
-    ones or zeros and is not trained. `rescale` adds the custom Scale layer of the 2016 Caffe
-    ports (a second gamma and beta), as a module of its own.
-    """
-
-    channels: int
-    eps: float = 1e-5
-    momentum: float = 0.1
-    gamma: bool = True
-    beta: bool = True
-    rescale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A pooling window. `fill` is what padding holds: nothing (-inf), or zeros, which matter
-    where the map can be negative (the stem of a pre-activation network)."""
-
-    kernel: tuple[int, int] = (3, 3)
-    stride: tuple[int, int] = (2, 2)
-    padding: Padding = 1
-    fill: Literal["-inf", "zero"] = "-inf"
-    mode: Literal["max", "avg"] = "max"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +99,7 @@ class Stem:
     conv: Conv
     norm: Norm | None
     activation: bool = True
-    pool: Pool | None = Pool()
+    pool: Pool | None = Pool()  # noqa: RUF009  it is frozen
     data_norm: Norm | None = None
     channels: tuple[int, ...] = ()
     rescaling: tuple[Factor, Factor] | None = None
@@ -165,19 +122,8 @@ class Stem:
         return self.front[0].conv.in_channels if self.front else self.first.in_channels
 
 
-ACTIVATIONS = frozenset(
-    [
-        *("linear", "relu", "relu6", "elu", "selu", "gelu", "silu", "swish"),
-        *("sigmoid", "tanh", "softplus", "softsign", "softmax", "exponential"),
-    ]
-)
-"""Keras' names of the activations that torch computes exactly as Keras does."""
-
 BETWEEN_LAYERS = ACTIVATIONS | {"leaky_relu"}
 """Those that can stand between the layers: leaky_relu has a slope beside its name."""
-
-NON_NEGATIVE = frozenset(["relu", "relu6", "sigmoid", "softplus", "softmax", "exponential"])
-"""Those that give nothing below 0."""
 
 PASS_ON = frozenset(["dropout", "activation", "leaky_relu", "prelu", "rescaling"])
 """The kinds of head layers that give as many numbers as they get, and each from its own."""

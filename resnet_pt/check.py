@@ -19,7 +19,7 @@ from resnet_pt.architecture import (
     Pool,
     Stem,
 )
-from resnet_pt.tensors import module_name
+from resnet_pt.program import module_name
 
 POOLS = ("global_avg_pool", "global_max_pool", "avg_pool", "max_pool")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from resnet_pt import packed
-from resnet_pt.layers import ScaledBatchNorm2d
-from resnet_pt.network import ResidualBlock, ResNet
+from resnet_pt.layers import Scale
+from resnet_pt.network import ResNet
+from resnet_pt.program import normed
 
 
 def optimize(
@@ -28,12 +28,17 @@ def optimize(
     batch of a size, minutes; docs/inference.md has the figures that say where it pays.
     """
     fast = copy.deepcopy(model).eval().requires_grad_(False)
-    names = {module: name for name, module in fast.named_modules()}
-    for convolution, parent, norm in list(_pairs(fast)):
-        _fold(convolution, getattr(parent, norm))
-        for folded in (convolution, getattr(parent, norm)):  # no layer of the original by itself
-            fast.original_layers.pop(names[folded], None)
-        setattr(parent, norm, nn.Identity())
+    for one in normed(fast.program):
+        names = [layer.module for layer in (one.conv, one.norm, one.scale) if layer]
+        convolution, *norms = (fast.get_submodule(name) for name in names)
+        _fold(convolution, *norms)  # type: ignore[arg-type]
+        for name in names:  # no layer of the original by itself
+            fast.original_layers.pop(name, None)
+        parent, _, name = names[1].rpartition(".")
+        nothing = nn.Identity()
+        for child, _ in norms[0].named_children():  # a Scale's place
+            nothing.add_module(child, nn.Identity())
+        setattr(fast.get_submodule(parent), name, nothing)
     fast = fast.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
         return torch.compile(fast)  # type: ignore[return-value]
@@ -42,42 +47,14 @@ def optimize(
     return fast  # type: ignore[no-any-return]
 
 
-def _pairs(model: ResNet) -> Iterator[tuple[nn.Conv2d, nn.Module, str]]:
-    """(convolution, the module that holds the norm behind it, that norm's name)."""
-    last: nn.Module = model.conv1
-    if isinstance(last, nn.Sequential):  # a deep stem: convolution, norm, activation, …
-        for number in range(0, len(last) - 1, 3):
-            yield _convolution(last[number]), last, str(number + 1)
-        last = last[-1]
-    if hasattr(model, "bn1"):
-        yield _convolution(last), model, "bn1"
-    for block in list(model.modules()):
-        if not isinstance(block, ResidualBlock):
-            continue
-        behind = 1 if block.preactivation else 0  # before the next convolution is behind this one
-        for number in range(1, block.convolutions + 1 - behind):
-            if hasattr(block, f"bn{number + behind}"):
-                yield getattr(block, f"conv{number}"), block, f"bn{number + behind}"
-        shortcut = getattr(block, "downsample", None)
-        if isinstance(shortcut, nn.Sequential) and {"0", "1"} <= set(
-            dict(shortcut.named_children())
-        ):
-            yield shortcut.get_submodule("0"), shortcut, "1"  # type: ignore[misc]
-
-
-def _convolution(module: nn.Module) -> nn.Conv2d:
-    assert isinstance(module, nn.Conv2d)
-    return module
-
-
-def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d, scale: Scale | None = None) -> None:
     """weight' = weight · f, bias' = (bias - mean) · f + beta, where f = gamma / sqrt(var + eps)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gamma, beta = norm.weight.double(), norm.bias.double()
-    if isinstance(norm, ScaledBatchNorm2d):
-        scale = norm.scale.weight.double()
-        gamma, beta = gamma * scale, beta * scale + norm.scale.bias.double()
+    if scale is not None:
+        factor = scale.weight.double()
+        gamma, beta = gamma * factor, beta * factor + scale.bias.double()
     factor = gamma / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = -norm.running_mean.double()
     if convolution.bias is not None:

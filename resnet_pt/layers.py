@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnet_pt.architecture import Conv, Factor, Norm, Padding, Pool
+from resnet_pt.ops import Conv, Factor, Norm, Op, Padding, Pool
 
 Pads = tuple[int, int, int, int]
 
@@ -112,30 +113,11 @@ class Scale(nn.Module):
         return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-class ScaledBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation followed by a `Scale`."""
-
-    def __init__(self, channels: int, eps: float, momentum: float) -> None:
-        super().__init__(channels, eps=eps, momentum=momentum)
-        self.scale = Scale(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale(super().forward(x))  # type: ignore[no-any-return]
-
-
 class GlobalMaxPool2d(nn.Module):
     """(N, C, H, W) → (N, C, 1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.amax((2, 3), keepdim=True)
-
-
-class FlattenHWC(nn.Module):
-    """(N, C, H, W) → (N, H * W * C): the order in which a channels-last Flatten writes a map, and
-    so the order of the weights that read it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
 
 
 class Rescaling(nn.Module):
@@ -174,11 +156,23 @@ class Channels(nn.Module):
         return f"{self.channels}"
 
 
-class Concat(nn.Module):
-    """(N, C_1), (N, C_2), … → (N, C_1 + C_2 + …)."""
+class Function(nn.Module):
+    """An op that is a plain function, as a module."""
 
-    def forward(self, *x: Tensor) -> Tensor:
-        return torch.cat(x, 1)
+    def __init__(self, op: Op) -> None:
+        super().__init__()
+        self.op = op
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.op.compute(*inputs)
+
+    def _get_name(self) -> str:
+        return type(self.op).__name__
+
+    def extra_repr(self) -> str:
+        return ", ".join(
+            f"{name}={value}" for name, value in msgspec.structs.asdict(self.op).items()
+        )
 
 
 class Exponential(nn.Module):
@@ -206,8 +200,6 @@ def convolution(conv: Conv) -> nn.Conv2d:
 
 def normalisation(norm: Norm, flat: bool = False) -> nn.Module:
     """BatchNorm for a map, or for a vector if `flat`; vectors that Keras had not are frozen."""
-    if norm.rescale:
-        return ScaledBatchNorm2d(norm.channels, norm.eps, norm.momentum)
     kind = nn.BatchNorm1d if flat else nn.BatchNorm2d
     module = kind(norm.channels, eps=norm.eps, momentum=norm.momentum)
     module.weight.requires_grad_(norm.gamma)

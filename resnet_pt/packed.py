@@ -32,7 +32,7 @@ def pack(model: ResNet) -> None:
 
     What is activated by another function than ReLU stays as it is.
     """
-    if not isinstance(model.relu, nn.ReLU):
+    if not isinstance(getattr(model, "relu", None), nn.ReLU):
         return
     model.__class__ = PackedResNet  # as torch.nn.utils.parametrize gives a module another class
     _pack_stem(model)
@@ -47,8 +47,10 @@ def _pack_stem(model: ResNet) -> None:
     deep = model.conv1 if isinstance(model.conv1, nn.Sequential) else [model.conv1]
     *before, last = (one for one in deep if isinstance(one, nn.Conv2d))
     packed = [PackedConv2d(one, relu=True) for one in before]
-    model.conv1 = nn.Sequential(*packed, PackedConv2d(last, relu=model.stem_activation))
-    model.stem_activation = False
+    activates = model.architecture.stem.activation
+    model.conv1 = nn.Sequential(*packed, PackedConv2d(last, relu=activates))
+    if activates:
+        model.bypass("relu")
     for name in [name for name in model.original_layers if name.split(".")[0] == "conv1"]:
         del model.original_layers[name]  # it may be activated now
 
@@ -65,7 +67,7 @@ class PackedResNet(ResNet):
     batch whose gradient is wanted, and one that a hook of a module looks at, goes through whole.
     """
 
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:  # type: ignore[override]
         turns = math.ceil(len(x) / (PER_THREAD * torch.get_num_threads()))
         watched = any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
         if turns < 2 or x.device.type != "cpu" or x.requires_grad or watched:
@@ -155,14 +157,17 @@ class PackedBlock(nn.Module):
 
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
-        preactivated = block.preactivation and hasattr(block, "bn1")
+        described = block.described
+        preactivated = described.preactivation and hasattr(block, "bn1")
         self.bn1: nn.Module | None = block.bn1 if preactivated else None  # type: ignore[assignment]
-        self.from_activated = block.shortcut_source == "preactivation"
+        shortcut = described.shortcut
+        self.from_activated = shortcut is not None and shortcut.source == "preactivation"
         *convolutions, last = (
-            getattr(block, f"conv{number}") for number in range(1, block.convolutions + 1)
+            getattr(block, f"conv{number}") for number in range(1, len(described.convs) + 1)
         )
         self.convolutions = nn.Sequential(*(PackedConv2d(one, relu=True) for one in convolutions))
-        self.last = PackedConv2d(last, relu=block.activates)
+        activates = described.activated and not described.preactivation
+        self.last = PackedConv2d(last, relu=activates)
         self.downsample = getattr(block, "downsample", nn.Identity())
         for name, one in list(self.downsample.named_children()):
             if isinstance(one, nn.Conv2d):

@@ -23,7 +23,8 @@ from resnet_pt.architecture import (
     Shortcut,
     Stem,
 )
-from resnet_pt.network import Bottleneck, ResNet
+from resnet_pt.network import Bottleneck, ResNet, residual_block
+from resnet_pt.ops import Activation
 from resnet_pt.transfer import keras_initialised
 
 EPSILON = 1e-3
@@ -164,7 +165,8 @@ def _norm(channels: int) -> Norm:
 
 
 def _named(block: Block, name: str) -> Bottleneck:
-    module = Bottleneck(block, "relu")
+    module = residual_block(block, Activation("relu"))
+    assert isinstance(module, Bottleneck)
     keras_initialised(module)
     module.keras_name = name
     return module

@@ -362,7 +362,7 @@ def stride_moved(one: Conversion, site: Site, generator: np.random.Generator) ->
     stages = [list(stage) for stage in one.architecture.stages]
     block = stages[number - 1][index]
     a, b, *rest = block.convs
-    moved = (replace(a, stride=b.stride), replace(b, stride=a.stride), *rest)
+    moved = (a.replace(stride=b.stride), b.replace(stride=a.stride), *rest)
     stages[number - 1][index] = replace(block, convs=moved)
     one.architecture = replace(one.architecture, stages=tuple(map(tuple, stages)))
 
@@ -384,9 +384,9 @@ def inner(other: Callable[[Any], Any]) -> Any:
     """Another activation in front of the second convolution."""
 
     def change(block: Any) -> None:
-        has_first = block.preactivation and hasattr(block, "bn1")
-        calls = block.convolutions if not block.preactivation else block.convolutions - 1
-        calls += has_first
+        described = block.described
+        has_first = described.preactivation and hasattr(block, "bn1")
+        calls = len(described.convs) - described.preactivation + has_first
         block.relu = Only(block.relu, other, 1 if has_first else 0, calls)
 
     return on_module(change)
@@ -394,7 +394,8 @@ def inner(other: Callable[[Any], Any]) -> Any:
 
 def at_sum(other: Callable[[Any], Any]) -> Any:
     def change(block: Any) -> None:
-        block.relu = Only(block.relu, other, block.convolutions - 1, block.convolutions)
+        calls = len(block.described.convs)
+        block.relu = Only(block.relu, other, calls - 1, calls)
 
     return on_module(change)
 
@@ -409,17 +410,18 @@ def summed(change: Callable[[Any, Any, Any], Any]) -> Any:
     return on_module(make)
 
 
-def short_times(factor: float) -> Any:
-    def change(block: Any) -> None:
-        usual = block._short
-        block._short = lambda x: usual(x) * factor
+def short(change: Callable[[Any], Any]) -> Any:
+    """Another shortcut: `change` of what it gives."""
 
-    return on_module(change)
+    def make(block: Any) -> None:
+        block.steps = tuple(
+            replace(step, function=lambda long, short: long + change(short))
+            if step.function
+            else step
+            for step in block.steps
+        )
 
-
-def short_activated(block: Any) -> None:
-    usual = block._short
-    block._short = lambda x: usual(x).sin()
+    return on_module(make)
 
 
 def skipped(block: Any) -> None:
@@ -534,11 +536,9 @@ FAULTS = (
         padded_otherwise(lambda x, now: F.pad(x, now, mode="replicate")),
     ),
     Fault("dilation 2", CONV3, padded_otherwise(wider, 2)),
-    Fault(
-        "pool's padding", pool, pooling(lambda p: replace(p, padding=0 if p.padding == 1 else 1))
-    ),
-    Fault("pool takes the mean", pool, pooling(lambda p: replace(p, mode="avg", padding=1))),
-    Fault("pool pads with -inf", signed_pool, pooling(lambda p: replace(p, fill="-inf"))),
+    Fault("pool's padding", pool, pooling(lambda p: p.replace(padding=0 if p.padding == 1 else 1))),
+    Fault("pool takes the mean", pool, pooling(lambda p: p.replace(mode="avg", padding=1))),
+    Fault("pool pads with -inf", signed_pool, pooling(lambda p: p.replace(fill="-inf"))),
     # activations, sums, blocks
     Fault("activation missing in a block", inner_activation, inner(lambda x: x)),
     Fault("relu6 in a block", other_activation, inner(lambda x: x.clamp(0, 0.5))),
@@ -548,9 +548,9 @@ FAULTS = (
     Fault(
         "activation after a sum that had none", PREACTIVATED, summed(lambda b, x, f: f(x).relu())
     ),
-    Fault("shortcut not added", ANY, short_times(0)),
-    Fault("shortcut subtracted", ANY, short_times(-1)),
-    Fault("shortcut bent", ANY, on_module(short_activated)),
+    Fault("shortcut not added", ANY, short(lambda x: x * 0)),
+    Fault("shortcut subtracted", ANY, short(lambda x: -x)),
+    Fault("shortcut bent", ANY, short(lambda x: x.sin())),
     Fault("sum halved", ANY, summed(lambda block, x, usual: usual(x) / 2)),
     Fault("block skipped", IDENTITY, on_module(skipped)),
     Fault("block run twice", IDENTITY, on_module(twice)),

@@ -11,7 +11,9 @@ import numpy as np
 from converter.weights_only.dialects.res_branch import DIALECT
 from converter.weights_only.listing import Code, listing
 from resnet_pt.architecture import Architecture
-from resnet_pt.tensors import Part, Tensor, parts
+from resnet_pt.ops import Conv, Norm, Tensor
+from resnet_pt.program import Layer
+from resnet_pt.tensors import parts
 
 
 def random_tensors(architecture: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
@@ -21,11 +23,11 @@ def random_tensors(architecture: Architecture, seed: int = 0) -> dict[str, np.nd
     found: dict[str, np.ndarray] = {}
     convolution = ""
     for part in parts(architecture):
-        for tensor in part.targets:
+        for tensor in part.op.tensors():
             found[f"{part.module}.{tensor.name}"] = _values(generator, tensor)
-        if part.kind == "conv":
+        if isinstance(part.op, Conv):
             convolution = part.module
-        elif part.kind == "norm":
+        elif isinstance(part.op, Norm):
             variance, kernel = found[f"{part.module}.running_var"], found[f"{convolution}.weight"]
             still = generator.random(variance.shape) < 0.1
             variance[still], kernel[still] = 1e-4, kernel[still] / 100
@@ -50,7 +52,7 @@ def weights_file(path: Path, architecture: Architecture, tensors: dict[str, Any]
     layers = {module: name for name, module in DIALECT.modules().items()} | {"fc": "fc1000"}
     modules = [one.module for one in listing(architecture, Code(False, "none")) if one.module]
 
-    def place(part: Part) -> int:
+    def place(part: Layer) -> int:
         return modules.index(part.module) if part.module in modules else len(modules)
 
     with h5py.File(path, "w") as file:
@@ -63,7 +65,7 @@ def weights_file(path: Path, architecture: Architecture, tensors: dict[str, Any]
             names += ["pool1_pad", "pool1"] if part.module == "bn1" else []
             group = file.create_group(layer)
             weights = []
-            for tensor in part.targets:
+            for tensor in part.op.tensors():
                 if tensor.parameter:
                     values = tensors[f"{part.module}.{tensor.name}"]
                     if values.ndim > 1:

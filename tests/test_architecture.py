@@ -7,7 +7,8 @@ import pytest
 from resnet_pt import Architecture, resnet
 from resnet_pt.architecture import HeadLayer, Output
 from resnet_pt.check import problems
-from resnet_pt.tensors import head_prefix, module_name, tensors
+from resnet_pt.program import module_name
+from resnet_pt.tensors import head_prefix, tensors
 
 # torchvision's ResNet-50, counted from He et al. 2015: 53 convolutions without bias, 53 norms, fc.
 PARAMETERS_OF_RESNET_50 = 25_557_032

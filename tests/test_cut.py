@@ -68,13 +68,13 @@ def test_a_model_that_was_cut_at_its_last_sum_gives_the_logits_of_keras(
 def test_a_last_sum_that_is_activated_is_another_network(tmp_path):
     """The anti-test: such a block with an activation behind it is not equal."""
     change = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, LAST_ACTIVATION))
-    real = ResidualBlock._after
+    real = ResidualBlock.forward
 
     def activated(self: ResidualBlock, x: torch.Tensor) -> torch.Tensor:
         return self.relu(real(self, x))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResidualBlock, "_after", activated)
+        patch.setattr(ResidualBlock, "forward", activated)
         result = run(change, tmp_path / "out.pth", "--require-parity")
 
     assert result.exit_code == 1

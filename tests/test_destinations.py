@@ -226,7 +226,7 @@ def test_a_network_that_every_library_can_build_has_no_obstacles():
 def mixed_strides(architecture):
     first, *rest = architecture.stages[2]
     a, b, c = first.convs
-    moved = replace(first, convs=(replace(a, stride=(1, 1)), replace(b, stride=(2, 2)), c))
+    moved = replace(first, convs=(a.replace(stride=(1, 1)), b.replace(stride=(2, 2)), c))
     stages = (*architecture.stages[:2], (moved, *rest), architecture.stages[3])
     return replace(architecture, stages=stages)
 
@@ -400,7 +400,7 @@ def test_a_classifier_without_a_bias_and_behind_dropout_gets_zeros():
 
 
 def test_what_is_not_kept_is_said():
-    scaled = map_norms(WIDE, lambda norm: replace(norm, rescale=True, gamma=False))
+    scaled = map_norms(WIDE, lambda norm: norm.replace(rescale=True, gamma=False))
     window = HeadLayer("pool", "avg_pool", pool=Pool((7, 7), (7, 7), 0, mode="avg"))
     windowed = replace(scaled, head=(window, replace(WIDE.head[1], source="pool")))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from resnet_pt import resnet
 from resnet_pt.tensors import tensors as shapes
 
 KERAS = resnet((1, 2, 1, 1), 7, width=4, stride_on="1x1", bias=True, eps=1e-3, momentum=0.01)
-SCALED = map_norms(KERAS, lambda norm: replace(norm, rescale=True))
+SCALED = map_norms(KERAS, lambda norm: norm.replace(rescale=True))
 
 
 def single(value: float) -> bytes:
@@ -102,7 +101,7 @@ def test_what_is_not_folded_would_be_noticed(part):
 
 
 def test_a_variance_that_would_be_negative_is_refused():
-    architecture = map_norms(KERAS, lambda norm: replace(norm, eps=1e-6))
+    architecture = map_norms(KERAS, lambda norm: norm.replace(eps=1e-6))
     ours = random_tensors(architecture)
     ours["layer3.0.bn1.running_var"][2] = 0
 

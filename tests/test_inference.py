@@ -20,7 +20,7 @@ from resnet_pt.layers import PaddedConv2d
 from resnet_pt.packed import PackedBlock, PackedConv2d
 
 KERAS = resnet((1, 2, 1, 1), 7, width=4, stride_on="1x1", bias=True, eps=1e-3, momentum=0.01)
-SCALED = map_norms(KERAS, lambda norm: replace(norm, rescale=True))
+SCALED = map_norms(KERAS, lambda norm: norm.replace(rescale=True))
 FIXTURES = {
     name: fixture(name)
     for name in (

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resnet_pt.architecture import Conv, Pool
-from resnet_pt.layers import FlattenHWC, PaddedConv2d, convolution, pooling, same_padding
+from resnet_pt.layers import PaddedConv2d, convolution, pooling, same_padding
+from resnet_pt.ops import Flatten
 
 # size, kernel, stride: the output has ceil(size / stride) elements, and the odd zero goes last.
 SAME = [
@@ -70,4 +71,6 @@ def test_flatten_writes_a_map_as_channels_last_keras_does():
     channels_last = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     as_torch_has_it = torch.from_numpy(channels_last).permute(0, 3, 1, 2)
 
-    assert np.array_equal(FlattenHWC()(as_torch_has_it).numpy(), channels_last.reshape(2, -1))
+    assert np.array_equal(
+        Flatten("hwc").module((5, 3, 4))(as_torch_has_it).numpy(), channels_last.reshape(2, -1)
+    )

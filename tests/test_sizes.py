@@ -51,7 +51,7 @@ def test_a_map_is_as_large_as_the_network_makes_it(name):
 def test_a_dilated_convolution_reaches_further(padding):
     """Of the stem: 7x7 with dilation 2 is a window of 13."""
     plain = resnet_pt.resnet((1, 1, 1, 1), 3, width=16)
-    conv = replace(plain.stem.conv, dilation=(2, 2), padding=padding)
+    conv = plain.stem.conv.replace(dilation=(2, 2), padding=padding)
     architecture = replace(plain, stem=replace(plain.stem, conv=conv))
 
     for height, width in [(224, 224), (61, 75), (96, 130)]:
@@ -133,7 +133,7 @@ def test_where_no_picture_fits_it_is_said(pixels):
 
 def test_a_picture_of_which_nothing_is_left_does_not_fit(monkeypatch):
     architecture = flattening(1)
-    wide = replace(architecture.stem.conv, padding=0)
+    wide = architecture.stem.conv.replace(padding=0)
     architecture = replace(architecture, stem=replace(architecture.stem, conv=wide))
 
     assert not fits(architecture, (4, 4))

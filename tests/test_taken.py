@@ -32,7 +32,7 @@ def network(**changes):
 def padded(**changes):
     """A network whose own size is small, and whose padding is not."""
     plain = network(**changes)
-    conv = replace(plain.stem.conv, padding=4096)
+    conv = plain.stem.conv.replace(padding=4096)
     return replace(plain, stem=replace(plain.stem, conv=conv))
 
 

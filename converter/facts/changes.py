@@ -27,7 +27,7 @@ from resnet_pt.architecture import (
 
 def with_eps(architecture: Architecture, eps: float) -> Architecture:
     """The same network with another epsilon in every norm before the head."""
-    return map_norms(architecture, lambda norm: replace(norm, eps=eps))
+    return map_norms(architecture, lambda norm: norm.replace(eps=eps))
 
 
 def with_stem(architecture: Architecture, how: str) -> Architecture:
@@ -37,7 +37,7 @@ def with_stem(architecture: Architecture, how: str) -> Architecture:
     half = first.kernel[0] // 2
     even = first.stride == (1, 1) and first.kernel[0] % 2  # then 'same' is half on all sides too
     paddings: dict[str, Padding] = {"pad": half, "same": half if even else "same", "valid": 0}
-    return _with_first(architecture, replace(first, padding=paddings[how]))
+    return _with_first(architecture, first.replace(padding=paddings[how]))
 
 
 def _with_first(architecture: Architecture, first: Conv) -> Architecture:
@@ -70,12 +70,12 @@ def with_stem_stride(architecture: Architecture, stride: int) -> Architecture:
     padding, stem = stem_padding(architecture), architecture.stem
 
     def unstrided(conv: Conv) -> Conv:
-        return conv if conv.stride == (1, 1) else evenly_padded(replace(conv, stride=(1, 1)))
+        return conv if conv.stride == (1, 1) else evenly_padded(conv.replace(stride=(1, 1)))
 
     deep = tuple((unstrided(conv), norm) for conv, norm in stem.deep)
     conv = unstrided(stem.conv) if deep else stem.conv
     bare = replace(architecture, stem=replace(stem, deep=deep, conv=conv))
-    changed = _with_first(bare, replace(bare.stem.first, stride=(stride, stride)))
+    changed = _with_first(bare, bare.stem.first.replace(stride=(stride, stride)))
     return with_stem(changed, padding) if padding in ("pad", "same", "valid") else changed
 
 
@@ -98,7 +98,7 @@ def padded_pool(pool: Pool, how: str, architecture: Architecture) -> Pool:
     half = max(pool.kernel) // 2
     padding: Padding = {"valid": 0, "zero": half, "same": "same", "inf": half}[how]  # type: ignore[assignment]
     is_zero = how == "zero" and _can_be_negative(architecture)
-    return replace(pool, padding=padding, fill="zero" if is_zero else "-inf")
+    return pool.replace(padding=padding, fill="zero" if is_zero else "-inf")
 
 
 def _can_be_negative(architecture: Architecture) -> bool:
@@ -138,7 +138,7 @@ def with_pool_kind(architecture: Architecture, kind: str, padding: str = "same")
     if kind == "average" and how not in ("valid", "same"):
         how = "same"
     mode: Literal["max", "avg"] = "avg" if kind == "average" else "max"
-    pool = replace(architecture.stem.pool or Pool(), mode=mode)
+    pool = (architecture.stem.pool or Pool()).replace(mode=mode)
     changed = replace(architecture, stem=replace(architecture.stem, pool=pool))
     return with_pool(changed, how) if how in POOL_PADDINGS else changed
 
@@ -157,7 +157,7 @@ def _with_pool(architecture: Architecture, **changes: Any) -> Architecture:
     how, pool = pool_padding(architecture), architecture.stem.pool
     if pool is None:
         return architecture
-    stem = replace(architecture.stem, pool=replace(pool, **changes))
+    stem = replace(architecture.stem, pool=pool.replace(**changes))
     changed = replace(architecture, stem=stem)
     return with_pool(changed, how) if how in POOL_PADDINGS else changed
 

@@ -39,7 +39,7 @@ def raised(checkpoint: Checkpoint, norm: Norm) -> Norm:
     version = checkpoint.version()
     if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
         return norm
-    return replace(norm, eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
+    return norm.replace(eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
 
 
 def why(is_raised: bool) -> str:

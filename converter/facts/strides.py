@@ -175,7 +175,7 @@ def _with_stride(conv: Conv, stride: int) -> Conv:
     if conv.stride == (stride, stride):
         return conv
     dilation = (1, 1) if stride > 1 else conv.dilation
-    return evenly_padded(replace(conv, stride=(stride, stride), dilation=dilation))
+    return evenly_padded(conv.replace(stride=(stride, stride), dilation=dilation))
 
 
 def _shortcut(shortcut: Shortcut | None, stride: int, pooled: bool) -> Shortcut | None:
@@ -195,7 +195,7 @@ def evenly_padded(conv: Conv) -> Conv:
     """With half its window on all sides; 'same' where the window has no middle."""
     reach = [d * (k - 1) for k, d in zip(conv.kernel, conv.dilation, strict=True)]
     is_even = reach[0] == reach[1] and not reach[0] % 2
-    return replace(conv, padding=reach[0] // 2 if is_even else "same")
+    return conv.replace(padding=reach[0] // 2 if is_even else "same")
 
 
 def _is_window(conv: Conv) -> bool:
@@ -233,7 +233,7 @@ def _padded(block: Block, way: str) -> Block:
     def padded(conv: Conv) -> Conv:
         if not _is_window(conv) or way not in ("even", "same"):
             return conv
-        return replace(conv, padding="same") if way == "same" else evenly_padded(conv)
+        return conv.replace(padding="same") if way == "same" else evenly_padded(conv)
 
     return replace(block, convs=tuple(map(padded, block.convs)))
 
@@ -255,7 +255,7 @@ def with_dilations(architecture: Architecture, amounts: Sequence[int]) -> Archit
     def dilated(conv: Conv, amount: int) -> Conv:
         if conv.kernel == (1, 1) or conv.stride != (1, 1) or conv.dilation == (amount, amount):
             return conv
-        return evenly_padded(replace(conv, dilation=(amount, amount)))
+        return evenly_padded(conv.replace(dilation=(amount, amount)))
 
     def in_block(block: Block, amount: int) -> Block:
         return replace(block, convs=tuple(dilated(conv, amount) for conv in block.convs))

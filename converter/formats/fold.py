@@ -18,7 +18,6 @@ Each is computed in float64 and rounded to float32 once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,8 @@ from converter.facts.changes import map_convs, map_norms
 from converter.files.checkpoint import Array
 from converter.mapping.sanity import is_variance
 from resnet_pt.architecture import Architecture, Conv, Norm
-from resnet_pt.tensors import Part, parts
+from resnet_pt.program import Layer
+from resnet_pt.tensors import parts
 
 EPS = 1e-5
 """torch's default, which the folded networks have everywhere."""
@@ -38,10 +38,10 @@ def folded(architecture: Architecture) -> Architecture:
     """The network that `fold` makes the tensors of: the same function, in torch's own terms."""
 
     def norm(one: Norm) -> Norm:
-        return replace(one, eps=EPS, gamma=True, beta=True, rescale=False)
+        return one.replace(eps=EPS, gamma=True, beta=True, rescale=False)
 
     def conv(one: Conv) -> Conv:
-        return replace(one, bias=False)
+        return one.replace(bias=False)
 
     return map_convs(map_norms(architecture, norm), conv)
 
@@ -108,6 +108,6 @@ def _names(architecture: Architecture) -> Iterator[str]:
         yield from names(part)
 
 
-def names(part: Part) -> list[str]:
+def names(part: Layer) -> list[str]:
     """The tensors of a module, by their whole names."""
-    return [f"{part.module}.{tensor.name}" for tensor in part.targets]
+    return [f"{part.module}.{tensor.name}" for tensor in part.op.tensors()]

@@ -25,7 +25,9 @@ from converter.mapping.transforms import (
     Transform,
 )
 from resnet_pt.check import problems
-from resnet_pt.tensors import Part, Tensor, parts
+from resnet_pt.ops import Dense, Norm, Tensor
+from resnet_pt.program import Layer
+from resnet_pt.tensors import parts
 
 if TYPE_CHECKING:
     from converter.network import Network
@@ -129,7 +131,7 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     for part in parts(structure.architecture):
         layer = structure.layers.get(part.module)
         found = dict(weights.get(layer, {})) if layer else {}
-        for target in part.targets:
+        for target in part.op.tensors():
             step = _step(part, target, found, network)
             steps.append(step)
             if step.source:
@@ -146,7 +148,7 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     return Plan(tuple(steps), network.left_out)
 
 
-def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:
+def _step(part: Layer, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:
     source = _source(target, found) if target.required else None
     return Step(
         target=f"{part.module}.{target.name}",
@@ -154,7 +156,7 @@ def _step(part: Part, target: Tensor, found: Mapping[str, Weight], network: Netw
         source=source,
         transforms=_transforms(part, source.parameter, network) if source else (),
         constant=target.constant,
-        eps=part.eps,
+        eps=part.op.eps if isinstance(part.op, Norm) else 0.0,
     )
 
 
@@ -165,14 +167,14 @@ def _source(target: Tensor, found: Mapping[str, Weight]) -> Weight | None:
     return found.get(target.parameter)
 
 
-def _transforms(part: Part, parameter: str, network: Network) -> tuple[Transform, ...]:
+def _transforms(part: Layer, parameter: str, network: Network) -> tuple[Transform, ...]:
     if parameter == "moving_variance":
         return network.variance
     if parameter == "depthwise_kernel":
         return (Regroup(),)
     if parameter != "kernel":
         return ()
-    return (IO_TO_OI,) if part.kind == "dense" else CONVOLUTION[network.layout]
+    return (IO_TO_OI,) if isinstance(part.op, Dense) else CONVOLUTION[network.layout]
 
 
 CONVOLUTION: Mapping[KernelLayout, tuple[Transform, ...]] = {
@@ -197,7 +199,7 @@ def _shape_misfit(step: Step) -> list[str]:
     return [f"{step.source} {step.source.shape} becomes {shape}, but {step.target} is {step.shape}"]
 
 
-def _missing(layer: str | None, part: Part, parameter: str) -> str:
+def _missing(layer: str | None, part: Layer, parameter: str) -> str:
     if layer is None:
         return f"missing: a layer for {part.module}"
     return f"missing: {layer}/{parameter}, for {part.module}"

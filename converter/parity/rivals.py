@@ -83,13 +83,13 @@ def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
 def _padded_otherwise(block: Block) -> Block:
     """A block with each strided window padded in another way, where there is one."""
     convs = tuple(
-        replace(conv, padding=alike(conv.kernel[0], conv.stride[0], conv.padding))
+        conv.replace(padding=alike(conv.kernel[0], conv.stride[0], conv.padding))
         for conv in block.convs
     )
     shortcut = block.shortcut
     if shortcut and shortcut.pool:
         pool = shortcut.pool
-        pool = replace(pool, padding=alike(pool.kernel[0], pool.stride[0], pool.padding))
+        pool = pool.replace(padding=alike(pool.kernel[0], pool.stride[0], pool.padding))
         shortcut = replace(shortcut, pool=pool)
     return replace(block, convs=convs, shortcut=shortcut)
 

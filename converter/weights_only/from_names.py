@@ -413,7 +413,7 @@ class _Builder:
         inputs = conv.in_channels
         if not self.defaults.grouped or conv.kernel == (1, 1) or channels % inputs:
             return conv
-        return replace(conv, in_channels=channels, groups=channels // inputs)
+        return conv.replace(in_channels=channels, groups=channels // inputs)
 
     def amount(self, height: int, width: int, stride: int, padding: str) -> Padding:
         """'same' is a plain number for an odd window that moves by one."""

@@ -314,7 +314,7 @@ def _with_stem(architecture: Architecture) -> Architecture:
     """The stem padded as keras-hub does: by (window - 1) // 2, which is less than half a window
     where that is even."""
     stem = architecture.stem
-    first = replace(stem.first, padding=(stem.first.kernel[0] - 1) // 2)
+    first = stem.first.replace(padding=(stem.first.kernel[0] - 1) // 2)
     if stem.deep:
         stem = replace(stem, deep=((first, stem.deep[0][1]), *stem.deep[1:]))
     else:

@@ -20,7 +20,8 @@ from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Sample
 from converter.parity.original.sampling import spread
 from resnet_pt.architecture import Architecture
-from resnet_pt.tensors import head_prefix, module_name
+from resnet_pt.program import module_name
+from resnet_pt.tensors import head_prefix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,10 +162,7 @@ def compared(structure: Structure) -> dict[str, str]:
         if layer.kind in POOLS:
             plain = architecture.is_plain_head
             found["avgpool" if plain else f"head.{module_name(layer.name)}"] = layer.name
-    # A norm with a Scale behind it shows what comes out of both: the Scale's output.
-    scales = {module: layer for module, layer in found.items() if module.endswith(".scale")}
-    norms = {module.removesuffix(".scale"): layer for module, layer in scales.items()}
-    return {module: layer for module, layer in {**found, **norms}.items() if module not in scales}
+    return found
 
 
 def with_stem_pool(model: Any, outputs: Mapping[str, str]) -> dict[str, str]:

@@ -107,8 +107,8 @@ class Scene:
         block = self.module
         if not isinstance(block, ResidualBlock):
             return {}
-        last = block.convolutions
-        norm = None if block.preactivation else getattr(block, f"bn{last}", None)
+        last = len(block.described.convs)
+        norm = None if block.described.preactivation else getattr(block, f"bn{last}", None)
         found = {"long": norm or getattr(block, f"conv{last}")}
         return {**found, "short": block.downsample} if hasattr(block, "downsample") else found
 
@@ -155,7 +155,7 @@ class Scene:
                 f"it computes {now[0] if now else 'something else'}, the original {words}",
                 lambda w=way: w,  # type: ignore[misc]
             )
-        if not block.preactivation:
+        if not block.described.preactivation:
             yield from other_activations(self.inputs["long"], short, self.result)
 
     def error_of(self, suspicion: Suspicion) -> float:

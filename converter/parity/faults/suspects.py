@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnet_pt.architecture import ACTIVATIONS
-from resnet_pt.layers import FlattenHWC, Scale, ScaledBatchNorm2d, activation, pads
+from resnet_pt.layers import Scale, activation, pads
+from resnet_pt.ops import Flatten
 
 EPSILONS = (1e-3, 1e-5, 1.001e-5, 1e-6, 1e-4, 2e-5, 1.1e-5, 1e-8, 0.0)
 
@@ -45,6 +46,8 @@ def suspicions(
         yield from convolution(module, x, others, before)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         yield from normalisation(module, x, others)
+    elif isinstance(module, Scale):
+        yield from scaling(module, x)
     elif isinstance(module, nn.Linear):
         yield from dense(module, x, others)
     elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
@@ -248,7 +251,7 @@ def _after(change: Change, compute: Change, vector: Tensor) -> Tensor:
 # ---- normalisation
 
 Affine = dict[str, Any]
-"""gamma, beta, mean, variance, eps, and the scale and offset of a Scale."""
+"""gamma, beta, mean, variance and eps."""
 
 
 def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Suspicions:
@@ -258,9 +261,8 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
         return lambda: normalised(x, {**now, **changes})
 
     yield Suspicion(NOT_THE_WEIGHTS, changed())
-    names = [name for name in VECTORS if now[name] is not None]
-    for i, one in enumerate(names):
-        for two in names[i + 1 :]:
+    for i, one in enumerate(VECTORS):
+        for two in VECTORS[i + 1 :]:
             yield Suspicion(
                 f"its {one} and {two} are swapped", changed(**{one: now[two], two: now[one]})
             )
@@ -275,10 +277,8 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
         "the original added epsilon outside the root",
         changed(variance=(variance.clamp(min=0).sqrt() + eps) ** 2, eps=0.0),
     )
-    for name in names:
+    for name in VECTORS:
         yield from _vectors(now[name], name, partial(_with, now, name, x))
-    if now["scale"] is not None:
-        yield Suspicion("the original had no Scale behind it", changed(scale=None, offset=None))
     yield Suspicion("the original used the statistics of the batch", lambda: batch(x, now))
     for layer, other in others.items():
         theirs = affine(other) if type(other) is type(module) else now
@@ -288,29 +288,25 @@ def normalisation(module: Any, x: Tensor, others: Mapping[str, nn.Module]) -> Su
                 changed(**{key: theirs[key] for key in VECTORS}),
             )
             for one in VECTORS:
-                if theirs[one] is not None:
-                    yield Suspicion(
-                        f"its {one} was swapped: the original's is in {layer}",
-                        changed(**{one: theirs[one]}),
-                    )
+                yield Suspicion(
+                    f"its {one} was swapped: the original's is in {layer}",
+                    changed(**{one: theirs[one]}),
+                )
 
 
 def _with(now: Affine, name: str, x: Tensor, vector: Tensor) -> Tensor:
     return normalised(x, {**now, name: vector})
 
 
-VECTORS = ("gamma", "beta", "mean", "variance", "scale", "offset")
+VECTORS = ("gamma", "beta", "mean", "variance")
 
 
 def affine(module: Any) -> Affine:
-    scale: Scale | None = module.scale if isinstance(module, ScaledBatchNorm2d) else None
     return {
         "gamma": module.weight,
         "beta": module.bias,
         "mean": module.running_mean,
         "variance": module.running_var,
-        "scale": scale.weight if scale else None,
-        "offset": scale.bias if scale else None,
         "eps": module.eps,
     }
 
@@ -320,13 +316,23 @@ def normalised(x: Tensor, of: Affine) -> Tensor:
     shape = (1, -1) + (1,) * (x.dim() - 2)
     gamma, beta, mean, variance = (of[name].view(shape) for name in VECTORS[:4])
     y: Tensor = (x - mean) / (variance + of["eps"]).sqrt() * gamma + beta
-    return y if of["scale"] is None else y * of["scale"].view(shape) + of["offset"].view(shape)
+    return y
 
 
 def batch(x: Tensor, of: Affine) -> Tensor:
     axes = [axis for axis in range(x.dim()) if axis != 1]
     mean, variance = x.mean(axes), x.var(axes, correction=0)
     return normalised(x, {**of, "mean": mean, "variance": variance})
+
+
+def scaling(module: Scale, x: Tensor) -> Suspicions:
+    def scaled(gamma: Tensor, beta: Tensor) -> Tensor:
+        return x * gamma[:, None, None] + beta[:, None, None]
+
+    gamma, beta = module.weight, module.bias
+    yield Suspicion("its gamma and beta are swapped", lambda: scaled(beta, gamma))
+    yield from _vectors(gamma, "gamma", lambda vector: scaled(vector, beta))
+    yield from _vectors(beta, "beta", lambda vector: scaled(gamma, vector))
 
 
 # ---- Dense layers
@@ -362,7 +368,7 @@ def _flattened(module: nn.Linear, x: Tensor, channels: int, size: int) -> Suspic
     """The map that it reads, flattened in the other order."""
     width = module.weight.shape[1]
     order = torch.arange(width, device=x.device)
-    hwc = FlattenHWC()(order.view(1, channels, size, size)).view(-1)
+    hwc = Flatten("hwc").compute(order.view(1, channels, size, size)).view(-1)
     yield Suspicion(
         "its inputs are in the order of a map flattened channels first", lambda: module(x[:, hwc])
     )

@@ -24,7 +24,7 @@ from resnet_pt.architecture import (
     Pool,
     Shortcut,
 )
-from resnet_pt.tensors import module_name
+from resnet_pt.program import module_name
 
 
 def keras_network(architecture: Architecture) -> Any:

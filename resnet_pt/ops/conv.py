@@ -1,0 +1,68 @@
+"""A 2-D convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from resnet_pt.ops._op import (
+    MAX_CHANNELS,
+    MAX_WINDOW,
+    MisfitError,
+    Op,
+    Shape,
+    Tensor,
+    shown,
+    sizes,
+)
+from resnet_pt.ops._window import Padding, amounts, behind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Conv(Op, frozen=True):
+    """A 2-D convolution; its weight is (out_channels, in_channels / groups, *kernel)."""
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = 0
+    groups: int = 1
+    bias: bool = False
+    dilation: tuple[int, int] = (1, 1)
+
+    fresh: ClassVar[bool] = True
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
+        bias = (Tensor("bias", (self.out_channels,), "bias"),) if self.bias else ()
+        return (Tensor("weight", shape, "kernel"), *bias)
+
+    def problems(self) -> Iterator[str]:
+        numbers = (self.in_channels, self.out_channels, self.groups)
+        wrong = [
+            *sizes(numbers, 1, MAX_CHANNELS),
+            *sizes((*self.kernel, *self.stride, *self.dilation), 1, MAX_WINDOW),
+        ]
+        yield from wrong
+        if not wrong and (self.in_channels % self.groups or self.out_channels % self.groups):
+            yield f"has {self.groups} groups that do not divide its channels"
+        yield from sizes(amounts(self.padding), 0, MAX_WINDOW)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (map,) = inputs
+        if len(map) != 3:
+            unknown = (self.out_channels, None, None)
+            raise MisfitError("reads a vector, and wants a map", unknown)
+        gives = (self.out_channels, *behind(self, map[1:]))
+        if map[0] not in (None, self.in_channels):
+            words = f"reads {shown(self.in_channels)} channels, and {shown(map[0])} come"
+            raise MisfitError(words, gives)
+        return gives
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from resnet_pt.layers import convolution
+
+        return convolution(self)

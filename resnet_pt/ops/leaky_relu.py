@@ -1,0 +1,25 @@
+"""A ReLU with a slope below zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from resnet_pt.ops._op import Op, Shape, finite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class LeakyReLU(Op, frozen=True):
+    """x, or `slope` * x where x is negative."""
+
+    slope: float
+
+    def problems(self) -> Iterator[str]:
+        yield from finite("a slope of", self.slope)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.LeakyReLU(self.slope)
