@@ -266,6 +266,8 @@ class Architecture:
         if len(self.outputs) != 1 or not kinds or kinds[0] not in pools:
             return False
         flat = [kind for kind in kinds[1:] if not kind.startswith("flatten")]
+        if kinds[0] == "avg_pool" and flat == kinds[1:]:  # a map is not read as a vector
+            return False
         dropped = any(layer.kind == "dropout" for layer in self.head)
         one_pixel = self.head[-1].in_features == self.features
         return flat == ["dense"] and one_pixel and not dropped and self.is_chain

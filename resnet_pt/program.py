@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_pt.ops import AnyOp, Conv, MisfitError, Norm, Scale, Shape
-from resnet_pt.ops._op import short
+from resnet_pt.ops.protocol import short
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,8 @@ def _layers(program: Program) -> Iterator[str]:
 def _arity(layer: Layer) -> Iterator[str]:
     least, most = layer.op.arity
     if not least <= len(layer.inputs) <= most:
-        yield f"reads {len(layer.inputs)} values, and wants {least}" + (
-            "" if least == most else f" to {most}"
-        )
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        yield f"joins {len(layer.inputs)} layers, and wants {wanted}"
 
 
 def _modules(program: Program) -> Iterator[str]:

@@ -179,7 +179,7 @@ def test_two_layers_that_would_become_one_module_are_refused():
     )
     architecture = headed(*layers, outputs=(Output("a.b", "a.b"), Output("a/b", "a/b")))
 
-    assert problems(architecture) == ["head layers 'a.b' and 'a/b' would be one module"]
+    assert problems(architecture) == ["layer 'a.b' and layer 'a/b' would be one module"]
 
 
 def test_a_layer_name_becomes_a_module_name():

@@ -174,7 +174,6 @@ def test_what_works_on_maps_does_not_read_a_vector(kind, more, words):
 @pytest.mark.parametrize(
     ("conv", "words"),
     [
-        (None, "lacks its convolution"),
         (Conv(5, 2, (1, 1)), "reads 5 channels, and"),
         (Conv(0, 2, (1, 1)), "a size that is not positive"),
     ],

@@ -39,7 +39,7 @@ from converter.whole_model.ops import (
     Unknown,
 )
 from converter.whole_model.ranges import channels, number, padding, window
-from resnet_pt.check import MAX_CHANNELS
+from resnet_pt.ops.protocol import MAX_CHANNELS
 
 
 def op_of(class_name: str, config: Config) -> Op:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from converter.files.kinds import SettingError, whole, written
-from resnet_pt.check import MAX_CHANNELS, MAX_FLOAT, MAX_WINDOW
+from resnet_pt.ops.protocol import MAX_CHANNELS, MAX_FLOAT, MAX_WINDOW
 
 
 def window(value: Any, what: str) -> int:

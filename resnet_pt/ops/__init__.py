@@ -1,19 +1,13 @@
 """The kinds of layers: each in a file of its own, and a line here that makes it known.
 
 An op holds what is known of its kind on this side: settings, tensors, the shape that it gives, what
-cannot be, and its torch module (`resnet_pt.ops._op.Op`).
+cannot be, and its torch module (`resnet_pt.ops.protocol.Op`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Union
 
-from resnet_pt.ops._op import Factor as Factor
-from resnet_pt.ops._op import MisfitError as MisfitError
-from resnet_pt.ops._op import Op as Op
-from resnet_pt.ops._op import Shape as Shape
-from resnet_pt.ops._op import Tensor as Tensor
-from resnet_pt.ops._window import Padding as Padding
 from resnet_pt.ops.activation import Activation as Activation
 from resnet_pt.ops.add import Add as Add
 from resnet_pt.ops.channels import Channels as Channels
@@ -27,8 +21,14 @@ from resnet_pt.ops.leaky_relu import LeakyReLU as LeakyReLU
 from resnet_pt.ops.norm import Norm as Norm
 from resnet_pt.ops.pool import Pool as Pool
 from resnet_pt.ops.prelu import PReLU as PReLU
+from resnet_pt.ops.protocol import Factor as Factor
+from resnet_pt.ops.protocol import MisfitError as MisfitError
+from resnet_pt.ops.protocol import Op as Op
+from resnet_pt.ops.protocol import Shape as Shape
+from resnet_pt.ops.protocol import Tensor as Tensor
 from resnet_pt.ops.rescaling import Rescaling as Rescaling
 from resnet_pt.ops.scale import Scale as Scale
+from resnet_pt.ops.window import Padding as Padding
 
 if TYPE_CHECKING:
     AnyOp = Op

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops._op import MisfitError, Op, Shape, shown
+from resnet_pt.ops.protocol import MisfitError, Op, Shape, shown
 
 if TYPE_CHECKING:
     import torch

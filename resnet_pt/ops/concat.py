@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops._op import MisfitError, Op, Shape
 from resnet_pt.ops.dense import READS_A_MAP
+from resnet_pt.ops.protocol import MisfitError, Op, Shape
 
 if TYPE_CHECKING:
     import torch

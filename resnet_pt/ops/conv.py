@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops._op import (
+from resnet_pt.ops.protocol import (
     MAX_CHANNELS,
     MAX_WINDOW,
     MisfitError,
@@ -15,7 +15,7 @@ from resnet_pt.ops._op import (
     shown,
     sizes,
 )
-from resnet_pt.ops._window import Padding, amounts, behind
+from resnet_pt.ops.window import Padding, amounts, behind
 
 if TYPE_CHECKING:
     from torch import nn

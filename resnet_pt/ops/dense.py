@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops._op import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
+from resnet_pt.ops.protocol import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
 
 if TYPE_CHECKING:
     from torch import nn

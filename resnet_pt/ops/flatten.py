@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from resnet_pt.ops._op import Op, Shape
+from resnet_pt.ops.protocol import Op, Shape
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from resnet_pt.ops._op import MisfitError, Op, Shape
 from resnet_pt.ops.pool import POOLS_A_VECTOR
+from resnet_pt.ops.protocol import MisfitError, Op, Shape
 
 if TYPE_CHECKING:
     from torch import nn

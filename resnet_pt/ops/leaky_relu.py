@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from resnet_pt.ops._op import Op, Shape, finite
+from resnet_pt.ops.protocol import Op, Shape, finite
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from resnet_pt.ops._op import MAX_WINDOW, MisfitError, Op, Shape, sizes
-from resnet_pt.ops._window import Padding, amounts, behind
+from resnet_pt.ops.protocol import MAX_WINDOW, MisfitError, Op, Shape, sizes
+from resnet_pt.ops.window import Padding, amounts, behind
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from resnet_pt.ops._op import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
 from resnet_pt.ops.dense import READS_A_MAP
+from resnet_pt.ops.protocol import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
 
 if TYPE_CHECKING:
     from torch import nn

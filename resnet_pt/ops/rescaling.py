@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from resnet_pt.ops._op import Factor, MisfitError, Op, Shape, finite, shown
+from resnet_pt.ops.protocol import Factor, MisfitError, Op, Shape, finite, shown
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops._op import MAX_CHANNELS, Op, Shape, Tensor, sizes
+from resnet_pt.ops.protocol import MAX_CHANNELS, Op, Shape, Tensor, sizes
 
 if TYPE_CHECKING:
     from torch import nn

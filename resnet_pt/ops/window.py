@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from resnet_pt.ops._op import Shape
+from resnet_pt.ops.protocol import Shape
 
 Padding = int | tuple[int, int, int, int] | Literal["same"]
 """Zeros around a map: one number for all sides, (left, right, top, bottom), or TensorFlow's
