@@ -189,11 +189,10 @@ class _Builder:
         op = head_op(pool)
         op = op.replace(keepdims=True) if isinstance(op, GlobalPool) else op
         name, last = _value(pool.name, features), _value(dense.name, features)
-        flat = f"{name}:flat"
         self.layers += [
             Layer(name, op, (features,), "avgpool", pool.name),
-            Layer(flat, Flatten("chw"), (name,)),
-            Layer(last, head_op(dense), (flat,), "fc", dense.name),
+            Layer("flat", Flatten("chw"), (name,)),
+            Layer(last, head_op(dense), ("flat",), "fc", dense.name),
         ]
 
 

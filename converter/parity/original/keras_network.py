@@ -1,4 +1,5 @@
-"""The same network in Keras' own words, for files that Keras itself cannot load.
+"""A program in Keras' own words, for files that Keras itself cannot load: `MAKERS` has a function
+for each op.
 
 A layer that stands for a torch module has that module's name: what Keras names by itself could be
 the name of another layer of the file. Runs in the oracle's process only.
@@ -6,37 +7,67 @@ the name of another layer of the file. Runs in the oracle's process only.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
-from resnet_pt.architecture import (
-    NON_NEGATIVE,
-    Architecture,
-    Block,
-    Conv,
-    HeadLayer,
-    Norm,
-    Padding,
-    Pool,
-    Shortcut,
-)
-from resnet_pt.program import module_name
+from resnet_pt import ops
+from resnet_pt.architecture import Architecture
+from resnet_pt.lower import lower
+from resnet_pt.ops.window import Padding
+from resnet_pt.program import Input, Layer, Program
 
 
 def keras_network(architecture: Architecture) -> Any:
     """A keras.Model whose outputs are the logits."""
-    return _Network(architecture).model()
+    return keras_model(lower(architecture))
+
+
+def keras_model(program: Program) -> Any:
+    """A program as a keras.Model, channels last."""
+    inputs = {one.name: _input(one) for one in program.inputs}
+    values: dict[str, Any] = dict(inputs)
+    for layer in program.layers:
+        call = Call(program, layer, [values[name] for name in layer.inputs])
+        values[layer.name] = MAKERS[type(layer.op)](call, layer.op)
+    outputs = [values[output.value] for output in program.outputs]
+    given = list(inputs.values())
+    return keras.Model(given[0] if len(given) == 1 else given, outputs)
+
+
+def _input(one: Input) -> Any:
+    channels, *size = one.shape
+    return keras.Input((*size, channels))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A layer that is to be made, and the `values` that it reads."""
+
+    program: Program
+    layer: Layer
+    values: Sequence[Any]
+
+    @property
+    def name(self) -> str:
+        """The module's path; layers of the body that share one have names of their own."""
+        return self.layer.module if self.layer.original else self.layer.name
+
+    @property
+    def x(self) -> Any:
+        """The only value."""
+        (x,) = self.values
+        return x
 
 
 class _Take(layers.Layer):  # type: ignore[misc]
     """The channels of a picture with these numbers, in this order."""
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
+    def __init__(self, channels: tuple[int, ...], name: str) -> None:
+        super().__init__(name=name)
         self.channels = channels
 
     def call(self, x: Any) -> Any:
@@ -54,174 +85,6 @@ class _Pad(layers.Layer):  # type: ignore[misc]
         return keras.ops.pad(x, ((0, 0), *self.sides, (0, 0)), constant_values=self.value)
 
 
-class _Network:
-    def __init__(self, architecture: Architecture) -> None:
-        self.architecture = architecture
-        self.numbers = itertools.count()
-
-    def model(self) -> Any:
-        inputs = x = keras.Input((None, None, self.architecture.in_channels))
-        stem = self.architecture.stem
-        if stem.channels:
-            x = _Take(stem.channels)(x)
-        if stem.rescaling:
-            x = layers.Rescaling(*stem.rescaling)(x)
-        x = self.norm(x, stem.data_norm, "bn_data")
-        for number, one in enumerate(stem.front):
-            x = self.conv(x, one.conv, f"front.{3 * number}")
-            x = self.norm(x, one.norm, f"front.{3 * number + 1}")
-            x = layers.Activation(one.activation)(x)
-        for number, (conv, norm) in enumerate(stem.deep):
-            x = self.conv(x, conv, f"conv1.{3 * number}")
-            x = self.act(self.norm(x, norm, f"conv1.{3 * number + 1}"))
-        x = self.conv(x, stem.conv, stem.module)
-        x = self.norm(x, stem.norm, "bn1")
-        x = self.act(x) if stem.activation else x
-        x = self.pool(x, stem.pool, "maxpool") if stem.pool else x
-        maps = []
-        for number, stage in enumerate(self.architecture.stages, start=1):
-            for index, block in enumerate(stage):
-                make = self.preactivated if block.preactivation else self.postactivated
-                x = make(x, block, f"layer{number}.{index}")
-            maps.append(x)
-        if self.architecture.norm:
-            x = self.act(self.norm(x, self.architecture.norm, "norm"))
-        return keras.Model(inputs, self.head(x, maps))
-
-    def postactivated(self, x: Any, block: Block, name: str) -> Any:
-        y = x
-        for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
-            y = self.norm(self.conv(y, conv, f"{name}.conv{number}"), norm, f"{name}.bn{number}")
-            y = self.act(y) if number < len(block.convs) else y
-        short = self.shortcut(x, block.shortcut, name)
-        return self.act(self.add(y, short), name) if block.activated else self.add(y, short, name)
-
-    def preactivated(self, x: Any, block: Block, name: str) -> Any:
-        first = y = self.act(self.norm(x, block.norms[0], f"{name}.bn1")) if block.norms[0] else x
-        for number, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
-            y = self.act(self.norm(y, norm, f"{name}.bn{number}")) if number > 1 else y
-            y = self.conv(y, conv, f"{name}.conv{number}")
-        shared = block.shortcut is not None and block.shortcut.source == "preactivation"
-        return self.add(y, self.shortcut(first if shared else x, block.shortcut, name), name)
-
-    def shortcut(self, x: Any, shortcut: Shortcut | None, name: str) -> Any:
-        if shortcut is None:
-            return x
-        x = self.pool(x, shortcut.pool, f"{name}.downsample.pool") if shortcut.pool else x
-        x = self.conv(x, shortcut.conv, f"{name}.downsample.0") if shortcut.conv else x
-        return self.norm(x, shortcut.norm, f"{name}.downsample.1")
-
-    def conv(self, x: Any, conv: Conv, module: str) -> Any:
-        x, padding = self.padded(x, conv.padding)
-        return layers.Conv2D(
-            conv.out_channels,
-            conv.kernel,
-            strides=conv.stride,
-            padding=padding,
-            dilation_rate=conv.dilation,
-            groups=conv.groups,
-            use_bias=conv.bias,
-            name=module,
-        )(x)
-
-    def norm(self, x: Any, norm: Norm | None, module: str) -> Any:
-        if norm is None:
-            return x
-        x = layers.BatchNormalization(
-            epsilon=norm.eps, scale=norm.gamma, center=norm.beta, name=module
-        )(x)
-        if norm.rescale:
-            x = Scale(name=f"{module}.scale")(x)
-        return x
-
-    def act(self, x: Any, module: str = "") -> Any:
-        name = module or self.nameless()
-        if self.architecture.activation == "leaky_relu":
-            return layers.LeakyReLU(self.architecture.slope, name=name)(x)
-        return layers.Activation(self.architecture.activation, name=name)(x)
-
-    def add(self, x: Any, y: Any, module: str = "") -> Any:
-        return layers.Add(name=module or self.nameless())([x, y])
-
-    def nameless(self) -> str:
-        """A name for a layer that no torch module stands for."""
-        return f"between.{next(self.numbers)}"
-
-    def pool(self, x: Any, pool: Pool, module: str) -> Any:
-        """Zeros stand for -inf where the map is not negative."""
-        stem, activation = self.architecture.stem, self.architecture.activation
-        is_positive = stem.activation and activation in NON_NEGATIVE
-        is_nothing = pool.mode == "max" and pool.fill == "-inf" and not is_positive
-        x, padding = self.padded(x, pool.padding, float("-inf") if is_nothing else 0.0)
-        make = layers.MaxPooling2D if pool.mode == "max" else layers.AveragePooling2D
-        return make(pool.kernel, pool.stride, padding=padding, name=module)(x)
-
-    def padded(self, x: Any, padding: Padding, value: float = 0.0) -> tuple[Any, str]:
-        if padding == "same":
-            return x, "same"
-        left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
-        sides = ((top, bottom), (left, right))
-        if not any((left, right, top, bottom)):
-            return x, "valid"
-        return (_Pad(sides, value) if value else layers.ZeroPadding2D(sides))(x), "valid"
-
-    def head(self, x: Any, maps: Sequence[Any]) -> Any:
-        values = {"": x}
-        for layer in self.architecture.head:
-            x = [values[source] for source in layer.sources]
-            values[layer.name] = self.head_layer(x if layer.joined else x[0], layer)
-        return [
-            maps[output.stage - 1] if output.stage else values[output.layer]
-            for output in self.architecture.outputs
-        ]
-
-    def head_layer(self, x: Any, layer: HeadLayer) -> Any:
-        name = self.head_module(layer)
-        if layer.kind == "dense":
-            return layers.Dense(layer.out_features, use_bias=layer.bias, name=name)(x)
-        if layer.conv:
-            return self.conv(x, layer.conv, name)
-        if layer.kind == "norm":
-            return self.norm(x, layer.norm, name)
-        if layer.kind in ("avg_pool", "max_pool"):
-            assert layer.pool is not None
-            return self.pool(x, layer.pool, name)
-        if layer.kind == "rescaling":
-            assert layer.rescaling is not None
-            return layers.Rescaling(*layer.rescaling, name=name)(x)
-        if layer.kind.startswith("flatten"):
-            return self.flatten(x, layer)
-        return HEAD[layer.kind](layer, name)(x)
-
-    def head_module(self, layer: HeadLayer) -> str:
-        if not self.architecture.is_plain_head:
-            return f"head.{module_name(layer.name)}"
-        return "fc" if layer.kind == "dense" else "avgpool"
-
-    def flatten(self, x: Any, layer: HeadLayer) -> Any:
-        """A Reshape to the width that is read next: maps of any size have no static one."""
-        if layer.kind == "flatten_chw" and len(x.shape) == 4:
-            x = layers.Permute((3, 1, 2))(x)
-        readers = {one.source: one for one in self.architecture.head}
-        while layer.kind not in ("dense", "norm"):
-            if layer.name not in readers:  # what is flattened is what the network gives
-                return layers.Flatten()(x)
-            layer = readers[layer.name]
-        width = layer.in_features if layer.norm is None else layer.norm.channels
-        return layers.Reshape((width,))(x)
-
-
-HEAD: Mapping[str, Any] = {
-    "global_avg_pool": lambda layer, name: layers.GlobalAveragePooling2D(name=name),
-    "global_max_pool": lambda layer, name: layers.GlobalMaxPooling2D(name=name),
-    "dropout": lambda layer, name: layers.Dropout(layer.rate, name=name),
-    "concat": lambda layer, name: layers.Concatenate(name=name),
-    "prelu": lambda layer, name: layers.PReLU(name=name),
-    "leaky_relu": lambda layer, name: layers.LeakyReLU(layer.slope, name=name),
-    "activation": lambda layer, name: layers.Activation(layer.activation, name=name),
-}
-
-
 class Scale(layers.Layer):  # type: ignore[misc]
     """gamma * x + beta for each channel (flyyufelix/cnn_finetune)."""
 
@@ -231,3 +94,89 @@ class Scale(layers.Layer):  # type: ignore[misc]
 
     def call(self, x: Any) -> Any:
         return x * self.gamma + self.beta
+
+
+def _conv(call: Call, op: ops.Conv) -> Any:
+    x, padding = _padded(call.x, op.padding)
+    return layers.Conv2D(
+        op.out_channels,
+        op.kernel,
+        strides=op.stride,
+        padding=padding,
+        dilation_rate=op.dilation,
+        groups=op.groups,
+        use_bias=op.bias,
+        name=call.name,
+    )(x)
+
+
+def _norm(call: Call, op: ops.Norm) -> Any:
+    return layers.BatchNormalization(
+        epsilon=op.eps, scale=op.gamma, center=op.beta, name=call.name
+    )(call.x)
+
+
+def _pool(call: Call, op: ops.Pool) -> Any:
+    is_nothing = op.mode == "max" and op.fill == "-inf"
+    x, padding = _padded(call.x, op.padding, float("-inf") if is_nothing else 0.0)
+    make = layers.MaxPooling2D if op.mode == "max" else layers.AveragePooling2D
+    return make(op.kernel, op.stride, padding=padding, name=call.name)(x)
+
+
+def _padded(x: Any, padding: Padding, value: float = 0.0) -> tuple[Any, str]:
+    """What a window reads, and how Keras has to pad it still."""
+    if padding == "same":
+        return x, "same"
+    left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
+    sides = ((top, bottom), (left, right))
+    if not any((left, right, top, bottom)):
+        return x, "valid"
+    return (_Pad(sides, value) if value else layers.ZeroPadding2D(sides))(x), "valid"
+
+
+def _global_pool(call: Call, op: ops.GlobalPool) -> Any:
+    make = layers.GlobalAveragePooling2D if op.mode == "avg" else layers.GlobalMaxPooling2D
+    return make(keepdims=op.keepdims, name=call.name)(call.x)
+
+
+def _flatten(call: Call, op: ops.Flatten) -> Any:
+    """A Reshape to the width that is read next: maps of any size have no static one."""
+    x, width = call.x, _width(call.program, call.layer.name)
+    if op.order == "chw" and len(x.shape) == 4:
+        x = layers.Permute((3, 1, 2))(x)
+    return layers.Reshape((width,))(x) if width else layers.Flatten()(x)
+
+
+def _width(program: Program, name: str) -> int | None:
+    """How many numbers the layers behind a vector read; None where it is what is returned."""
+    for layer in program.readers().get(name, ()):
+        op = layer.op
+        if isinstance(op, ops.Dense):
+            return op.in_features
+        if isinstance(op, ops.Norm | ops.PReLU):
+            return op.channels
+        found = _width(program, layer.name)
+        if found:
+            return found
+    return None
+
+
+MAKERS: Mapping[type[ops.Op], Callable[[Call, Any], Any]] = {
+    ops.Conv: _conv,
+    ops.Norm: _norm,
+    ops.Scale: lambda call, op: Scale(name=call.name)(call.x),
+    ops.Pool: _pool,
+    ops.GlobalPool: _global_pool,
+    ops.Dense: lambda call, op: layers.Dense(op.out_features, use_bias=op.bias, name=call.name)(
+        call.x
+    ),
+    ops.Activation: lambda call, op: layers.Activation(op.name, name=call.name)(call.x),
+    ops.LeakyReLU: lambda call, op: layers.LeakyReLU(op.slope, name=call.name)(call.x),
+    ops.PReLU: lambda call, op: layers.PReLU(name=call.name)(call.x),
+    ops.Rescaling: lambda call, op: layers.Rescaling(op.scale, op.offset, name=call.name)(call.x),
+    ops.Channels: lambda call, op: _Take(op.picks, call.name)(call.x),
+    ops.Flatten: _flatten,
+    ops.Dropout: lambda call, op: layers.Dropout(op.rate, name=call.name)(call.x),
+    ops.Concat: lambda call, op: layers.Concatenate(name=call.name)(call.values),
+    ops.Add: lambda call, op: layers.Add(name=call.name)(call.values),
+}

@@ -262,10 +262,7 @@ def _job(
         "layers": dict(network.structure.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
         "dtypes": list(dtypes),
-        "wanted": {
-            layer if loads else _last_part(network, module): layer
-            for module, layer in modules.items()
-        },
+        "wanted": {layer if loads else module: layer for module, layer in modules.items()},
         "outputs": [
             {
                 "name": "" if single else output.name,
@@ -284,12 +281,6 @@ def _suffix(checkpoint: Checkpoint) -> str:
     if checkpoint.given:
         return ".h5" if checkpoint.is_ordered else ".keras"
     return ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5"
-
-
-def _last_part(network: Network, module: str) -> str:
-    """A norm with a Scale behind it is two layers in Keras; the second one's output is compared."""
-    scale = f"{module}.scale"
-    return scale if scale in network.structure.layers else module
 
 
 def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:
