@@ -23,11 +23,10 @@ from resnet_pt.ops import Padding as Padding
 from resnet_pt.ops import Pool as Pool
 from resnet_pt.ops.activation import ACTIVATIONS as ACTIVATIONS
 from resnet_pt.ops.activation import NON_NEGATIVE as NON_NEGATIVE
+from resnet_pt.ops.norm import NORMALIZATION_EPS
 
 FORMAT = 1
 """Version of the description in a file; a reader refuses one that it does not know."""
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +290,25 @@ class Architecture:
         with a field that this version does not know (ignoring it could change the network).
         """
         check_parts(data)
+        data = _upgraded(data)
         architecture = msgspec.convert(data, cls)
         if not _holds(architecture.to_dict(), data):
             raise ValueError("the architecture holds fields that this version does not know")
         return architecture
+
+
+def _upgraded(data: Any) -> Any:
+    """A description as this version writes it. Before `Norm.standardizes` there was, a Keras
+    Normalization was told by its epsilon, and by the gamma and beta that it lacks."""
+    stem = data.get("stem") if isinstance(data, dict) else None
+    if not isinstance(stem, dict):
+        return data
+    norm = stem.get("data_norm")
+    if not isinstance(norm, dict) or "standardizes" in norm:
+        return data
+    told = (norm.get("eps"), norm.get("gamma"), norm.get("beta"))
+    standardizes = told == (NORMALIZATION_EPS, False, False)
+    return {**data, "stem": {**stem, "data_norm": {**norm, "standardizes": standardizes}}}
 
 
 MAX_PARTS = 200_000

@@ -16,6 +16,7 @@ from torch import nn
 
 from resnet_pt.architecture import Architecture, Conv
 from resnet_pt.files import FileError, read
+from resnet_pt.lower import lower
 
 DESCRIPTION = "convert_weights"
 """Under this key a state_dict for another library says what it is: in the `_metadata` that torch
@@ -98,14 +99,9 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _convolutions(network: Architecture) -> Iterator[tuple[str, Conv]]:
-    yield "conv1", network.stem.conv
-    for number, stage in enumerate(network.stages, start=1):
-        for index, block in enumerate(stage):
-            prefix = f"layer{number}.{index}"
-            for place, conv in enumerate(block.convs, start=1):
-                yield f"{prefix}.conv{place}", conv
-            if block.shortcut and block.shortcut.conv:
-                yield f"{prefix}.downsample.0", block.shortcut.conv
+    for layer in lower(network).layers:
+        if isinstance(layer.op, Conv):
+            yield layer.module, layer.op
 
 
 def _other_pool(model: nn.Module, network: Architecture) -> list[str]:

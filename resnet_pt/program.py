@@ -7,7 +7,7 @@ network is a loop over its layers: its tensors, its checks, sizes, and the modul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from resnet_pt.ops import AnyOp, Conv, MisfitError, Norm, Scale, Shape
@@ -161,12 +161,6 @@ def _outputs(program: Program) -> Iterator[str]:
         yield f"outputs {missing} are no layers" if missing else "there is no output"
     if len({one.name for one in program.outputs}) != len(program.outputs):
         yield "two outputs have one name"
-
-
-def chain(layers: Sequence[Layer], value: str) -> bool:
-    """Whether the first layer reads `value` alone, and each other the one before it alone."""
-    names = [value, *(layer.name for layer in layers)]
-    return all(layer.inputs == (name,) for layer, name in zip(layers, names, strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from helpers import RECORDED, converted
 from torch import nn
 
 from resnet_pt import ResNet, resnet
+from resnet_pt.architecture import Front
 from resnet_pt.lower import lower
 from resnet_pt.ops import Activation, Add, Concat, Conv, Dense, Flatten, GlobalPool, Norm, Pool
-from resnet_pt.program import Input, Layer, Output, Program, problems
+from resnet_pt.program import Input, Layer, Output, Program, normed, problems
 from resnet_pt.running import Container, Network
 
 PICTURE = Input("x", (3, None, None))
@@ -310,3 +311,22 @@ def test_a_network_of_torchvisions_shape_has_its_modules():
     features = model.layer2(model.layer1(model.maxpool(model.relu(model.bn1(model.conv1(x))))))
     assert torch.equal(model.fc(model.avgpool(features).flatten(1)), model(x))
     assert torch.equal(model.forward_head(model.forward_features(x)), model(x))
+
+
+def test_every_convolution_is_known_with_its_norm():
+    """Those of a front and of a deep stem too, which a walk by hand left out."""
+    plain = resnet((1, 1), 3, width=4)
+    small = Conv(4, 4, (3, 3), padding=1)
+    stem = replace(
+        plain.stem,
+        front=(Front(Conv(1, 3, (1, 1)), "relu", Norm(3)),),
+        deep=((Conv(3, 4, (3, 3), padding=1), Norm(4, rescale=True)),),
+        conv=small,
+    )
+
+    found = list(normed(lower(replace(plain, stem=stem))))
+
+    assert [one.norm.module for one in found[:3]] == ["front.1", "conv1.1", "bn1"]
+    assert [one.conv.module for one in found[:3]] == ["front.0", "conv1.0", "conv1.3"]
+    assert [one.scale.module if one.scale else "" for one in found[:3]] == ["", "conv1.1.scale", ""]
+    assert len(found) == 3 + 2 * 4

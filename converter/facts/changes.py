@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from converter.facts.normalization import is_normalization
 from converter.facts.strides import (
     evenly_padded,
 )
@@ -217,7 +216,7 @@ def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Arc
 
     stem = architecture.stem
     data_norm = stem.data_norm
-    if data_norm and not is_normalization(data_norm):
+    if data_norm and not data_norm.standardizes:
         data_norm = change(data_norm)
     deep = tuple((conv, change(norm)) for conv, norm in stem.deep)
     front = tuple(replace(one, norm=maybe(one.norm)) for one in stem.front)

@@ -27,7 +27,8 @@ from converter.facts.changes import map_convs, map_norms
 from converter.files.checkpoint import Array
 from converter.mapping.sanity import is_variance
 from resnet_pt.architecture import Architecture, Conv, Norm
-from resnet_pt.program import Layer
+from resnet_pt.lower import lower
+from resnet_pt.program import Layer, Normed, normed
 from resnet_pt.tensors import parts
 
 EPS = 1e-5
@@ -54,37 +55,26 @@ def fold(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, 
     variance.
     """
     found = dict(tensors)
-    for convolution, module, norm in normed(architecture):
-        bias = found.pop(f"{convolution}.bias", None)
+    for one in normed(lower(architecture)):
+        module = one.norm.module
+        bias = found.pop(f"{one.conv.module}.bias", None)
         if bias is not None:
             found[f"{module}.running_mean"] = _rounded(
                 _wide(found[f"{module}.running_mean"]) - _wide(bias)
             )
-        found[f"{module}.running_var"] = _variance(module, found[f"{module}.running_var"], norm.eps)
-        if norm.rescale:
-            scale = _wide(found.pop(f"{module}.scale.weight"))
-            shift = _wide(found.pop(f"{module}.scale.bias"))
+        found[f"{module}.running_var"] = _variance(one, found[f"{module}.running_var"])
+        if one.scale:
+            scale = _wide(found.pop(f"{one.scale.module}.weight"))
+            shift = _wide(found.pop(f"{one.scale.module}.bias"))
             gamma, beta = _wide(found[f"{module}.weight"]), _wide(found[f"{module}.bias"])
             found[f"{module}.weight"] = _rounded(gamma * scale)
             found[f"{module}.bias"] = _rounded(beta * scale + shift)
     return {name: found[name] for name in _names(folded(architecture))}
 
 
-def normed(architecture: Architecture) -> Iterator[tuple[str, str, Norm]]:
-    """(convolution, the norm behind it, what that norm is), as paths of modules."""
-    if architecture.stem.norm:
-        yield "conv1", "bn1", architecture.stem.norm
-    for number, stage in enumerate(architecture.stages, start=1):
-        for index, block in enumerate(stage):
-            prefix = f"layer{number}.{index}"
-            for place, norm in enumerate(block.norms, start=1):
-                if norm:
-                    yield f"{prefix}.conv{place}", f"{prefix}.bn{place}", norm
-            if block.shortcut and block.shortcut.norm:
-                yield f"{prefix}.downsample.0", f"{prefix}.downsample.1", block.shortcut.norm
-
-
-def _variance(module: str, variance: Array, eps: float) -> Array:
+def _variance(one: Normed, variance: Array) -> Array:
+    assert isinstance(one.norm.op, Norm)
+    module, eps = one.norm.module, one.norm.op.eps
     wide = _wide(variance) + (eps - EPS)
     if not is_variance(wide, EPS):
         raise MismatchError(

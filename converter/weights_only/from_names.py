@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from converter.errors import MismatchError
 from converter.facts.defaults import Defaults
 from converter.facts.families import ONLY_RESNETS, family
-from converter.facts.normalization import NORMALIZATION_EPS
 from converter.files.checkpoint import COUNT, Checkpoint, Weight
 from converter.files.shapes import Shapes
 from converter.network import Structure
@@ -30,6 +29,7 @@ from resnet_pt.architecture import (
     Shortcut,
     Stem,
 )
+from resnet_pt.ops.norm import NORMALIZATION_EPS
 from resnet_pt.tensors import head_prefix
 
 
@@ -434,4 +434,5 @@ class _Builder:
             gamma=self.shapes.has(layer, "gamma"),
             beta=self.shapes.has(layer, "beta"),
             rescale=f"{module}.scale" in self.modules,
+            standardizes=counted,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from converter.facts.normalization import NORMALIZATION_EPS
 from converter.whole_model import ops as g
 from converter.whole_model.arithmetic import Channels, Rescaling, Reverse, Value, plus, times
 from converter.whole_model.graph import Node
@@ -135,9 +134,7 @@ class StemReader(Placing):
             reason = f"it normalises axis {op.axis}"
             raise unplaced(replace(node, op=g.Unknown("Normalization", reason)), "the stem")
         self.place("bn_data", node)
-        return Norm(
-            self.shapes.vector(node.layer), NORMALIZATION_EPS, 0.01, gamma=False, beta=False
-        )
+        return Norm.standardizing(self.shapes.vector(node.layer))
 
 
 PICTURE = (Rescaling, Reverse, g.Repeat, Channels)
