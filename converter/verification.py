@@ -217,11 +217,11 @@ def refuse_unnamed(target: _Target) -> None:
 
 
 def module_names(architecture: Architecture) -> Iterator[str]:
-    """Every module with weights but the Dense layers, which the head names itself, and the second
-    half of a norm with a Scale."""
+    """Every module with weights but the Dense layers, which the head names itself, and a norm with
+    a Scale, which is judged by that."""
     modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors(architecture))
     dense = {head_prefix(architecture, one) for one in architecture.head if one.kind == "dense"}
-    return (name for name in modules if name not in dense and not name.endswith(".scale"))
+    return (name for name in modules if name not in dense and f"{name}.scale" not in modules)
 
 
 def _has_module(model: ResNet, name: str) -> bool:

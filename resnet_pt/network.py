@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from resnet_pt.architecture import FORMAT, Architecture, Block
 from resnet_pt.factory import resnet
 from resnet_pt.lower import features_of, lower, lower_block
-from resnet_pt.ops import Op
+from resnet_pt.ops import Op, Scale
 from resnet_pt.running import Container, Network, container
 
 
@@ -137,7 +137,13 @@ class ResNet(Network):
                 "these weights belong to another architecture; build the network from theirs: "
                 "resnet_pt.load(path), or ResNet(Architecture.from_dict(state['architecture']))"
             )
-        self.original_layers = dict(description.get("layers", {}))
+        scales = {  # an earlier version gave the Scale's layer to the norm in front of it
+            layer.module.removesuffix(".scale"): layer.module
+            for layer in self.program.layers
+            if isinstance(layer.op, Scale)
+        }
+        given = description.get("layers", {})
+        self.original_layers = {scales.get(name, name): layer for name, layer in given.items()}
 
 
 def _computed(architecture: Any) -> Architecture | None:

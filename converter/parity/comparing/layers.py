@@ -162,7 +162,8 @@ def compared(structure: Structure) -> dict[str, str]:
         if layer.kind in POOLS:
             plain = architecture.is_plain_head
             found["avgpool" if plain else f"head.{module_name(layer.name)}"] = layer.name
-    return found
+    # A norm with a Scale behind it is judged by what comes out of both.
+    return {module: layer for module, layer in found.items() if f"{module}.scale" not in found}
 
 
 def with_stem_pool(model: Any, outputs: Mapping[str, str]) -> dict[str, str]:
