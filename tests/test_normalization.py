@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from converter.facts import describe_eps, with_eps
+from converter.facts.changes import with_eps
+from converter.facts.words import describe_eps
 from resnet_pt import Architecture, resnet
 from resnet_pt.ops import Norm
 from resnet_pt.ops.norm import NORMALIZATION_EPS
