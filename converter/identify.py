@@ -27,6 +27,7 @@ from converter.network import Network
 from converter.options import Options
 from converter.weights_only.dialect import Dialect
 from converter.weights_only.dilated import check_dilated
+from converter.weights_only.from_names import naming_of
 from converter.weights_only.names import is_part, named, read_names
 from converter.weights_only.released import as_released, of_release
 from converter.whole_model.configuration import read_config
@@ -48,7 +49,15 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
             "says what its network is"
         )
     else:
-        reading = read_config(checkpoint, shapes, theano, dialects)
+        naming = naming_of(checkpoint, dialects)
+        defaults = naming.defaults if naming else None
+        reading = read_config(
+            checkpoint,
+            shapes,
+            theano,
+            naming.name if naming else "",
+            defaults.preprocessing if defaults else None,
+        )
     facts = _with_padding(reading)
     defaults = _defaults(reading, dialects, theano)
     released, facts = as_released(checkpoint, reading.dialect, reading.structure, facts, defaults)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from converter.conversion import headline
 from converter.errors import LINE, SourceError, shortened
 from converter.parity.original.recording import Recording, read_record, why_not_comparable
-from converter.parity.prove import Parity, compare_model, with_ties
+from converter.parity.prove import Parity, compare_model
+from converter.parity.rivals import with_ties
 from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:

@@ -22,13 +22,17 @@ from converter.mapping.plan import Plan, make_plan
 from converter.network import Network, Structure
 from converter.options import Options
 from converter.parity.original.oracle import KerasChild
-from converter.parity.original.recording import is_record, read_record
+from converter.parity.original.recording import Recording, is_record, read_record
 from converter.parity.prove import (
     Parity,
-    compare_recording,
+    compare_model,
+    devices,
+    notes,
     prove_logits,
+    why_not_run,
     wrong_tensors,
 )
+from converter.parity.rivals import with_ties
 from converter.report import Report
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES
@@ -359,3 +363,16 @@ def _first_layer(report: Report, wrong: Mapping[str, str]) -> str | None:
 
 def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ()) -> NoReturn:
     raise report.refused(ParityError(headline, findings, hints))
+
+
+def compare_recording(
+    model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
+) -> Parity:
+    """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
+    that it was converted from."""
+    reason = why_not_run(recording, model.architecture)
+    if reason:
+        return Parity("not compared", recording.oracle, reason)
+    parity = compare_model(model, outputs, recording, devices(device))
+    noted = (*parity.notes, *notes(recording, made_from))
+    return replace(with_ties(parity, model, outputs, recording), notes=noted)

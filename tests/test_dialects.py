@@ -73,11 +73,10 @@ def test_most_fixtures_have_a_table():
 
 
 def test_a_dialect_that_contradicts_itself_is_refused():
-    from dataclasses import replace
 
     from converter.weights_only.dialect import Row
 
-    broken = replace(DIALECTS[0], name="broken", rows=(Row("a", "conv1"), Row("a", "bn1")))
+    broken = DIALECTS[0].replace(name="broken", rows=(Row("a", "conv1"), Row("a", "bn1")))
 
     with pytest.raises(ValueError, match="dialect broken: 'a' means two modules"):
         broken.modules()

@@ -45,8 +45,8 @@ def basic() -> Architecture:
 
     def block(one: Block) -> Block:
         first, second, last = one.convs
-        middle = dataclasses.replace(second, in_channels=first.in_channels)
-        end = dataclasses.replace(last, kernel=(3, 3), padding=1)
+        middle = second.replace(in_channels=first.in_channels)
+        end = last.replace(kernel=(3, 3), padding=1)
         return dataclasses.replace(one, convs=(middle, end), norms=one.norms[1:])
 
     stages = tuple(tuple(map(block, stage)) for stage in wide.stages)
@@ -144,7 +144,7 @@ def test_convolutions_in_front_and_of_a_deep_stem_are_seen():
     stem = dataclasses.replace(plain.stem, front=(front,), deep=deep)
     network = dataclasses.replace(plain, stem=stem)
 
-    biased = map_convs(network, lambda conv: dataclasses.replace(conv, bias=True))
+    biased = map_convs(network, lambda conv: conv.replace(bias=True))
 
     assert describe_stride(network).startswith("front 2, stem 4, pool 2, stages")
     assert all(conv.bias for conv in convs(biased))

@@ -20,8 +20,8 @@ from converter.parity.comparing.layers import compared
 from converter.parity.comparing.outputs import fitting
 from converter.parity.comparing.torch_run import build
 from converter.parity.original.recording import read_record
-from converter.parity.prove import compare, compare_model, with_ties
-from converter.parity.rivals import alike, rivals
+from converter.parity.prove import compare, compare_model
+from converter.parity.rivals import alike, rivals, with_ties
 from converter.testing import assert_same_logits
 from resnet_pt import load
 from resnet_pt.architecture import Conv
@@ -336,7 +336,7 @@ def two_pictures(network, tensors):
     from converter.parity.original.recording import Sample
 
     layers = {layer: Sample(None, v.ravel(), v.shape) for layer, v in seen.items()}
-    return replace(one, passes=(replace(first, input=both, logits=logits, layers=layers),))
+    return one.replace(passes=(replace(first, input=both, logits=logits, layers=layers),))
 
 
 def test_a_fault_that_only_a_later_picture_shows_blames_no_layer_that_was_not_touched():

@@ -193,7 +193,7 @@ def test_the_architecture_says_mode_size_and_channels():
     found = resnet_pt.preprocess(replace(network.architecture, input_size=(48, 40)))
 
     assert found == Preprocess("tf", (48, 40), "nearest", "rgb")
-    grey = replace(network.architecture.stem.conv, in_channels=1)
+    grey = network.architecture.stem.conv.replace(in_channels=1)
     stem = replace(network.architecture.stem, conv=grey)
     found = preprocess(replace(network.architecture, stem=stem), size=(8, 8))
     assert found.color_mode == "grayscale"

@@ -47,14 +47,14 @@ def same(architecture: Architecture) -> Architecture:
 
 
 def stem_of_stride_1(architecture: Architecture) -> Architecture:
-    conv = replace(architecture.stem.conv, stride=(1, 1), padding=1)
+    conv = architecture.stem.conv.replace(stride=(1, 1), padding=1)
     return replace(architecture, stem=replace(architecture.stem, conv=conv))
 
 
 def projections_read_the_input(architecture: Architecture) -> Architecture:
     def change(block):
         short = block.shortcut
-        return replace(block, shortcut=short and replace(short, source="input"))
+        return block.replace(shortcut=short and replace(short, source="input"))
 
     return changes.map_blocks(architecture, change)
 

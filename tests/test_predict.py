@@ -253,7 +253,7 @@ def test_a_size_that_the_network_cannot_read_is_refused(tmp_path):
 
 def test_channels_that_no_picture_has_are_refused(tmp_path):
     stem = resnet_pt.resnet((1, 1), classes=1, width=4).stem
-    five = replace(stem, conv=replace(stem.conv, in_channels=5))
+    five = replace(stem, conv=stem.conv.replace(in_channels=5))
     path = save(tmp_path / "five.pth", stem=five, **head("softmax", "fc", classes=2))
     result = run(path, PICTURES)
 

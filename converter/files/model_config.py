@@ -14,6 +14,10 @@ from converter.files.kinds import whole
 Config = Mapping[str, Any]
 
 
+NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+"""Keras' names of policies whose layers compute in half precision (`keras.mixed_precision`)."""
+
+
 def epsilons(config: Any) -> dict[str, float]:
     """`{layer: epsilon}` of every batch norm in a configuration, those of nested models too."""
     found: dict[str, float] = {}

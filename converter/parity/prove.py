@@ -231,19 +231,6 @@ def why_not_run(recording: Recording, architecture: Architecture) -> str:
     return why_not_comparable(recording, architecture) or "".join(large[:1])
 
 
-def compare_recording(
-    model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
-) -> Parity:
-    """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
-    that it was converted from."""
-    reason = why_not_run(recording, model.architecture)
-    if reason:
-        return Parity("not compared", recording.oracle, reason)
-    parity = compare_model(model, outputs, recording, devices(device))
-    noted = (*parity.notes, *notes(recording, made_from))
-    return replace(with_ties(parity, model, outputs, recording), notes=noted)
-
-
 def notes(recording: Recording, source: str) -> tuple[str, ...]:
     """What is odd about a record and does not stop its use; `source` is the SHA-256 of the Keras
     file that the network is from, '' of one that was saved again and does not say it."""
@@ -383,18 +370,6 @@ def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
         unjudged=tuple(dict.fromkeys(name for name in outputs.values() if name not in judged)),
         unnamed=tuple(name for name in first.layers if name not in judged),
     )
-
-
-def with_ties(
-    parity: Parity, model: ResNet, outputs: Mapping[str, str], recording: Recording
-) -> Parity:
-    """With the other networks that the recording cannot tell from `model`, if they agree."""
-    from converter.parity.rivals import ties
-
-    if not parity.agrees or not isinstance(getattr(model, "architecture", None), Architecture):
-        return parity
-    found = ties(model, outputs, recording)
-    return replace(parity, ties=(*parity.ties, *found))
 
 
 def _diagnosis(

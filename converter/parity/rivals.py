@@ -15,10 +15,10 @@ import numpy as np
 from converter.facts.strides import KERAS
 from converter.facts.table import TABLE, changed, other_activations, single_changes, text
 from converter.files.checkpoint import Array
-from converter.parity.comparing.compare import GATES, LAYER_GATES, difference
-from converter.parity.comparing.layers import as_array
+from converter.parity.comparing.compare import GATES, LAYER_GATES, as_array, difference
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Recording
+from converter.parity.prove import Parity, compare_model
 from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Padding, Pool
 from resnet_pt.tensors import tensors as expected
 
@@ -29,11 +29,20 @@ FAR = 10
 """How many times what is allowed a rival's first logits are off, to be told apart without more."""
 
 
+def with_ties(
+    parity: Parity, model: ResNet, outputs: Mapping[str, str], recording: Recording
+) -> Parity:
+    """With the other networks that the recording cannot tell from `model`, if they agree."""
+    if not parity.agrees or not isinstance(getattr(model, "architecture", None), Architecture):
+        return parity
+    found = ties(model, outputs, recording)
+    return replace(parity, ties=(*parity.ties, *found))
+
+
 def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
     """In words, every rival of an equal `model` that the recording finds equal too; () for a
     network whose modules are not its architecture's (`optimize`): its tensors fit no rival."""
     from converter.parity.comparing import torch_run
-    from converter.parity.prove import compare_model
 
     state = model.float().cpu().state_dict()
     tensors = {name: one.numpy() for name, one in state.items() if hasattr(one, "numpy")}

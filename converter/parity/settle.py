@@ -27,8 +27,8 @@ from converter.files.checkpoint import Array, Checkpoint
 from converter.identify import identify
 from converter.mapping.plan import make_plan
 from converter.network import Network
-from converter.parity.comparing.compare import GATES, LAYER_GATES, difference
-from converter.parity.comparing.layers import as_array, compared, first_picture
+from converter.parity.comparing.compare import GATES, LAYER_GATES, as_array, difference
+from converter.parity.comparing.layers import compared, first_picture
 from converter.parity.comparing.outputs import activated, output_activations
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Recording, output_names

@@ -9,9 +9,9 @@ from converter.facts.fact import Evidence, Fact
 from converter.files.auto_names import auto_name
 from converter.files.checkpoint import Checkpoint
 from converter.weights_only import beside
-from converter.weights_only.from_names import Match
 from converter.weights_only.head_names import ACTIVATIONS
 from converter.weights_only.listing import ACTIVATION, SUM
+from converter.weights_only.match import Match
 from converter.weights_only.places import Places
 from converter.weights_only.weightless import OTHER_FUNCTIONS
 from resnet_pt.architecture import Architecture

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from converter.files.auto_names import auto_name
 from converter.files.checkpoint import Checkpoint
 from converter.weights_only import weightless
-from converter.weights_only.from_names import Match
 from converter.weights_only.head_names import ACTIVATIONS, AUTO_NAMES, POOL
 from converter.weights_only.listing import (
     ACTIVATION,
@@ -27,6 +26,7 @@ from converter.weights_only.listing import (
     Code,
     listing,
 )
+from converter.weights_only.match import Match
 from converter.weights_only.places import Places
 from converter.weights_only.weightless import FLAT, POOLED, UNTOLD
 from resnet_pt.architecture import Architecture

@@ -19,6 +19,7 @@ from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.weights_only.dialect import MAX_STAGES, Dialect
 from converter.weights_only.head_names import head_from_names
+from converter.weights_only.match import Match
 from resnet_pt.architecture import (
     Architecture,
     Block,
@@ -31,28 +32,6 @@ from resnet_pt.architecture import (
 )
 from resnet_pt.ops.norm import NORMALIZATION_EPS
 from resnet_pt.tensors import head_prefix
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """How a dialect reads a file: `{module: layer}`, the head's layers, and those left out."""
-
-    dialect: Dialect
-    modules: Mapping[str, str]
-    head: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def computes(self) -> Mapping[str, str]:
-        """`modules`, with one name for what is computed alike: the very first block's norm is the
-        stem's where all that the block reads is what it gives, activated."""
-        first, stem = "layer1.0.bn1", "bn1"
-        is_shared = self.dialect.defaults.shortcut_on == "preactivation"
-        if not is_shared or "layer1.0.downsample.0" not in self.modules:
-            return self.modules
-        if stem in self.modules or first not in self.modules:
-            return self.modules
-        return {stem if one == first else one: layer for one, layer in self.modules.items()}
 
 
 def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
@@ -72,6 +51,14 @@ def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
             + ", ".join(one.dialect.name for one in fitting)
         )
     raise _no_dialect(checkpoint, attempts)
+
+
+def naming_of(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
+    """Which table a whole model's names are from; the graph is what decides."""
+    try:
+        return match_dialect(checkpoint, dialects).dialect
+    except MismatchError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

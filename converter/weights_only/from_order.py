@@ -18,7 +18,7 @@ from converter.files.auto_names import auto_name
 from converter.files.checkpoint import COUNT, GIVE_IT, Checkpoint, Weight
 from converter.files.shapes import Shapes
 from converter.weights_only.dialect import Dialect
-from converter.weights_only.from_names import Match
+from converter.weights_only.match import Match
 
 AUTO_NAMED = frozenset(
     [

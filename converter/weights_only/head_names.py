@@ -19,7 +19,7 @@ from converter.weights_only.dialect import MAX_STAGES
 from resnet_pt.architecture import HeadKind, HeadLayer, Norm, Output, Pool
 
 if TYPE_CHECKING:
-    from converter.weights_only.from_names import Match
+    from converter.weights_only.match import Match
 
 AUTO_NAMES: Mapping[str, HeadKind] = {
     "global_average_pooling2d": "global_avg_pool",

@@ -22,11 +22,11 @@ from converter.facts.fact import Evidence, Fact
 from converter.files.checkpoint import Checkpoint
 from converter.files.keras_hub_classes import BACKBONE, CLASSIFIERS, PREPROCESSOR
 from converter.files.kinds import written
+from converter.files.model_config import NARROW
 from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.weights_only import beside
-from converter.weights_only.from_names import Match
-from converter.whole_model.configuration import NARROW
+from converter.weights_only.match import Match
 from resnet_pt import preprocessing
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
 

@@ -20,14 +20,15 @@ from converter.weights_only import beside, keras_hub, weightless
 from converter.weights_only.activation import activation_fact, check_counts, of_head
 from converter.weights_only.dialect import MAX_STAGES, Dialect
 from converter.weights_only.from_names import (
-    Match,
     body_from_names,
     match_dialect,
     structure_from_names,
 )
 from converter.weights_only.from_order import is_auto_named, match_order, one_reading
 from converter.weights_only.head_names import POOL, doubts
+from converter.weights_only.match import Match
 from converter.weights_only.places import Places, places
+from converter.weights_only.replicas import unsliced
 from converter.weights_only.surroundings import Surroundings, input_fact, pool_padding, stem_padding
 from converter.weights_only.unsaid import (
     flatten_fact,
@@ -37,7 +38,6 @@ from converter.weights_only.unsaid import (
     output_fact,
     precision_fact,
 )
-from converter.whole_model.replicas import unsliced
 from resnet_pt.architecture import Architecture, Norm
 
 

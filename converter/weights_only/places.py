@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from converter.files.checkpoint import Checkpoint
 from converter.weights_only import weightless
-from converter.weights_only.from_names import Match
 from converter.weights_only.listing import (
     ACTIVATION,
     MAX,
@@ -25,6 +24,7 @@ from converter.weights_only.listing import (
     Place,
     listing,
 )
+from converter.weights_only.match import Match
 from converter.weights_only.weightless import NOTHING, UNTOLD
 from resnet_pt.architecture import Architecture
 

@@ -9,8 +9,8 @@ from converter.facts.fact import Evidence, Fact
 from converter.files.auto_names import auto_name
 from converter.files.checkpoint import Checkpoint
 from converter.weights_only import beside, weightless
-from converter.weights_only.from_names import Match
 from converter.weights_only.listing import ACTIVATION, PAD
+from converter.weights_only.match import Match
 from converter.weights_only.places import Places, first_module
 
 

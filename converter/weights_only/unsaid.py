@@ -8,7 +8,7 @@ from converter.facts.fact import Evidence, Fact
 from converter.facts.reading import KERAS_RESNET_0_1
 from converter.facts.table import BY_NAME, hidden
 from converter.files.checkpoint import Checkpoint, Weight
-from converter.weights_only.from_names import Match
+from converter.weights_only.match import Match
 from resnet_pt.architecture import Architecture
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,9 @@ from converter.facts.epsilon import raised_epsilon, why
 from converter.facts.fact import Evidence, Fact
 from converter.facts.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.files.checkpoint import Checkpoint
-from converter.files.model_config import all_layers, layer_name
+from converter.files.model_config import NARROW, all_layers, layer_name
 from converter.files.shapes import Shapes
 from converter.network import Structure
-from converter.weights_only.dialect import Dialect
-from converter.weights_only.from_names import match_dialect
 from converter.whole_model.graph import Graph, parse_graph
 from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
@@ -24,8 +21,10 @@ from resnet_pt.architecture import Architecture
 
 
 def read_config(
-    checkpoint: Checkpoint, shapes: Shapes, theano: bool, dialects: Sequence[Dialect]
+    checkpoint: Checkpoint, shapes: Shapes, theano: bool, naming: str, preprocessing: str | None
 ) -> Reading:
+    """The network of a whole model. `naming` is the table that its names are from ('' for none),
+    `preprocessing` what the code of that did to pictures."""
     assert checkpoint.config is not None
     graph = parse_graph(checkpoint.config)
     check_quantised(checkpoint.config)
@@ -33,9 +32,7 @@ def read_config(
     written = recognise(graph, shapes, theano)
     architecture = raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
-    naming = naming_of(checkpoint, dialects)
-    pictures = naming.defaults.preprocessing if naming else None
-    stem = architecture.stem
+    pictures, stem = preprocessing, architecture.stem
     if stem.channels or stem.rescaling or stem.data_norm:
         pictures = "raw"
     elif stem.front:  # what the naming's code did is not what they get
@@ -48,7 +45,7 @@ def read_config(
             *batch_fact(slices(checkpoint.config)),
             *_precision(checkpoint.config),
         ),
-        dialect=naming.name if naming else "names of its own, read by the graph",
+        dialect=naming or "names of its own, read by the graph",
         is_raised=is_raised,
         left_out=tuple(one for one in checkpoint.weights if one.layer in written.unread),
     )
@@ -88,10 +85,6 @@ def _assumed(structure: Structure) -> tuple[Fact, ...]:
     reason = f"{first!r} and {count - 1} more Lambda layers are taken for it; their code is not run"
     value = "grouped convolutions, as keras-applications sums them"
     return (Fact("custom code", value, Evidence.DEFAULT, reason),)
-
-
-NARROW = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
-"""Keras' names of policies whose layers compute in half precision (`keras.mixed_precision`)."""
 
 
 def _precision(config: Any) -> tuple[Fact, ...]:
@@ -146,11 +139,3 @@ def _policies(config: Any) -> set[str]:
         if isinstance(policy, str):
             found.add(policy)
     return found
-
-
-def naming_of(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> Dialect | None:
-    """Which table a whole model's names are from; the graph is what decides."""
-    try:
-        return match_dialect(checkpoint, dialects).dialect
-    except MismatchError:
-        return None

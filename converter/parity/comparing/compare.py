@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converter.files.checkpoint import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GATES = {"float64": 1e-12, "float32": 1e-5}
 """The largest difference of logits, relative to the largest logit, that is rounding."""
@@ -66,3 +70,10 @@ def difference(name: str, actual: Array, expected: Array) -> Difference:
 def _cosine(one: Array, other: Array) -> float:
     norm = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norm if norm else 1.0
+
+
+def as_array(result: Tensor) -> Array:
+    """A map as (N, H, W, C), a vector as it is, on the CPU."""
+    moved = result.detach().permute(0, 2, 3, 1) if result.dim() == 4 else result.detach()
+    values = moved.contiguous().cpu()
+    return (values.float() if values.dtype.itemsize < 4 else values).numpy()

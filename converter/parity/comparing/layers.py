@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter.files.checkpoint import Array
-from converter.parity.comparing.compare import LAYER_GATES, OWN_GATES, Difference, difference
+from converter.parity.comparing.compare import (
+    LAYER_GATES,
+    OWN_GATES,
+    Difference,
+    as_array,
+    difference,
+)
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Sample
 from converter.parity.original.sampling import spread
@@ -313,13 +319,6 @@ def glimpse(activation: Array) -> Array:
     """Some elements of the first picture's activation, all over it."""
     flat = activation[:1].ravel()
     return flat[spread(flat.size, NOISE_SAMPLES)].astype(np.float64)
-
-
-def as_array(result: Tensor) -> Array:
-    """A map as (N, H, W, C), a vector as it is, on the CPU."""
-    moved = result.detach().permute(0, 2, 3, 1) if result.dim() == 4 else result.detach()
-    values = moved.contiguous().cpu()
-    return (values.float() if values.dtype.itemsize < 4 else values).numpy()
 
 
 def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from converter.files.checkpoint import Array
-from converter.parity.comparing.layers import as_array
+from converter.parity.comparing.compare import as_array
 from converter.parity.comparing.rounding import Sums, watched_sums
 from resnet_pt.architecture import Architecture
 from resnet_pt.network import ResNet

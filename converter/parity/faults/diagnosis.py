@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from converter.parity.comparing import torch_run
-from converter.parity.comparing.compare import difference
+from converter.parity.comparing.compare import as_array, difference
 from converter.parity.comparing.layers import (
     STEM_POOL,
     LayerError,
     Watch,
-    as_array,
     first_picture,
     last_modules,
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converter.files.checkpoint import Array
-from converter.parity.comparing.layers import as_array
+from converter.parity.comparing.compare import as_array
 from converter.parity.faults.suspects import conv_padding
 from converter.parity.original.recording import Sample
 
