@@ -1,4 +1,4 @@
-"""`scripts/bench`: measure, and write docs/benchmark.md and docs/benchmark.svg."""
+"""`scripts/bench`: measure, and write docs/benchmark.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/benchmark.md and docs/benchmark.svg, from what was measured."""
+"""docs/benchmark.md, from what was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
-from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = (
@@ -112,8 +111,6 @@ other ones is not compared. (torchvision runs its own network: stride on the 3x3
 
 Why rows are over their bound: [profile.md](profile.md), [inference.md](inference.md).
 
-![ratios](benchmark.svg)
-
 | what | beside | ours | theirs | ratio | to reach | reached |
 | --- | --- | --- | --- | --- | --- | --- |
 {lines}
@@ -140,35 +137,6 @@ def write(
         growth="\n".join(one.row() for one in growth),
     )
     (folder / "benchmark.md").write_text(text)
-    measured = [line for line in lines if not line.reason]
-    if measured and find_spec("matplotlib"):
-        draw(folder / "benchmark.svg", measured)
-
-
-def draw(path: Path, lines: Sequence[Line]) -> None:
-    """A bar for each ratio, and a mark where it is to be at most."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "benchmark"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 0.32 * len(lines) + 1.2), layout="constrained")
-    places = range(len(lines))
-    colours = ["C3" if one.bound and one.ratio > one.bound else "C0" for one in lines]
-    axes.barh(places, [one.ratio for one in lines], color=colours, height=0.6)
-    for place, one in enumerate(lines):
-        if one.bound:
-            axes.plot([one.bound] * 2, [place - 0.4, place + 0.4], color="black")
-    names = [f"{one.what.replace('`', '')} / {one.beside.replace('`', '')}" for one in lines]
-    units = {"MiB": "memory", "s": "time", "ms": "time"}
-    labels = [f"{name}, {units[one.unit]}" for name, one in zip(names, lines, strict=True)]
-    axes.set_yticks(places, labels, fontsize=7)
-    axes.invert_yaxis()
-    axes.axvline(1, color="grey", linewidth=0.5)
-    axes.set_xlabel("ours / theirs; black: to reach, red: not reached")
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def machine() -> str:
