@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from converter.identify import identify
 from converter.mapping.plan import make_plan
 from converter.network import Network
 from converter.options import Options
+from converter.parity.original.recording import read_record
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CONTAINERS = (".weights.h5", ".weights.json", ".keras", ".h5")
@@ -29,6 +31,21 @@ def record(path: Path) -> Path:
     """What its own Keras computed: `X.npz` beside `X.h5`, `X.keras`, `X.weights.h5`, ..."""
     suffix = next(suffix for suffix in CONTAINERS if path.name.endswith(suffix))
     return path.with_name(path.name.removesuffix(suffix) + ".npz")
+
+
+def pictures_of(path: Path) -> np.ndarray:
+    """The input of a record, whether it holds it or says how to make it again."""
+    return read_record(path).passes[0].input
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a record, its input among them in any case."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays["meta"]))
+    if meta.pop("generated_input", None):
+        arrays |= {"input": pictures_of(path), "meta": np.array(json.dumps(meta))}
+    return arrays
 
 
 def is_legacy(path: Path) -> bool:

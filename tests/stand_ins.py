@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from helpers import FIXTURES
+from helpers import FIXTURES, pictures_of
 
 from converter.parity.comparing import torch_run
 from converter.parity.comparing.layers import as_array, compared
@@ -20,7 +19,7 @@ def whole_recording(network, tensors, dtype="float64", keep=lambda layer: True):
     """What the network itself computes, every layer whole: a stand-in for Keras."""
     model = torch_run.build(network.architecture, tensors)
     outputs = compared(network.structure)
-    picture = np.load(FIXTURES / "keras-2.3.1-conv_block-50.npz")["input"][:1, :64, :64]
+    picture = pictures_of(FIXTURES / "keras-2.3.1-conv_block-50.npz")[:1, :64, :64]
     seen = {}
 
     def look(module, layer, inputs, result):

@@ -18,6 +18,7 @@ from helpers import (
     copy,
     facts,
     opened,
+    pictures_of,
     record,
     weightless_removed,
     weights_only,
@@ -366,7 +367,7 @@ def test_a_record_that_contradicts_an_option_says_so(keras_networks, tmp_path):
 def own_record(folder, source, pictures, **options):
     """A record of what the file computes with these options, of a picture of another record."""
     network, tensors = converted(source, **options)
-    picture = np.load(pictures)["input"][:1]
+    picture = pictures_of(pictures)[:1]
     model = torch_run.build(network.architecture, tensors)
     logits = torch_run.run(model, picture, "float64", "cpu")[""]
     np.savez(folder / "own.npz", input=picture, logits=logits)

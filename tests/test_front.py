@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from edits import assert_refused, edited, reconfigured, run
-from helpers import converted, facts, fixture, record
+from helpers import converted, facts, fixture, pictures_of, record
 from test_picture_layers import KERAS_2, in_front, keras_3, logits, pictures, renamed, tensor
 
 from converter.formats.plain import plain_obstacles
@@ -186,7 +186,7 @@ def test_a_grey_picture_that_is_repeated_is_one_of_three_channels(case, tmp_path
     network, tensors = converted(reconfigured(path, tmp_path, change))
 
     assert network.architecture.stem.channels == (0, 0, 0)
-    grey = np.load(record(path))["input"][:1, ..., :1].astype(np.float64)
+    grey = pictures_of(record(path))[:1, ..., :1].astype(np.float64)
     wanted = logits(*converted(path), np.repeat(grey, 3, axis=-1))
     np.testing.assert_array_equal(logits(network, tensors, grey), wanted)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from edits import assert_refused, run
-from helpers import fixture, opened, record, weights_only
+from helpers import arrays_of, fixture, opened, record, weights_only
 from test_given_configuration import configuration, renamed
 from test_keras_python import stand_in
 from test_report_schema import schema
@@ -219,8 +219,7 @@ def test_a_refusal_that_it_would_help_says_so(config, tmp_path):
 
 def with_configuration(folder, text):
     path = folder / "record.npz"
-    with np.load(record(PATH)) as arrays:
-        np.savez(path, config=np.array(text), **dict(arrays))
+    np.savez(path, **{**arrays_of(record(PATH)), "config": np.array(text)})
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from helpers import FIXTURES, converted, fixture, record, weights_only
+from helpers import FIXTURES, arrays_of, converted, fixture, record, weights_only
 from stand_ins import whole_recording
 
 from converter import verify
@@ -48,8 +48,7 @@ def edited(target, folder, change):
 
 def recorded(folder, change):
     """The record of the fixture with other arrays."""
-    with np.load(record(PATH)) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = arrays_of(record(PATH))
     change(arrays)
     np.savez(folder / "record.npz", **arrays)
     return folder / "record.npz"

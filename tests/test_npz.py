@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 from edits import run
-from helpers import fixture, record
+from helpers import arrays_of, fixture, record
 
 from converter.errors import SourceError
 from converter.files.npz import FREE, read_arrays
@@ -27,8 +27,7 @@ def everything(name):
 
 
 def arrays():
-    with np.load(record(PATH)) as file:
-        return {name: file[name] for name in file.files}
+    return arrays_of(record(PATH))
 
 
 def test_a_record_of_a_big_endian_machine_is_the_same_record(tmp_path):

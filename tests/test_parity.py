@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import converted, fixture, opened, record
+from helpers import converted, fixture, opened, pictures_of, record
 
 from converter.conversion import convert
 from converter.errors import ParityError, SourceError
@@ -227,7 +227,7 @@ def test_candidates_that_a_record_cannot_tell_apart_are_shown(tmp_path):
     own = tmp_path / "own.npz"
     from converter.parity.comparing import torch_run
 
-    picture = np.load(record(path))["input"][:1]
+    picture = pictures_of(record(path))[:1]
     model = torch_run.build(network.architecture, tensors)
     np.savez(own, input=picture, logits=torch_run.run(model, picture, "float64", "cpu")[""])
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from edits import agreement, assert_refused, edited, layer, reconfigured, run, with_leaky_relus
-from helpers import converted, facts, fixture, opened, record, weights_only
+from helpers import converted, facts, fixture, opened, pictures_of, record, weights_only
 
 import resnet_pt
 from resnet_pt import ResNet
@@ -195,7 +195,7 @@ def logits(network: Any, tensors: dict[str, np.ndarray], pictures: np.ndarray) -
 
 def pictures(path: Any) -> np.ndarray:
     """Two pictures as large as the record's, of whole numbers from 0 to 255."""
-    shape = np.load(record(path))["input"].shape[1:]
+    shape = pictures_of(record(path)).shape[1:]
     return np.random.default_rng(3).integers(0, 256, (2, *shape)).astype(np.float64)
 
 

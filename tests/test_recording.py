@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 from edits import assert_refused, run
-from helpers import converted, fixture, record
+from helpers import arrays_of, converted, fixture, record
 from stand_ins import whole_recording
 
 from converter import verify
 from converter.conversion import convert
 from converter.errors import ConvertError, ParityError, SourceError
+from converter.parity.original.old_keras.record_keras import generated, recipe
 from converter.parity.original.recording import read_record
 
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -20,8 +21,7 @@ PATH = fixture("keras-2.2.4-tensorflow")
 
 def changed(folder, change):
     """The record of the fixture after `change` of its arrays."""
-    with np.load(record(PATH)) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = arrays_of(record(PATH))
     change(arrays)
     path = folder / "record.npz"
     np.savez(path, **arrays)
@@ -47,12 +47,63 @@ def ending(arrays, end):
 def test_a_record_says_what_made_it_and_what_came_out():
     found = read_record(record(PATH))
     with np.load(record(PATH)) as file:
-        logits, picture = file["logits"], file["input"]
+        logits = file["logits"]
 
     assert found.oracle == "record of Keras 2.2.4 on tensorflow"
-    assert np.array_equal(found.passes[0].input, picture)
+    assert np.array_equal(found.passes[0].input, arrays_of(record(PATH))["input"])
     assert np.array_equal(found.passes[0].logits[""], logits)
     assert found.passes[0].dtype == "float32"
+
+
+def seeded(pictures, **values):
+    """A change that keeps how the input is made in the place of the input."""
+
+    def change(arrays):
+        del arrays["input"]
+        with_meta(generated_input={**recipe(pictures), **values})(arrays)
+
+    return change
+
+
+@pytest.mark.parametrize("count", [1, 2])  # noise, and a smooth picture behind it
+def test_an_input_kept_as_its_seed_is_made_again_to_the_last_bit(count, tmp_path):
+    pictures = generated(count, 96, 112, 3)
+
+    def change(arrays):
+        for name in ("output", "logits"):
+            arrays[name] = np.repeat(arrays[name], count, axis=0)
+        seeded(pictures)(arrays)
+
+    found = read_record(changed(tmp_path, change)).passes[0].input
+
+    assert found.dtype == np.float32
+    assert found.tobytes() == pictures.tobytes()
+    assert np.array_equal(found, np.round(found))
+
+
+PICTURE = np.zeros((1, 8, 8, 3), "f4")  # which no seed makes
+MISMADE = {
+    "another sha256": (seeded(PICTURE), "has another sha256 than what was recorded"),
+    "an unknown generator": (seeded(PICTURE, generator="photos"), "known are noise-and-waves"),
+    "a generator that is a list": (seeded(PICTURE, generator=[]), "known are noise-and-waves"),
+    "a seed below zero": (seeded(PICTURE, seed=-1), "has the seed -1"),
+    "a seed that is no whole number": (seeded(PICTURE, seed=True), "has the seed True"),
+    "a picture without a channel": (seeded(PICTURE, shape=[1, 8, 8, 0]), "has the shape"),
+    "no four lengths": (seeded(PICTURE, shape=[8, 8, 3]), "has the shape"),
+    "pictures that fill the memory": (seeded(PICTURE, shape=[999, 999, 999, 9]), "would be 35,89"),
+    "something more": (seeded(PICTURE, more=1), "is not generator, seed, shape and sha256"),
+    "an input too": (with_meta(generated_input=recipe(PICTURE)), "which ran?"),
+}
+
+
+@pytest.mark.parametrize("case", MISMADE)
+def test_an_input_that_cannot_be_made_again_is_refused(case, tmp_path):
+    change, words = MISMADE[case]
+
+    result = run(PATH, tmp_path / "out.pth", "--against", changed(tmp_path, change))
+
+    assert_refused(result, 3, tmp_path / "out.pth")
+    assert words in result.stderr
 
 
 def test_a_whole_activation_and_a_sample_of_it_are_read_alike(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import converted, fixture, record
+from helpers import converted, fixture, pictures_of, record
 
 from converter.dataset.results import Predictions, compare_predictions
 from converter.parity import prove
@@ -24,7 +24,7 @@ def near_zero(nearness=1e-3):
     """(network, tensors, picture) of a network of one class whose logit for the picture is
     `nearness` of the terms that it is added up from."""
     network, tensors = converted(PATH)
-    picture = np.load(record(PATH))["input"][:1]
+    picture = pictures_of(record(PATH))[:1]
     head = network.architecture.head
     dense = replace(head[-1], out_features=1)
     architecture = replace(network.architecture, head=(*head[:-1], dense))
@@ -80,7 +80,7 @@ def test_more_than_rounding_is_a_fault_of_float32_alone():
 
 def test_logits_that_are_a_good_part_of_their_terms_have_the_plain_gate():
     network, tensors = converted(PATH)
-    picture = np.load(record(PATH))["input"][:1]
+    picture = pictures_of(record(PATH))[:1]
     parity = prove.compare(network, tensors, original(network, tensors, picture), ("cpu",))
 
     assert {one.gate for one in parity.comparisons} == {1e-12, 1e-5}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from edits import run
-from helpers import converted, copy, fixture, opened, record, weights_only
+from helpers import arrays_of, converted, copy, fixture, opened, record, weights_only
 from stand_ins import original_not_asked
 from test_report_page import Page
 
@@ -259,9 +259,9 @@ def test_a_file_that_does_not_say_it_is_read():
 def failed(tmp_path_factory) -> ParityError:
     """Against a record that holds a few of the layers."""
     folder = tmp_path_factory.mktemp("failed")
-    with np.load(record(WHOLE)) as file:
-        some = {name: file[name] for name in file.files if not name.startswith("layer/")}
-        some |= {name: file[name] for name in file.files if name.startswith("layer/res5")}
+    arrays = arrays_of(record(WHOLE))
+    some = {name: arrays[name] for name in arrays if not name.startswith("layer/")}
+    some |= {name: arrays[name] for name in arrays if name.startswith("layer/res5")}
     np.savez(folder / "some.npz", **some)
     with pytest.raises(ParityError) as error:
         convert(*(WHOLE, folder / "out.pth"), against=folder / "some.npz", bn_eps=0.1, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,15 @@ import numpy as np
 
 from converter.errors import SourceError, shortened
 from converter.files.checkpoint import Array
-from converter.files.npz import MAX_FILE, read_arrays
+from converter.files.npz import FREE, MAX_FILE, read_arrays
 from converter.parity.comparing.compare import GATES
+from converter.parity.original.old_keras import record_keras
 from resnet_pt.architecture import Architecture, Output
 from resnet_pt.preprocessing import MODES, Mode
 from resnet_pt.regular import open_regular
+
+GENERATED = "generated_input"
+"""In a record's `meta`: how its input is made again, where the record does not hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,12 @@ def is_of_record(name: str) -> bool:
 
 def _recording(arrays: Mapping[str, Array]) -> Recording:
     """ValueError or KeyError says what is wrong."""
+    meta = _meta(arrays)
+    if GENERATED in meta:
+        arrays = {"input": _made_again(meta[GENERATED]), **arrays}
     picture = arrays["input"]
     if picture.ndim != 4 or not picture.size or not _is_number(picture):
         raise ValueError(f"`input` is {picture.dtype} {picture.shape}, not pictures (N, H, W, C)")
-    meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
-    if not isinstance(meta, dict):
-        raise ValueError("`meta` is not a JSON object")
     strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
     if strange:
         raise ValueError(f"`meta` has a {strange[0]} that is no text")
@@ -163,6 +168,34 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     hidden = frozenset(outputs.keys() - logits.keys())
     notes = _faults(meta, made_by)
     return Recording((one,), f"record of {made_by}", {**meta, "kind": kind}, hidden, notes=notes)
+
+
+def _meta(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+    if not isinstance(meta, dict):
+        raise ValueError("`meta` is not a JSON object")
+    if GENERATED in meta and "input" in arrays:
+        raise ValueError(f"it has an `input`, and a `{GENERATED}` in its `meta`: which ran?")
+    return meta
+
+
+def _made_again(recipe: object) -> Array:
+    """The input of a record that keeps how it was made (record_keras.py --input-as-seed)."""
+    if not isinstance(recipe, dict) or recipe.keys() != {"generator", "seed", "shape", "sha256"}:
+        raise ValueError(f"its `{GENERATED}` is not generator, seed, shape and sha256")
+    shape, seed = recipe["shape"], recipe["seed"]
+    if not isinstance(shape, list) or len(shape) != 4 or not all(map(_is_length, shape)):
+        raise ValueError(f"its `{GENERATED}` has the shape {shortened(str(shape))}")
+    if 4 * math.prod(shape) > FREE:
+        raise ValueError(f"its `{GENERATED}` would be {4 * math.prod(shape):,} bytes")
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"its `{GENERATED}` has the seed {shortened(str(seed))}")
+    pictures: Array = record_keras.made_again(recipe)
+    return pictures
+
+
+def _is_length(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _faults(meta: Mapping[str, Any], made_by: str) -> tuple[str, ...]:

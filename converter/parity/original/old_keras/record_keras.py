@@ -11,7 +11,8 @@ Python 2.7 to 3.13; Keras 1, 2 and 3, `keras` or `tf.keras`, on any backend.
 The record is an `.npz` without pickles:
 
     input                 float32 (N, H, W, C), exactly what the network received, or the
-                          transpose of it if that was channels-first
+                          transpose of it if that was channels-first; with --input-as-seed it is
+                          not kept: `meta` says how to make it again
     output                what the model returned; `output/<layer>` for each of several outputs
     logits                the last tensor before the final activation, where there is one;
                           `logits/<layer>` for each of several outputs
@@ -20,7 +21,10 @@ The record is an `.npz` without pickles:
     layer/<name>/index    int64, where the elements lie in the flattened activation
     layer/<name>/value    and their values
     config                the model's own to_json(), where it has one
-    meta                  JSON: versions, layer names in order, sha256 of the model file, options
+    meta                  JSON: versions, layer names in order, sha256 of the model file, options;
+                          with --input-as-seed, `generated_input`: the generator (one of GENERATORS
+                          below), its seed, the shape and the sha256 of the input's little-endian
+                          float32, in the order (N, H, W, C)
 
 With --config-only nothing is run: RECORD is the to_json() of the model that --build builds.
 """
@@ -473,9 +477,14 @@ def before_activation(layer, features):
 # ---------------------------------------------------------------- inputs
 
 
-def generated(count, height, width, channels):
-    """Seeded pictures of whole numbers about zero, noisy and smooth by turns, (N, H, W, C)."""
-    random = np.random.RandomState(0)
+def generated(count, height, width, channels, seed=0):
+    """Seeded pictures of whole numbers about zero, noisy and smooth by turns, (N, H, W, C).
+
+    Records made with --input-as-seed need it as it is: numpy's policy (NEP 19) freezes the stream
+    of RandomState, and the rounding to whole numbers takes off what machines' sines differ by in
+    the last bit. Other pictures would be another row of GENERATORS.
+    """
+    random = np.random.RandomState(seed)
     rows, columns = np.mgrid[0:height, 0:width]
     pictures = []
     for k in range(count):
@@ -495,6 +504,40 @@ def generated(count, height, width, channels):
             picture = 110 * np.stack(waves, axis=-1)
         pictures.append(np.round(picture))
     return np.stack(pictures).astype("float32")
+
+
+GENERATORS = {"noise-and-waves": generated}
+SEED = 0
+
+
+def recipe(pictures):
+    """How generated pictures are made again, for a record's `meta`."""
+    return {
+        "generator": "noise-and-waves",
+        "seed": SEED,
+        "shape": list(pictures.shape),
+        "sha256": array_sha256(pictures),
+    }
+
+
+def made_again(recipe):
+    """The pictures of a recipe. Raises ValueError where they are not those that it was made of."""
+    generator = str(recipe["generator"])
+    if generator not in GENERATORS:
+        known = ", ".join(GENERATORS)
+        raise ValueError("its input's generator is {:.40}: known are {}".format(generator, known))
+    pictures = GENERATORS[generator](*recipe["shape"], seed=recipe["seed"])
+    if array_sha256(pictures) != recipe["sha256"]:
+        raise ValueError(
+            "its input, made again from seed {}, has another sha256 than what was recorded: make "
+            "the record without --input-as-seed".format(recipe["seed"])
+        )
+    return pictures
+
+
+def array_sha256(array):
+    """That of the numbers, whichever machine they are on."""
+    return hashlib.sha256(np.ascontiguousarray(array, dtype="<f4").tobytes()).hexdigest()
 
 
 def photos(keras, folder, height, width, mode):
@@ -539,8 +582,7 @@ def preprocess(pictures, mode):
 def make_input(keras, model, data_format, options):
     """The network's input, (N, H, W, C)."""
     if options.input:
-        with np.load(options.input) as other:
-            return other["input"]
+        return input_of(options.input)
     shape = input_shape(model)
     channels, height, width = (
         shape[1:] if data_format == "channels_first" else (shape[3], shape[1], shape[2])
@@ -551,7 +593,15 @@ def make_input(keras, model, data_format, options):
         raise RecordError("the model takes pictures of any size: give one with --size HxW")
     if options.images:
         return photos(keras, options.images, height, width, options.preprocess)
-    return generated(options.inputs, height, width, channels or 3)
+    return generated(options.inputs, height, width, channels or 3, SEED)
+
+
+def input_of(path):
+    """The input of another record, which may keep how it was made in its place."""
+    with np.load(path) as other:
+        if "input" in other.files:
+            return other["input"]
+        return made_again(json.loads(str(other["meta"]))["generated_input"])
 
 
 def input_shape(model):
@@ -581,9 +631,11 @@ def make_record(keras, path, options):
     pictures = make_input(keras, model, data_format, options)
     first = data_format == "channels_first"
     batch = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) if first else pictures
-    record = {"input": pictures}
+    record = {} if options.input_as_seed else {"input": pictures}
     names = add_outputs(record, keras, model, batch, first, options)
     meta = describe(keras, model, path, data_format, names, options)
+    if options.input_as_seed:
+        meta["generated_input"] = recipe(pictures)
     text = config_of(model)
     if text is not None:
         record["config"] = np.array(text, dtype="U")
@@ -763,6 +815,11 @@ def parse(arguments):
         help="how many pictures to generate (default 2)",
     )
     parser.add_argument(
+        "--input-as-seed",
+        action="store_true",
+        help="keep of generated pictures how they are made, in place of them",
+    )
+    parser.add_argument(
         "--size", type=size, metavar="HxW", help="their size, where the model leaves it open"
     )
     parser.add_argument(
@@ -846,6 +903,8 @@ def main(arguments=None):
             return write_config(options)
         if not os.path.exists(options.model):
             raise RecordError("{}: no such file".format(options.model))
+        if options.input_as_seed and (options.input or options.images):
+            raise RecordError("--input-as-seed is for generated pictures: these have no seed")
         keras = import_keras(options.keras)
         if options.data_format:
             set_data_format(keras, options.data_format)
@@ -857,8 +916,7 @@ def main(arguments=None):
     except RecordError as problem:
         print("record_keras: {}".format(problem), file=sys.stderr)
         return 2
-    done = "{}: {} pictures, {} arrays"
-    print(done.format(options.record, len(record["input"]), len(record)), file=sys.stderr)
+    print("{}: {} arrays".format(options.record, len(record)), file=sys.stderr)
     return 0
 
 
