@@ -79,17 +79,17 @@ def verify_images(
     images: str | Path,
     *,
     state: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> DatasetComparison | None:
     """Compare the predictions for every picture in the folder `images` with the original's.
 
     `against` is a record that was made with `--images` of the same folder, or the Keras file. The
     pictures are scaled as `preprocess` says, else as the record, else as the target does. `state`
-    is a folder that keeps what is done. Under torchrun the pictures are spread over its processes;
-    only the first one returns the result. Raises what `converter.dataset.compare.compare_dataset`
-    does.
+    is a folder that keeps what is done; `progress` is told how many pictures of how many are.
+    Under torchrun the pictures are spread over its processes; only the first one tells, and returns
+    the result. Raises what `converter.dataset.compare.compare_dataset` does.
     """
-    from converter.cli.text import bar
     from converter.dataset.run import Original, compare_images
     from converter.dataset.spread import processes
     from converter.parity.original.keras_python import SCRIPT
@@ -107,7 +107,7 @@ def verify_images(
         build=settings.build,
         options=settings,
     )
-    with processes() as group, bar("pictures", group.is_first) as tell:
+    with processes() as group:
         found = compare_images(
             Path(target),
             Path(images),
@@ -117,7 +117,7 @@ def verify_images(
             wanted_device=settings.device,
             state=Path(state) if state else None,
             group=group,
-            progress=tell,
+            progress=progress if group.is_first else lambda done, total: None,
         )
         return found if group.is_first else None
 

@@ -415,7 +415,7 @@ def short(change: Callable[[Any], Any]) -> Any:
 
     def make(block: Any) -> None:
         block.steps = tuple(
-            step.replace(function=lambda long, short: long + change(short))
+            replace(step, function=lambda long, short: long + change(short))
             if step.function
             else step
             for step in block.steps

@@ -174,7 +174,7 @@ def same(model, architecture, tensors):
 
 
 def changed(architecture, **fields):
-    return architecture.replace(**fields)
+    return replace(architecture, **fields)
 
 
 NO_CLASSIFIER = changed(WIDE, head=(), outputs=(Output("map", ""),))
@@ -226,9 +226,9 @@ def test_a_network_that_every_library_can_build_has_no_obstacles():
 def mixed_strides(architecture):
     first, *rest = architecture.stages[2]
     a, b, c = first.convs
-    moved = first.replace(convs=(a.replace(stride=(1, 1)), b.replace(stride=(2, 2)), c))
+    moved = replace(first, convs=(a.replace(stride=(1, 1)), b.replace(stride=(2, 2)), c))
     stages = (*architecture.stages[:2], (moved, *rest), architecture.stages[3])
-    return architecture.replace(stages=stages)
+    return replace(architecture, stages=stages)
 
 
 def test_strides_that_differ_from_block_to_block_go_where_each_can_be_set():

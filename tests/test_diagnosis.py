@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import converted, fixture, record
@@ -177,8 +179,8 @@ def dilated(architecture):
     (first, *blocks), *stages = architecture.stages
     block = blocks[0]
     convs = (block.convs[0], block.convs[1].replace(dilation=(2, 2)), *block.convs[2:])
-    changed = (first, block.replace(convs=convs), *blocks[1:])
-    return architecture.replace(stages=(changed, *stages))
+    changed = (first, replace(block, convs=convs), *blocks[1:])
+    return replace(architecture, stages=(changed, *stages))
 
 
 FACTS = [
@@ -198,11 +200,11 @@ FACTS = [
     ),
     (dilated, "its dilation is (2, 2), the original's (1, 1)"),
     (
-        lambda a: a.replace(activation="gelu"),
+        lambda a: replace(a, activation="gelu"),
         "the activation before it is gelu, the original's relu",
     ),
     (
-        lambda a: a.replace(activation="relu6"),
+        lambda a: replace(a, activation="relu6"),
         "the activation before it is relu6, the original's relu",
     ),
     (stride_of_one_block_moved, "its stride is (1, 1), the original's (2, 2)"),
@@ -213,10 +215,10 @@ FACTS = [
 @pytest.mark.parametrize(("change", "words"), FACTS, ids=[words for _, words in FACTS])
 def test_a_wrong_fact_is_recognised_by_samples_too(change, words, which, right, original):
     network, tensors = right
-    structure = network.structure.replace(architecture=change(network.architecture))
+    structure = replace(network.structure, architecture=change(network.architecture))
     recording = original if which == "whole" else read_record(record(PATH))
 
-    parity = compare(network.replace(structure=structure), tensors, recording, ("cpu",))
+    parity = compare(replace(network, structure=structure), tensors, recording, ("cpu",))
 
     assert parity.diagnosis == words
 
@@ -228,7 +230,7 @@ def without_activation(model):
 def not_added(model):
     block = model.layer3[1]
     block.steps = tuple(
-        step.replace(function=lambda long, short: long) if step.function else step
+        replace(step, function=lambda long, short: long) if step.function else step
         for step in block.steps
     )
 

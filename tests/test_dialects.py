@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from edits import edited, run
 from helpers import LEGACY, as_text, fixture, is_whole_model, opened
@@ -76,7 +78,7 @@ def test_a_dialect_that_contradicts_itself_is_refused():
 
     from converter.weights_only.dialect import Row
 
-    broken = DIALECTS[0].replace(name="broken", rows=(Row("a", "conv1"), Row("a", "bn1")))
+    broken = replace(DIALECTS[0], name="broken", rows=(Row("a", "conv1"), Row("a", "bn1")))
 
     with pytest.raises(ValueError, match="dialect broken: 'a' means two modules"):
         broken.modules()

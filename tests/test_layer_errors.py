@@ -126,7 +126,7 @@ def test_a_layer_between_samples_is_not_judged_alone(right, original):
     name = "conv3_block2_1_bn"
     index = np.arange(5)
     layers[name] = Sample(index, layers[name].value[index])
-    recording = original.replace(passes=(replace(first, layers=layers),))
+    recording = replace(original, passes=(replace(first, layers=layers),))
     broken = with_other(tensors, "layer2.1.conv2.weight", lambda w: w * np.float32(1.01))
 
     parity = compare(network, broken, recording, ("cpu",))
@@ -165,11 +165,11 @@ def test_maps_of_two_sizes_that_meet_are_no_crash(right, original):
         name: layer if "_0_" in name else Sample(np.arange(3), layer.value[:3])
         for name, layer in first.layers.items()
     }
-    recording = original.replace(passes=(replace(first, layers=some),))
+    recording = replace(original, passes=(replace(first, layers=some),))
     architecture = with_pool(network.architecture, "valid")
-    structure = network.structure.replace(architecture=architecture)
+    structure = replace(network.structure, architecture=architecture)
 
-    parity = compare(network.replace(structure=structure), tensors, recording, ("cpu",))
+    parity = compare(replace(network, structure=structure), tensors, recording, ("cpu",))
 
     assert parity.first_wrong_layer == "pool1_pool"
 

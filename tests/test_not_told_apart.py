@@ -335,7 +335,7 @@ def two_pictures(network, tensors):
     from converter.parity.original.recording import Sample
 
     layers = {layer: Sample(None, v.ravel(), v.shape) for layer, v in seen.items()}
-    return one.replace(passes=(replace(first, input=both, logits=logits, layers=layers),))
+    return replace(one, passes=(replace(first, input=both, logits=logits, layers=layers),))
 
 
 def test_a_fault_that_only_a_later_picture_shows_blames_no_layer_that_was_not_touched():

@@ -107,9 +107,9 @@ def test_a_wrong_tensor_is_not_equal_and_its_layer_is_named(fault, right, record
 def stride_of_one_block_moved(architecture):
     first, *rest = architecture.stages[1]
     a, b, c = first.convs
-    moved = first.replace(convs=(a.replace(stride=(1, 1)), b.replace(stride=(2, 2)), c))
+    moved = replace(first, convs=(a.replace(stride=(1, 1)), b.replace(stride=(2, 2)), c))
     stages = (architecture.stages[0], (moved, *rest), *architecture.stages[2:])
-    return architecture.replace(stages=stages)
+    return replace(architecture, stages=stages)
 
 
 FACT_FAULTS = {
@@ -127,7 +127,7 @@ def test_a_wrong_fact_is_not_equal_and_its_layer_is_named(fault, right, recordin
     network, tensors = right
     structure = replace(network.structure, architecture=change(network.architecture))
 
-    assert verdict(network.replace(structure=structure), tensors, recording) == (
+    assert verdict(replace(network, structure=structure), tensors, recording) == (
         "not equal",
         layer,
     )

@@ -54,7 +54,7 @@ def stem_of_stride_1(architecture: Architecture) -> Architecture:
 def projections_read_the_input(architecture: Architecture) -> Architecture:
     def change(block):
         short = block.shortcut
-        return block.replace(shortcut=short and replace(short, source="input"))
+        return replace(block, shortcut=short and replace(short, source="input"))
 
     return changes.map_blocks(architecture, change)
 

@@ -134,7 +134,7 @@ def test_where_no_picture_fits_it_is_said(pixels):
 def test_a_picture_of_which_nothing_is_left_does_not_fit(monkeypatch):
     architecture = flattening(1)
     wide = architecture.stem.conv.replace(padding=0)
-    architecture = architecture.replace(stem=replace(architecture.stem, conv=wide))
+    architecture = replace(architecture, stem=replace(architecture.stem, conv=wide))
 
     assert not fits(architecture, (4, 4))
     assert fits(architecture, (32, 32))

@@ -33,7 +33,7 @@ def padded(**changes):
     """A network whose own size is small, and whose padding is not."""
     plain = network(**changes)
     conv = plain.stem.conv.replace(padding=4096)
-    return plain.replace(stem=replace(plain.stem, conv=conv))
+    return replace(plain, stem=replace(plain.stem, conv=conv))
 
 
 def save(path, architecture):

@@ -138,7 +138,7 @@ def proven(source, recording, **options) -> Parity:
 
 def test_the_recording_says_whether_the_original_was_asked(recording, tmp_path):
     source = weights_only(WHOLE, tmp_path)
-    own = recording.replace(is_original=False, meta={"kind": "logits", "reason": ALONE})
+    own = replace(recording, is_original=False, meta={"kind": "logits", "reason": ALONE})
 
     asked, not_asked = proven(source, recording), proven(source, own)
 
@@ -149,7 +149,7 @@ def test_the_recording_says_whether_the_original_was_asked(recording, tmp_path):
 
 
 def test_a_difference_is_no_less_where_the_original_was_not_asked(recording):
-    parity = proven(WHOLE, recording.replace(is_original=False), stem="same")
+    parity = proven(WHOLE, replace(recording, is_original=False), stem="same")
 
     assert (parity.verdict, parity.assumed) == ("not equal", ())
 

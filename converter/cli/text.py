@@ -84,7 +84,8 @@ def totals_line(verdicts: Sequence[str]) -> str:
 
 @contextmanager
 def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, told how many of how many are done; nothing where nobody watches."""
+    """A progress bar, told how many of how many are done; nothing where nobody watches, and before
+    it is told."""
     if not shown or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -93,8 +94,8 @@ def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def verify_weights(
         verify-weights out.pth --against model.h5 --images photos/ --state done/
         verify-weights out.pth --against resnet50_weights.h5 --report proof.json
     """
-    from converter.cli.text import dataset_lines, progress, refusal, summary
+    from converter.cli.text import bar, dataset_lines, progress, refusal, summary
     from converter.verification import verify, verify_images
 
     if report:
@@ -74,7 +74,10 @@ def verify_weights(
         raise UsageError("--state is for --images, which is not given")
     with failure_reported(report):
         if images:
-            found = verify_images(target, against, images, state=state, **options)
+            with bar("pictures") as count:
+                found = verify_images(
+                    target, against, images, state=state, progress=count, **options
+                )
             if found is None:  # another process of torchrun says it
                 return 0
         with progress() as tell:
