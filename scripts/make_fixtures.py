@@ -2,6 +2,7 @@
 
     python scripts/make_fixtures.py list                  every fixture and its environment
     python scripts/make_fixtures.py NAME OUTDIR           make one, inside that environment
+    python scripts/make_fixtures.py museum MUSEUM OUTDIR  take over files made earlier
     python scripts/make_fixtures.py readme OUTDIR         write OUTDIR/README.md
 
 scripts/make_fixture_envs.sh makes the environments. The networks are the packages' own code, or
@@ -19,6 +20,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -28,7 +30,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 TINY = 3e-5  # the variance of one channel in twenty: beside it every epsilon shows
 DIVIDE = 32
-WIDE = 16  # for those on which many tests stand
 SHORT = (1, 2, 2, 1)  # blocks in the stages: every kind of block that a ResNet-50 has
 
 Fixture = collections.namedtuple(
@@ -38,8 +39,8 @@ FIXTURES = collections.OrderedDict()
 
 
 WEIGHTS = ("weights:.h5",)
-LARGE = "--inputs 1 --layers blocks --samples 32 --input-as-seed"
-SMALL = "--inputs 2 --layers blocks --samples 32 --input-as-seed"
+LARGE = "--inputs 1 --layers blocks --samples 32"
+SMALL = "--inputs 2 --layers blocks --samples 32"
 
 
 def fixture(name, env, what, saves=(".h5",), options=LARGE, **more):
@@ -112,9 +113,6 @@ def fill(keras, model, pictures, seed=0):
         if record.is_model(layer):
             values = record.evaluator(keras, inputs, some[0].inputs)([pictures])
             fill(keras, layer, values[id(some[0].inputs[0])], seed + 1)
-        elif type(layer).__name__ == "Scale":
-            size = layer.get_weights()[0].shape
-            layer.set_weights([random.uniform(0.6, 1.4, size), random.uniform(-0.3, 0.3, size)])
         elif layer.get_weights() and not is_batch_norm(layer):
             layer.set_weights([random_weight(weight, random) for weight in layer.get_weights()])
     first = next((layer for layer, _ in calls if "Conv" in type(layer).__name__), None)
@@ -233,75 +231,16 @@ def make_record(name, outdir, path, weights):
     if weights or entry.recorded:
         command += ["--build", os.path.abspath(__file__) + ":" + entry.build.__name__]
     subprocess.check_call(command)
-    without_config(record)
-
-
-def without_config(path):
-    """Take the model's configuration out of a record: weights alone, which the tests hold against
-    it, would have their network from there."""
-    with np.load(path) as file:
-        arrays = {key: file[key] for key in file.files if key != "config"}
-    np.savez_compressed(path, **arrays)
 
 
 # ---------------------------------------------------------------- the packages' own ResNet50
 
 
-@contextlib.contextmanager
-def few_blocks(module):
-    """Within it the ResNet50 of `module` has the blocks of SHORT: it calls `identity_block` for
-    each block behind a stage's first, and those that are too many give what they are given."""
-    real = module.identity_block
-
-    def some(x, size, filters, stage, block):
-        kept = block in "abcdef"[: SHORT[stage - 2]]
-        return real(x, size, filters, stage=stage, block=block) if kept else x
-
-    module.identity_block = some
-    try:
-        yield
-    finally:
-        module.identity_block = real
-
-
-def applications_resnet50(divide=DIVIDE, **more):
+def applications_resnet50(**more):
     """keras.applications' ResNet50 of Keras 2.0 and 2.1, narrowed."""
     module = importlib.import_module("keras.applications.resnet50")
-    with narrow(module, divide=divide):
+    with narrow(module):
         return module.ResNet50(weights=None, **more)
-
-
-def short_resnet50(**more):
-    """The same with fewer blocks."""
-    with few_blocks(importlib.import_module("keras.applications.resnet50")):
-        return applications_resnet50(**more)
-
-
-@fixture(
-    "keras-2.0.9-tensorflow",
-    "keras-2.0.9",
-    "stem convolution 'same'",
-    options=LARGE.replace("blocks", "all"),
-)
-def same_stem():
-    return short_resnet50(classes=10)
-
-
-@fixture("keras-2.1.6-tensorflow", "keras-2.1.6", "`conv1_pad`, unpadded pool")
-def padded_stem():
-    return applications_resnet50(WIDE, classes=10)
-
-
-@fixture(
-    "keras-2.2.4-tensorflow",
-    "keras-2.2.4",
-    "keras-applications 1.0.8, at its full depth: `pool1_pad`",
-    options=LARGE.replace("blocks", "all"),
-)
-def applications_1_0_8():
-    keras = the_keras()
-    with narrow(keras.layers, divide=WIDE):
-        return keras.applications.resnet50.ResNet50(weights=None, classes=10)
 
 
 @fixture(
@@ -310,10 +249,10 @@ def applications_1_0_8():
     "the Theano backend, channels last: kernels stored flipped, 'same' is symmetric",
     saves=WEIGHTS,
     backend="theano",
-    options=LARGE.replace("blocks", "all"),
+    options="--inputs 1 --layers all --samples 32",
 )
 def theano_resnet50():
-    return short_resnet50(classes=10)
+    return applications_resnet50(classes=10)
 
 
 @fixture("keras-2.0.0-tensorflow", "keras-2.0.0", "the first Keras 2; stem of padding 3")
@@ -362,30 +301,11 @@ def keras1_tensorflow_th():
     return keras1_resnet50("th")
 
 
-@fixture(
-    "keras-1.2.2-tensorflow",
-    "keras-1.2.2",
-    "`res2a_branch2a`, parameters `_W:0`, unpadded pool",
-)
-def keras1_tensorflow():
-    return keras1_resnet50("tf")
-
-
-@fixture(
-    "keras-1.2.2-theano-th",
-    "keras-1.2.2",
-    "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`",
-    backend="theano",
-)
-def keras1_theano_th():
-    return keras1_resnet50("th")
-
-
 def keras1_resnet50(ordering):
-    """keras.applications' ResNet50 of Keras 1.1 and 1.2, with fewer blocks."""
+    """keras.applications' ResNet50 of Keras 1.1 and 1.2."""
     the_keras().backend.set_image_dim_ordering(ordering)
     module = importlib.import_module("keras.applications.resnet50")
-    with narrow(module, "Convolution2D", "Dense"), few_blocks(module):
+    with narrow(module, "Convolution2D", "Dense"):
         return module.ResNet50(weights=None)
 
 
@@ -443,16 +363,11 @@ def keras1_ties_by_name():
 # ---------------------------------------------------------------- published code with other names
 
 
-def published_resnet50(keras, conv_name, bn_name, classes=10, depths=(3, 4, 6, 3), **more):
+def published_resnet50(keras, conv_name, bn_name, classes=10, names=True, depths=(3, 4, 6, 3)):
     """The ResNet50 of keras.applications.resnet50 line by line, under other names.
 
     `conv_name(stage, block, part)` names its layers; part is "2a", "2b", "2c" or "1", the shortcut.
-    Of `more`, `names` is False where no layer has one, `bias` is False of convolutions without one,
-    `divide` is what filter counts are divided by, and `norm` makes of a name what comes behind a
-    convolution.
     """
-    names, bias = more.get("names", True), more.get("bias", True)
-    divide = more.get("divide", DIVIDE)
     layers, old = keras.layers, keras.__version__.startswith("1.")
     axis = 1 if recorder().default_data_format(keras) == "channels_first" else 3
 
@@ -460,17 +375,15 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, depths=(3, 4, 6, 3
         return {"name": name} if names else {}
 
     def conv(filters, size, name, strides=1, padding="valid"):
-        filters = max(2, filters // divide)
+        filters = max(2, filters // DIVIDE)
         if old:
             settings = dict(named(name), subsample=(strides, strides), border_mode=padding)
             return layers.Convolution2D(filters, size, size, **settings)
-        settings = dict(named(name), strides=(strides, strides), padding=padding, use_bias=bias)
+        settings = dict(named(name), strides=(strides, strides), padding=padding)
         return layers.Conv2D(filters, (size, size), **settings)
 
-    def batch_norm_of(name):
+    def norm(name):
         return layers.BatchNormalization(axis=axis, **named(name))
-
-    norm = more.get("norm", batch_norm_of)
 
     def add(x, shortcut):
         if old:
@@ -556,14 +469,9 @@ def tutorial(first, other, shortcut="res_"):
     "a tutorial's names: `2a__conv_block_conv1`, `2a__conv_block_res_conv`",
 )
 def tutorial_double():
-    names = tutorial("__conv_block_", "__identity_block_")
-    return published_resnet50(the_keras(), *names, classes=4, depths=SHORT)
-
-
-@fixture("keras-2.10-tutorial", "keras-2.10", "a tutorial's names: `2a_conv_block_conv1`")
-def tutorial_single():
-    names = tutorial("_conv_block_", "_identity_block_")
-    return published_resnet50(the_keras(), *names, classes=4, divide=WIDE)
+    return published_resnet50(
+        the_keras(), *tutorial("__conv_block_", "__identity_block_"), classes=4
+    )
 
 
 @fixture(
@@ -583,59 +491,7 @@ def tutorial_stage():
 
         return one
 
-    return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4, depths=SHORT)
-
-
-def scale_layer(**settings):
-    """flyyufelix/cnn_finetune's Scale, of two weights."""
-    layers = the_keras().layers
-
-    class Scale(layers.Layer):
-        def build(self, shape):
-            for name, start in (("gamma", "ones"), ("beta", "zeros")):
-                weight = self.add_weight(name=name, shape=shape[-1:], initializer=start)
-                setattr(self, name, weight)
-            super(Scale, self).build(shape)
-
-        def call(self, inputs):
-            return self.gamma * inputs + self.beta
-
-    return Scale(**settings)
-
-
-def as_built(model):
-    """The model whose layers Keras does not have: it takes the file's weights."""
-    return model
-
-
-@fixture(
-    "keras-2.10-scale",
-    "keras-2.10",
-    "custom Scale layers, epsilon 1.1e-5, no biases, a 101's names: `res3b1_branch2a`",
-    recorded=as_built,
-)
-def scaled():
-    """cnn_finetune cba3439's resnet_101.py (MIT), with fewer blocks."""
-    layers = the_keras().layers
-
-    def name(form):
-        def one(stage, block, part):
-            number = "abcdef".index(block)
-            block = "b{}".format(number) if number and stage in (3, 4) else block
-            return form.format(stage=stage, block=block, part=part)
-
-        return one
-
-    def norm(bn):
-        def both(x):
-            x = layers.BatchNormalization(epsilon=1.1e-5, name=bn)(x)
-            return scale_layer(name=bn.replace("bn", "scale"))(x)
-
-        return both
-
-    names = name("res{stage}{block}_branch{part}"), name("bn{stage}{block}_branch{part}")
-    settings = {"classes": 6, "depths": (2, 2, 3, 1), "bias": False, "norm": norm}
-    return published_resnet50(the_keras(), *names, **settings)
+    return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4)
 
 
 # ---------------------------------------------------------------- published, pre-activated
@@ -1052,40 +908,6 @@ def keras315_sharded():
     return small_conv_block()
 
 
-@fixture("keras-3.15-conv_block", "keras-3.15", "keras.applications' ResNet50 with fewer blocks")
-def keras315():
-    return conv_block_resnet(input_shape=(224, 224, 3), classes=10)
-
-
-@fixture(
-    "keras-2.3.1-v2-50",
-    "keras-2.3.1",
-    "keras-applications 1.0.8: ResNet50V2, at its full depth",
-    options=LARGE.replace("blocks", "all"),
-)
-def keras231_v2():
-    return applications_2_3("ResNet50V2")
-
-
-@fixture(
-    "keras-2.3.1-conv_block-50",
-    "keras-2.3.1",
-    "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5, at its full depth",
-    options=LARGE.replace("blocks", "all"),
-)
-def keras231():
-    return applications_2_3("ResNet50")
-
-
-def applications_2_3(name):
-    """A network of keras-applications 1.0.8, narrowed."""
-    keras = the_keras()
-    common = importlib.import_module("keras_applications.resnet_common")
-    parts = {name: getattr(keras, name) for name in ("backend", "layers", "models", "utils")}
-    with narrow(keras.layers, divide=WIDE):
-        return getattr(common, name)(weights=None, classes=10, **parts)
-
-
 @fixture("keras-2.15-v2", "keras-2.15", "ResNet50V2 with fewer blocks", saves=(".keras",))
 def keras215_v2():
     return conv_block_resnet((2, 2, 2, 2), version=2, classes=6)
@@ -1230,19 +1052,6 @@ def vggface():
     module = importlib.import_module("keras_vggface.models")
     with narrow(module):
         return module.RESNET50(weights=None, input_shape=(224, 224, 3), classes=8)
-
-
-@fixture(
-    "keras-2.3.1-qubvel-18",
-    "keras-2.3.1",
-    "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma",
-    options=LARGE.replace("blocks", "all"),
-)
-def qubvel18():
-    keras = the_keras()
-    network, _ = importlib.import_module("classification_models.keras").Classifiers.get("resnet18")
-    with narrow(keras.layers, divide=WIDE):
-        return network(input_shape=(224, 224, 3), weights=None, classes=10)
 
 
 @fixture("keras-2.3.1-qubvel-50", "keras-2.3.1", "image-classifiers 1.0.0, resnet50", options=SMALL)
@@ -1511,57 +1320,6 @@ def head_max_sigmoid():
     return the_keras().models.Model(bottom.input, layers.Dense(6, activation="sigmoid")(x))
 
 
-def base_of_224():
-    """A base with the name and the depth of keras.applications' ResNet50."""
-    named = {"name" if recorder().major(the_keras()) >= 3 else "model_name": "resnet50"}
-    settings = dict(named, include_top=False, input_shape=(224, 224, 3))
-    return conv_block_resnet((3, 4, 6, 3), WIDE, **settings)
-
-
-def compiled(model):
-    model.compile(optimizer="adam", loss="categorical_crossentropy")
-    return model
-
-
-@fixture(
-    "keras-2.10-functional-head",
-    "keras-2.10",
-    "a ResNet50 without top and two Dense layers, compiled",
-)
-def functional_head():
-    layers, bottom = the_keras().layers, base_of_224()
-    x = layers.Dense(48, activation="relu")(layers.GlobalAveragePooling2D()(bottom.output))
-    x = layers.Dense(7, activation="softmax", name="out")(layers.Dropout(0.3)(x))
-    return compiled(the_keras().models.Model(bottom.input, x))
-
-
-def nested_head():
-    layers = the_keras().layers
-    return compiled(
-        sequential(
-            base_of_224(),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(64, activation="relu"),
-            layers.BatchNormalization(),
-            layers.Dropout(0.5),
-            layers.Dense(5, activation="softmax"),
-        )
-    )
-
-
-NESTED = "Sequential around a nested headless ResNet50, compiled"
-
-
-@fixture("keras-2.10-nested-head", "keras-2.10", NESTED)
-def keras210_nested_head():
-    return nested_head()
-
-
-@fixture("keras-3.15-nested-head", "keras-3.15", NESTED, saves=(".h5", ".keras"))
-def keras315_nested_head():
-    return nested_head()
-
-
 @fixture(
     "keras-2.10-nested-frozen",
     "keras-2.10",
@@ -1658,6 +1416,37 @@ def transfer_head():
 
 # ---------------------------------------------------------------- fixtures/README.md
 
+MUSEUM = collections.OrderedDict(
+    [
+        ("keras-1.2.2-tensorflow", "`res2a_branch2a`, parameters `_W:0`, unpadded pool"),
+        (
+            "keras-1.2.2-theano-th",
+            "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`",
+        ),
+        ("keras-2.0.9-tensorflow", "stem convolution 'same'"),
+        ("keras-2.1.6-tensorflow", "`conv1_pad`, unpadded pool"),
+        ("keras-2.2.4-tensorflow", "keras-applications 1.0.8: `pool1_pad`"),
+        (
+            "keras-2.3.1-conv_block-50",
+            "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5",
+        ),
+        ("keras-2.3.1-v2-50", "keras-applications 1.0.8: ResNet50V2"),
+        (
+            "keras-2.3.1-qubvel-18",
+            "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma",
+        ),
+        ("keras-2.10-tutorial", "a tutorial's names: `2a_conv_block_conv1`"),
+        ("keras-2.10-nested-head", "Sequential around a nested headless ResNet50, compiled"),
+        ("keras-2.10-functional-head", "ResNet50 without top and two Dense layers, compiled"),
+        ("keras-2.10-scale-101", "depth 101 with custom Scale layers, epsilon 1.1e-5, no biases"),
+        ("keras-3.15-conv_block-50", "keras.applications' ResNet50 in three containers"),
+        (
+            "keras-3.15-nested-head",
+            "Sequential around a nested headless ResNet50 in three containers",
+        ),
+    ]
+)
+
 README = """# Fixtures: small files written by real Keras versions
 
 Each `.h5`, `.keras`, `.weights.h5` or `.weights.json` was saved by the Keras named beside it; the
@@ -1670,9 +1459,8 @@ that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the enviro
     scripts/make_fixture_envs.sh ENVS keras-2.0.0
     ENVS/keras-2.0.0/bin/python scripts/make_fixtures.py keras-2.0.0-tensorflow fixtures
 
-Most have few blocks in their stages; some have all that a ResNet-50 has. A record says how its
-input is made again (`record_keras.py --input-as-seed`), but for those of the CIFAR networks, of
-`keras-2.2.4-tensorflow` and of `keras-2.3.1-conv_block-50`, which hold it. This file is written by
+The files under "Taken over" were made earlier, in the same way (inputs of 224x224, filters divided
+by 16), and put in the record format by `scripts/make_fixtures.py museum`. This file is written by
 `scripts/make_fixtures.py readme fixtures`.
 """
 
@@ -1680,8 +1468,11 @@ input is made again (`record_keras.py --input-as-seed`), but for those of the CI
 def readme(outdir):
     """Write README.md: every record's writer and every file's sha256."""
     names = sorted(name[:-4] for name in os.listdir(outdir) if name.endswith(".npz"))
-    lines = [README, "## Files", ""]
-    lines += writer_table(outdir, [name for name in FIXTURES if name in names])
+    made = [name for name in FIXTURES if name in names]
+    lines = [README, "## Made by make_fixtures.py", ""] + writer_table(outdir, made)
+    lines += ["", "## Taken over", ""] + writer_table(
+        outdir, [name for name in MUSEUM if name in names]
+    )
     lines += ["", "## sha256", "", "| file | bytes | sha256 |", "| --- | --- | --- |"]
     for file in sorted(os.listdir(outdir)):
         path = os.path.join(outdir, file)
@@ -1697,13 +1488,17 @@ def writer_table(outdir, names):
         "| --- | --- | --- | --- | --- |",
     ]
     for name in names:
-        entry = FIXTURES[name]
-        cells = (name, writer(outdir, name), entry.env, holds(entry), entry.what)
-        lines.append("| {} | {} | {} | {} | {} |".format(*cells))
+        entry = FIXTURES.get(name)
+        what, env = (entry.what, entry.env) if entry else (MUSEUM[name], "")
+        lines.append(
+            "| {} | {} | {} | {} | {} |".format(name, writer(outdir, name), env, holds(entry), what)
+        )
     return lines
 
 
 def holds(entry):
+    if not entry:
+        return "model"
     kinds = [
         ("weights " if ":" in save else "model ") + save.split(":")[-1] for save in entry.saves
     ]
@@ -1716,7 +1511,66 @@ def writer(outdir, name):
         meta = json.loads(str(record["meta"]))
     labels = ("Keras", "TensorFlow", "Theano", "Python")
     versions = [label + " " + meta[label.lower()] for label in labels if meta.get(label.lower())]
-    return ", ".join(versions)
+    return ", ".join(versions if meta.get("python") else versions + [meta["backend"]])
+
+
+# ---------------------------------------------------------------- the museum
+
+
+def museum(folder, outdir):
+    """Copy the museum's files and put its arrays in the record format."""
+    for name in sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".npz")):
+        for suffix, target in (
+            ("_full.h5", ".h5"),
+            (".keras", ".keras"),
+            (".weights.h5", ".weights.h5"),
+        ):
+            source = os.path.join(folder, name + suffix)
+            if os.path.exists(source):
+                path = os.path.join(outdir, name + target)
+                shutil.copyfile(source, path)
+                os.chmod(path, 0o644)
+        record = museum_record(
+            os.path.join(folder, name + ".npz"), os.path.join(outdir, name + ".h5")
+        )
+        np.savez_compressed(os.path.join(outdir, name + ".npz"), **record)
+        print(name)
+
+
+def museum_record(path, model_path):
+    """One museum `.npz` in the record format: {key: array}, of its first picture only."""
+    with np.load(path, allow_pickle=False) as old:
+        record = {
+            "input": old["x"][:1].astype("float32"),
+            "output": old["probs"][:1],
+            "logits": old["logits"][:1],
+        }
+        layers = [str(name) for name in old["layers"]]
+        for layer in layers:
+            record.update(museum_layer(layer, old["act/" + layer], tuple(old["shape/" + layer])))
+        meta = {
+            "keras": str(old["version"]),
+            "backend": str(old["backend"]),
+            "dtype": "float32",
+            "data_format": "channels_first" if old["first"] else "channels_last",
+            "layers": layers,
+            "sha256": sha256(model_path),
+        }
+    record["meta"] = np.array(json.dumps(meta, sort_keys=True))
+    return record
+
+
+def museum_layer(name, values, shape):
+    """The museum samples element `(k * 7919) % size`; a small layer is thereby whole."""
+    size, one = int(np.prod(shape)), int(np.prod(shape[1:]))
+    index, first = np.unique((np.arange(len(values)) * 7919) % size, return_index=True)
+    if len(index) == size:
+        return {"layer/" + name: values[first].reshape(shape)[:1]}
+    index = index[index < one]
+    return {
+        "layer/" + name + "/index": index.astype("int64"),
+        "layer/" + name + "/value": values[first[: len(index)]],
+    }
 
 
 def sha256(path):
@@ -1731,6 +1585,8 @@ def main(arguments):
     if arguments == ["list"]:
         for name, entry in FIXTURES.items():
             print("{:34} {:12} {}".format(name, entry.env, entry.what))
+    elif len(arguments) == 3 and arguments[0] == "museum":
+        museum(arguments[1], arguments[2])
     elif len(arguments) == 2 and arguments[0] == "readme":
         readme(arguments[1])
     elif len(arguments) == 2 and arguments[0] in FIXTURES:

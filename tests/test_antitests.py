@@ -14,7 +14,7 @@ from converter.parity.prove import compare
 BASIC, PREACTIVATED, CAFFE = (
     fixture("keras-2.3.1-cifar-v1"),
     fixture("keras-2.3.1-v2-50"),
-    fixture("keras-2.10-scale"),
+    fixture("keras-2.10-scale-101"),
 )
 
 

@@ -18,7 +18,7 @@ from resnet_pt import ResNet
 from resnet_pt.architecture import Architecture, Conv, Front
 from resnet_pt.check import problems
 
-KERAS_3 = fixture("keras-3.15-conv_block")
+KERAS_3 = fixture("keras-3.15-conv_block-50")
 CONV = {
     "filters": 3,
     "kernel_size": [3, 3],

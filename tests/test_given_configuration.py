@@ -156,7 +156,7 @@ open("model.json", "w").write(model.to_json())
 """What Keras 3 writes of a model: its weights in both containers, and its words."""
 
 
-@pytest.fixture(scope="module", params=["keras-3.15-nested-head.h5", "keras-3.15-conv_block.h5"])
+@pytest.fixture(scope="module", params=["keras-3.15-nested-head.h5", "keras-3.15-conv_block-50.h5"])
 def of_keras_3(request, tmp_path_factory):
     """(a whole model, the folder in which Keras 3 wrote its weights and configuration)."""
     folder = tmp_path_factory.mktemp("keras3")

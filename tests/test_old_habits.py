@@ -101,7 +101,7 @@ def test_a_record_decides_the_order_of_a_flatten(tmp_path):
 
 def test_the_option_needs_a_flatten():
     with pytest.raises(UsageError, match="this network has no Flatten"):
-        converted(fixture("keras-3.15-conv_block"), flatten="channels-first")
+        converted(fixture("keras-3.15-conv_block-50"), flatten="channels-first")
 
 
 def popped(layers: int) -> Any:

@@ -22,7 +22,7 @@ import resnet_pt
 from resnet_pt import ResNet
 
 KERAS_2 = fixture("keras-2.10-functional-head")
-KERAS_3 = fixture("keras-3.15-conv_block")
+KERAS_3 = fixture("keras-3.15-conv_block-50")
 ARCHIVE = KERAS_3.with_name("keras-3.15-nested-head.keras")
 BGR = [-103.93900299072266, -116.77899932861328, -123.68000030517578]
 SLICE = {"start": None, "stop": None, "step": -1}
