@@ -30,7 +30,7 @@ TESTS = (
 """Those that read and map, fastest first; the whole suite has more."""
 
 TRANSFORMS, PLAN = "converter/mapping/transforms.py", "converter/mapping/plan.py"
-CHECKPOINT, TENSORS = "converter/files/checkpoint.py", "resnet_pt/tensors.py"
+CHECKPOINT, NORM = "converter/files/checkpoint.py", "resnet_pt/ops/norm.py"
 HDF5 = "converter/files/readers/_hdf5.py"
 READER, CHILD = "converter/files/isolation/reader.py", "converter/files/isolation/child.py"
 
@@ -70,7 +70,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (PLAN, "constant=target.constant", "constant=1.0"),
     (PLAN, 'if parameter == "moving_variance":', "if False:"),
     (PLAN, 'if parameter != "kernel":', "if False:"),
-    (PLAN, '(IO_TO_OI,) if part.kind == "dense"', '() if part.kind == "dense"'),
+    (PLAN, "(IO_TO_OI,) if isinstance", "() if isinstance"),
     (PLAN, "(FLIP_HWIO, HWIO_TO_OIHW)", "(HWIO_TO_OIHW,)"),
     (PLAN, "(FLIP_HWIO, HWIO_TO_OIHW)", "(HWIO_TO_OIHW, FLIP_HWIO)"),
     (PLAN, "flipped=False): (),", "flipped=False): (FLIP_OIHW,),"),
@@ -80,9 +80,9 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (CHECKPOINT, '"running_std": "moving_variance"', '"running_std": "moving_mean"'),
     (CHECKPOINT, '"running_mean": "moving_mean"', '"running_mean": "moving_variance"'),
     (CHECKPOINT, "dtype=np.float32)", "dtype=np.float16)"),
-    # resnet_pt/tensors.py: what torch calls it
-    (TENSORS, '"gamma"', '"beta"'),
-    (TENSORS, '"moving_mean"', '"moving_variance"'),
+    # resnet_pt/ops/norm.py: what torch calls it
+    (NORM, '"gamma"', '"beta"'),
+    (NORM, '"moving_mean"', '"moving_variance"'),
     # converter/readers: the file's own bytes
     (HDF5, 'array.dtype.newbyteorder("=")', 'array.dtype.newbyteorder("S")'),
     (READER, "owed.popleft())", "owed.pop())"),
