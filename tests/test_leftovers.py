@@ -82,6 +82,18 @@ def test_what_an_ended_process_left_is_removed_and_nothing_else(gone, tmp_path):
     assert left == sorted([*ours[1:], *others, f"{prefix}{gone}-89ababcd"])
 
 
+def test_an_older_directory_goes_when_the_new_one_is_there(gone, tmp_path):
+    """Killed between the two moves of a replacement, the older one is all that there is."""
+    aside = tmp_path / f"a-{gone}-0123abcd.old"
+    aside.mkdir()
+
+    sweep(tmp_path, "a-")
+    assert aside.exists()
+
+    sweep(tmp_path, "a-", is_replaced=True)
+    assert not aside.exists()
+
+
 def test_what_another_machine_works_on_is_left(gone, tmp_path):
     """Its process is not to be seen here; its lock is."""
     path = tmp_path / f"a-{gone}-0123abcd"

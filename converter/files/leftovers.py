@@ -24,6 +24,9 @@ except ImportError:  # Windows: nothing is swept
 FOLDER = "convert-weights-"
 """The prefix of folders in TMPDIR."""
 
+ASIDE = ".old"
+"""The suffix of a target's directory that was moved aside for a new one."""
+
 
 def own_name(prefix: str) -> str:
     """A new name that says that it is this process's."""
@@ -51,14 +54,17 @@ def let_go(handle: int | None) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path, prefix: str) -> None:
+def sweep(folder: Path, prefix: str, *, is_replaced: bool = False) -> None:
     """Remove what ended processes left in `folder` under names with `prefix`; what cannot be
-    removed stays."""
+    removed stays. What was moved aside for a new directory goes too where that
+    is there (`is_replaced`); else it is the only one."""
     if fcntl is None:
         return
     with suppress(OSError):
         for name in os.listdir(folder):
-            if name.startswith(prefix) and _is_orphan(name.removeprefix(prefix)):
+            rest = name.removeprefix(prefix)
+            rest = rest.removesuffix(ASIDE) if is_replaced else rest
+            if name.startswith(prefix) and _is_orphan(rest):
                 _remove(folder / name)
 
 

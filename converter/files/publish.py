@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from converter.errors import TargetError
-from converter.files.leftovers import hold, let_go, own_name, sweep
+from converter.files.leftovers import ASIDE, hold, let_go, own_name, sweep
 from converter.files.source import sha256
 
 
@@ -100,7 +100,7 @@ def draft(target: Path, *, force: bool, directory: bool = False) -> Iterator[Dra
     Raises TargetError for everything that the file system refuses.
     """
     prefix = f".{_shortened(target.name)}.tmp-"
-    sweep(target.parent, prefix)
+    sweep(target.parent, prefix, is_replaced=os.path.lexists(target))
     path = target.with_name(own_name(prefix))
     try:
         one = _new_directory(path) if directory else _new_file(path)
@@ -157,7 +157,7 @@ def _publish_directory(path: Path, target: Path, force: bool) -> None:
         others = sorted({one.name for one in target.iterdir()} - set(os.listdir(path)))
         if others:
             raise TargetError(f"{target} holds other files, and is not replaced", others)
-        old = path.with_name(f"{path.name}.old")
+        old = path.with_name(f"{path.name}{ASIDE}")
         target.rename(old)
         try:
             path.rename(target)
