@@ -198,7 +198,7 @@ def test_a_flatten_in_another_order_is_noticed(flattened, tmp_path, monkeypatch)
 
     def build_wrong(*arguments):
         model = build(*arguments)
-        (flat,) = [name for name in model.head if name != "last"]
+        (flat,) = [name for name, _ in model.head.named_children() if name != "last"]
         model.head[flat] = nn.Flatten(1)
         return model
 
