@@ -539,7 +539,7 @@ def test_a_directory_has_its_configuration_labels_processor_and_weights(tmp_path
 
 
 def test_what_was_done_to_pictures_is_not_made_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("converter.whole_model.configuration.naming_of", lambda *given: None)
+    monkeypatch.setattr("converter.identify.naming_of", lambda *given: None)
 
     report = convert(NARROW, tmp_path / "out", to="transformers", parity=False)
 
