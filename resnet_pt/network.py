@@ -87,9 +87,9 @@ class ResNet(Network):
             module = self.get_submodule(path)
             assert isinstance(module, ResidualBlock)
             _as_torchvision(module, block)
-        self._features = self.values.index(features_of(described))
+        self._features = self._values.index(features_of(described))
         self._maps = {
-            one.stage: self.values.index(value.value)
+            one.stage: self._values.index(value.value)
             for one, value in zip(described.outputs, self.program.outputs, strict=True)
             if one.stage
         }
@@ -100,8 +100,8 @@ class ResNet(Network):
     def forward_features(self, x: Tensor, maps: dict[int, Tensor] | None = None) -> Tensor:
         """(N, C_in, H, W) → the map of the last block, (N, features, h, w). Those of earlier stages
         that the network returns too are put into `maps`, by number, from 1."""
-        values: list[Any] = [x, *[None] * (len(self.values) - 1)]
-        self.run(values, self.steps[: self._head])
+        values: list[Any] = [x, *[None] * (len(self._values) - 1)]
+        self._run(values, self._steps[: self._head])
         if maps is not None:
             maps.update((stage, values[place]) for stage, place in self._maps.items())
         return values[self._features]  # type: ignore[no-any-return]
@@ -111,18 +111,18 @@ class ResNet(Network):
     ) -> Tensor | dict[str, Tensor]:
         """The map of the last block, and those of earlier stages that are returned too → what
         `forward` returns. Raises KeyError where one of those is not given."""
-        values: list[Any] = [None] * len(self.values)
+        values: list[Any] = [None] * len(self._values)
         values[self._features] = x
         for stage, place in self._maps.items():
             values[place] = maps[stage]
-        self.run(values, self.steps[self._head :])
-        found = [values[place] for place in self.returned]
+        self._run(values, self._steps[self._head :])
+        found = [values[place] for place in self._returned]
         return self.results(found[0] if len(found) == 1 else found)  # type: ignore[no-any-return]
 
     @property
     def _head(self) -> int:
         """The first step behind the map of the last block."""
-        return 1 + next(n for n, step in enumerate(self.steps) if self._features in step.gives)
+        return 1 + next(n for n, step in enumerate(self._steps) if self._features in step.gives)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What describes the tensors, kept beside them as `_extra_state`."""

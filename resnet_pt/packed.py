@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from resnet_pt.layers import PaddedConv2d, pads
 from resnet_pt.network import ResidualBlock, ResNet
+from resnet_pt.running import bypass
 
 CALLS = ("_reorder_convolution_weight", "_convolution_pointwise")
 
@@ -50,7 +51,7 @@ def _pack_stem(model: ResNet) -> None:
     activates = model.architecture.stem.activation
     model.conv1 = nn.Sequential(*packed, PackedConv2d(last, relu=activates))
     if activates:
-        model.bypass("relu")
+        bypass(model, "relu")
     for name in [name for name in model.original_layers if name.split(".")[0] == "conv1"]:
         del model.original_layers[name]  # it may be activated now
 

@@ -50,29 +50,30 @@ class Container(nn.Module):
     """Modules that run in a fixed order, each reading the values of others before it.
 
     `values` are the names of the values by their places, the inputs first; `returned` are the
-    places of what `forward` gives: a tensor, or a tuple of several.
+    places of what `forward` gives: a tensor, or a tuple of several. Its own attributes are private:
+    a layer in it may have any name that torch leaves (`program.RESERVED`).
     """
 
     def __init__(
         self, steps: Sequence[Step], values: Sequence[str], returned: Sequence[int]
     ) -> None:
         super().__init__()
-        self.steps = tuple(steps)
-        self.values = tuple(values)
-        self.returned = tuple(returned)
+        self._steps = tuple(steps)
+        self._values = tuple(values)
+        self._returned = tuple(returned)
 
     def forward(self, *inputs: Tensor) -> Any:
-        values: list[Any] = [None] * len(self.values)
+        values: list[Any] = [None] * len(self._values)
         values[: len(inputs)] = inputs
-        self.run(values, self.steps)
-        found = tuple(values[place] for place in self.returned)
+        self._run(values, self._steps)
+        found = tuple(values[place] for place in self._returned)
         return found[0] if len(found) == 1 else found
 
-    def run(self, values: list[Any], steps: Sequence[Step]) -> None:
+    def _run(self, values: list[Any], steps: Sequence[Step]) -> None:
         """Call `steps`; `values`, by their places, are read and set. A value is let go of behind
         the last step that reads it."""
         for step in steps:
-            call: Any = step.function or self.at(step.path)
+            call: Any = step.function or self._at(step.path)
             result = call(*[values[place] for place in step.reads])
             if len(step.gives) == 1:
                 values[step.gives[0]] = result
@@ -88,30 +89,31 @@ class Container(nn.Module):
     def __setitem__(self, name: str, module: nn.Module) -> None:
         self.add_module(name, module)
 
-    def at(self, path: tuple[str, ...]) -> nn.Module:
+    def _at(self, path: tuple[str, ...]) -> nn.Module:
         """The module at a path, as it is now: one may have been put in its place."""
         module: Any = self
         for name in path:
             module = getattr(module, name)
         return module  # type: ignore[no-any-return]
 
-    def bypass(self, name: str) -> None:
-        """Leave out the step that gives a value: its readers read what it read."""
-        place = self.values.index(name)
-        (step,) = (one for one in self.steps if place in one.gives)
-        (source,) = step.reads
-        self.steps = tuple(
-            Step(
-                one.path,
-                one.function,
-                tuple(source if read == place else read for read in one.reads),
-                one.gives,
-                tuple(source if read == place else read for read in one.done),
-            )
-            for one in self.steps
-            if one is not step
+
+def bypass(container: Container, name: str) -> None:
+    """Leave out the step that gives a value: its readers read what it read."""
+    place = container._values.index(name)
+    (step,) = (one for one in container._steps if place in one.gives)
+    (source,) = step.reads
+    container._steps = tuple(
+        Step(
+            one.path,
+            one.function,
+            tuple(source if read == place else read for read in one.reads),
+            one.gives,
+            tuple(source if read == place else read for read in one.done),
         )
-        self.returned = tuple(source if one == place else one for one in self.returned)
+        for one in container._steps
+        if one is not step
+    )
+    container._returned = tuple(source if one == place else one for one in container._returned)
 
 
 class Network(Container):
@@ -259,7 +261,8 @@ class _Builder:
     ) -> nn.Module:
         steps, children = self.steps(layers, depth)
         kind = self.kinds.get(".".join(_parts(layers[0])[:depth]), Container)
-        if kind is Container and _is_sequence(steps, inputs, outputs):
+        is_chain = kind is Container and _is_sequence(steps, inputs, outputs)
+        if is_chain and not any(hasattr(Chain, name) for name in children):
             return Chain(OrderedDict(children))
         module = kind.__new__(kind)
         self.fill(module, steps, children, inputs, outputs)

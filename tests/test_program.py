@@ -14,11 +14,11 @@ import torch
 from helpers import RECORDED, converted
 from torch import nn
 
-from resnet_pt import ResNet, resnet
-from resnet_pt.architecture import Front
+from resnet_pt import ResNet, architecture, resnet
+from resnet_pt.architecture import Front, HeadLayer
 from resnet_pt.lower import lower
 from resnet_pt.ops import Activation, Add, Concat, Conv, Dense, Flatten, GlobalPool, Norm, Pool
-from resnet_pt.program import Input, Layer, Output, Program, normed, problems
+from resnet_pt.program import RESERVED, Input, Layer, Output, Program, normed, problems
 from resnet_pt.running import Container, Network
 
 PICTURE = Input("x", (3, None, None))
@@ -330,3 +330,33 @@ def test_every_convolution_is_known_with_its_norm():
     assert [one.conv.module for one in found[:3]] == ["front.0", "conv1.0", "conv1.3"]
     assert [one.scale.module if one.scale else "" for one in found[:3]] == ["", "conv1.1.scale", ""]
     assert len(found) == 3 + 2 * 4
+
+
+OWN = sorted(
+    name
+    for name in {*dir(nn.Sequential()), *vars(Container), *dir(ResNet(resnet((1, 1), 3, width=4)))}
+    if not name.startswith("_") and name not in RESERVED
+)
+"""Names of attributes that some container has, beside those that no layer can have."""
+
+
+@pytest.mark.parametrize("is_chain", [True, False])
+@pytest.mark.parametrize("name", OWN)
+def test_a_layer_of_the_head_may_be_called_like_a_containers_attribute(name, is_chain):
+    """A project's Dense may be called `steps`, `run`, `append`: its tensors have that name."""
+    network = resnet((1, 1), 3, width=4)
+    features = network.features
+    head = [
+        HeadLayer("pool", "global_avg_pool"),
+        HeadLayer(name, "dense", "pool", features, 5, bias=True),
+        HeadLayer("last", "dense", name, 5, 2, bias=True),
+    ]
+    if not is_chain:
+        head += [HeadLayer("side", "dense", name, 5, 2), HeadLayer("both", "concat", "side")]
+        head[-1] = replace(head[-1], joined=("last",))
+    outputs = (architecture.Output(head[-1].name, head[-1].name),)
+    model = ResNet(replace(network, head=tuple(head), outputs=outputs)).eval()
+
+    assert f"head.{name}.weight" in model.state_dict()
+    assert model.head[name].out_features == 5
+    assert model(torch.zeros(1, 3, 33, 33)).shape == (1, 2 if is_chain else 4)
