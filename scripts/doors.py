@@ -132,13 +132,10 @@ COUNTS = frozenset(
 """Settings of a configuration that change what a network computes."""
 
 
-def _meant(key: str, value: Any) -> tuple[type, Any]:
-    """A setting as Keras takes it: one number for both sides of a window, 1 for `true` where yes or
-    no is asked for, 2.0 for 2; `true` for a number is another value."""
-    if key == "use_bias" and type(value) is int and value in (0, 1):
-        return bool, bool(value)
-    if isinstance(value, list) and value and all(one == value[0] for one in value):
-        return (float, value[0]) if len(value) == 2 and type(value[0]) is int else (list, value)
+def _meant(value: Any) -> tuple[type, Any]:
+    """A setting as Keras takes it: one number for both sides of a window, and 2.0 for 2."""
+    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0] if type(value[0]) is type(value[1]) is int else value
     return (float, value) if type(value) in (int, float) else (type(value), value)
 
 
@@ -148,7 +145,7 @@ def silent(changes: list[Change], same: bool) -> str:
     if not same or len(changes) != 1:
         return ""
     ((key, before, after),) = changes
-    if key not in COUNTS or after in (None, ...) or _meant(key, before) == _meant(key, after):
+    if key not in COUNTS or after in (None, ...) or _meant(before) == _meant(after):
         return ""
     return f"FAILED: {key} is {str(after)[:60]}, was {before}, and nobody noticed"
 

@@ -149,7 +149,9 @@ def architecture(**changes: Any) -> Architecture:
 def test_what_does_not_fit_is_said():
     assert problems(architecture()) == []
     assert problems(architecture(conv=Conv(1, 4, (1, 1)))) == ["conv1 reads 3 channels, and 4 come"]
-    assert problems(architecture(activation="mish")) == ["front.2: activation 'mish' is not known"]
+    assert problems(architecture(activation="mish")) == [
+        "front.2 has an activation that is not known: 'mish'"
+    ]
 
 
 def test_it_survives_the_description_and_is_in_no_other_library():

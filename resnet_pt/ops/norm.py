@@ -67,11 +67,10 @@ class Norm(Op, frozen=True):
 
     def shape(self, *inputs: Shape) -> Shape:
         (value,) = inputs
-        gives = (self.channels, *value[1:])
         if value[0] not in (None, self.channels):
             words = f"normalises {shown(self.channels)} channels, and {shown(value[0])} come"
-            raise MisfitError(words, gives)
-        return gives
+            raise MisfitError(words, value)  # what reads it does not fit what is in front either
+        return (self.channels, *value[1:])
 
     def module(self, *inputs: Shape) -> nn.Module:
         from resnet_pt.layers import normalisation
