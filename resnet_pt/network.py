@@ -38,6 +38,10 @@ class BasicBlock(ResidualBlock):
     """3x3, 3x3."""
 
 
+class Head(Container):
+    """The layers after the last block, by their Keras names."""
+
+
 BLOCKS: dict[int, type[ResidualBlock]] = {2: BasicBlock, 3: Bottleneck}
 NO_MAPS: Mapping[int, Tensor] = MappingProxyType({})
 
@@ -80,7 +84,7 @@ class ResNet(Network):
             for index, block in enumerate(stage)
         }
         kinds = {path: BLOCKS[len(block.convs)] for path, block in blocks.items()}
-        super().__init__(lower(described), kinds)
+        super().__init__(lower(described), {**kinds, "head": Head})
         self.architecture = described
         self.original_layers: dict[str, str] = {}
         for path, block in blocks.items():

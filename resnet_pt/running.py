@@ -1,8 +1,8 @@
 """A `Program` as a torch module: built at the paths of its layers, run in their order.
 
 Layers whose paths begin alike and that stand together become one module within the network, which
-is called, hooked and cut out as such: a torch Sequential (`Chain`) where each reads the one before
-it, else a `Container`. Any other are run one by one from outside.
+is called, hooked and cut out as such: a torch Sequential where each reads the one before it, else a
+`Container`. Any other are run one by one from outside.
 """
 
 from __future__ import annotations
@@ -28,22 +28,6 @@ class Step:
     reads: tuple[int, ...]
     gives: tuple[int, ...]
     done: tuple[int, ...] = ()
-
-
-class Chain(nn.Sequential):
-    """A torch Sequential whose modules are asked for by their names too."""
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._modules[place] if isinstance(place, str) else super().__getitem__(place)
-
-    def __setitem__(self, place: Any, module: nn.Module) -> None:
-        if isinstance(place, str):
-            self.add_module(place, module)
-        else:
-            super().__setitem__(place, module)
-
-    def _get_name(self) -> str:
-        return "Sequential"
 
 
 class Container(nn.Module):
@@ -262,8 +246,8 @@ class _Builder:
         steps, children = self.steps(layers, depth)
         kind = self.kinds.get(".".join(_parts(layers[0])[:depth]), Container)
         is_chain = kind is Container and _is_sequence(steps, inputs, outputs)
-        if is_chain and not any(hasattr(Chain, name) for name in children):
-            return Chain(OrderedDict(children))
+        if is_chain and not any(hasattr(nn.Sequential, name) for name in children):
+            return nn.Sequential(OrderedDict(children))
         module = kind.__new__(kind)
         self.fill(module, steps, children, inputs, outputs)
         return module

@@ -11,6 +11,7 @@ from helpers import FIXTURES, fixture, opened
 from torch import nn
 
 import resnet_pt
+from converter import verification
 from converter.cli import predict
 from converter.dataset.run import Original, compare_images
 from converter.errors import UnsafeError
@@ -95,7 +96,7 @@ def test_a_record_does_not_make_a_network_run_that_is_too_large():
     picture = torch.zeros(1, 64, 64, 3).numpy()
     recording = Recording((Pass(picture, {"": torch.zeros(1, 3).numpy()}),), "record")
 
-    parity = prove.compare_recording(ResNet(architecture), {}, recording, "cpu", "")
+    parity = verification.compare_recording(ResNet(architecture), {}, recording, "cpu", "")
 
     assert parity.verdict == "not compared"
     assert "a picture of 64x64 would take" in parity.reason
