@@ -414,11 +414,11 @@ def short(change: Callable[[Any], Any]) -> Any:
     """Another shortcut: `change` of what it gives."""
 
     def make(block: Any) -> None:
-        block.steps = tuple(
+        block._steps = tuple(
             replace(step, function=lambda long, short: long + change(short))
             if step.function
             else step
-            for step in block.steps
+            for step in block._steps
         )
 
     return on_module(make)

@@ -229,9 +229,9 @@ def without_activation(model):
 
 def not_added(model):
     block = model.layer3[1]
-    block.steps = tuple(
+    block._steps = tuple(
         replace(step, function=lambda long, short: long) if step.function else step
-        for step in block.steps
+        for step in block._steps
     )
 
 
