@@ -132,8 +132,11 @@ COUNTS = frozenset(
 """Settings of a configuration that change what a network computes."""
 
 
-def _meant(value: Any) -> tuple[type, Any]:
-    """A setting as Keras takes it: one number for both sides of a window, and 2.0 for 2."""
+def _meant(key: str, value: Any) -> tuple[type, Any]:
+    """A setting as Keras takes it: one number for both sides of a window, 2.0 for 2, and 1 for
+    yes where it asks yes or no."""
+    if key == "use_bias" and type(value) is int and value in (0, 1):
+        value = bool(value)
     if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
         value = value[0] if type(value[0]) is type(value[1]) is int else value
     return (float, value) if type(value) in (int, float) else (type(value), value)
@@ -145,7 +148,7 @@ def silent(changes: list[Change], same: bool) -> str:
     if not same or len(changes) != 1:
         return ""
     ((key, before, after),) = changes
-    if key not in COUNTS or after in (None, ...) or _meant(before) == _meant(after):
+    if key not in COUNTS or after in (None, ...) or _meant(key, before) == _meant(key, after):
         return ""
     return f"FAILED: {key} is {str(after)[:60]}, was {before}, and nobody noticed"
 

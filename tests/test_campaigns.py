@@ -84,7 +84,9 @@ sys.exit(fuzz.main())
     ("key", "before", "after", "is_silent"),
     [
         ("strides", [2, 2], [2.5, 2], True),
-        ("use_bias", 1, True, True),
+        ("filters", 1, True, True),
+        ("use_bias", True, 0, True),
+        ("use_bias", True, 1, False),
         ("epsilon", 1e-3, 10**21, True),
         ("dilation_rate", [1, 1], [1, True], True),
         ("kernel_size", [3, 3], 1, True),
