@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from converter.weights_only.dialects.res_branch import DIALECT
-from converter.weights_only.listing import Code, listing
+from converter.weights_only.expected import Code, keras_order
 from resnet_pt.architecture import Architecture
 from resnet_pt.ops import Conv, Norm, Tensor
 from resnet_pt.program import Layer
@@ -50,7 +50,7 @@ def _values(generator: np.random.Generator, tensor: Tensor) -> np.ndarray:
 def weights_file(path: Path, architecture: Architecture, tensors: dict[str, Any]) -> Path:
     """The weights-only file that Keras 2.2.4 would have written, in the naming `res-branch`."""
     layers = {module: name for name, module in DIALECT.modules().items()} | {"fc": "fc1000"}
-    modules = [one.module for one in listing(architecture, Code(False, "none")) if one.module]
+    modules = [one.module for one in keras_order(architecture, Code(False, "none")) if one.module]
 
     def place(part: Layer) -> int:
         return modules.index(part.module) if part.module in modules else len(modules)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from edits import assert_refused, edited, names_removed, replaced, run
 from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
-from test_beside import FLAT_VARIABLES, listed, with_variables
+from test_extras import FLAT_VARIABLES, listed, with_variables
 
 from resnet_pt import ResNet
 

@@ -17,11 +17,11 @@ import torch
 from edits import assert_refused, edited, run
 from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
 from orders import NETWORKS
-from test_beside import listed
+from test_extras import listed
 
 from converter.errors import MismatchError
 from converter.facts import changes
-from converter.weights_only.listing import Code, listing
+from converter.weights_only.expected import Code, keras_order
 from resnet_pt import ResNet
 from resnet_pt.architecture import Architecture, Shortcut
 
@@ -166,7 +166,7 @@ def test_layers_with_weights_are_in_the_order_in_which_keras_listed_them(name, c
     path = fixture(name)
     with opened(path) as (_, network), h5py.File(path) as file:
         names = [as_text(one) for one in file["model_weights"].attrs["layer_names"]]
-        places = [place.module for place in listing(network.architecture, code)]
+        places = [place.module for place in keras_order(network.architecture, code)]
         expected = [network.structure.layers[module] for module in places if module]
         found = [one for one in names if one in expected]
 

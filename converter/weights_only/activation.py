@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from converter.errors import MismatchError
 from converter.facts.fact import Evidence, Fact
 from converter.files.auto_names import auto_name
-from converter.files.checkpoint import Checkpoint
-from converter.weights_only import beside
+from converter.weights_only import extras
+from converter.weights_only.expected import ACTIVATION, SUM
 from converter.weights_only.head_names import ACTIVATIONS
-from converter.weights_only.listing import ACTIVATION, SUM
-from converter.weights_only.match import Match
+from converter.weights_only.listing import Listing
 from converter.weights_only.places import Places
 from converter.weights_only.weightless import OTHER_FUNCTIONS
 from resnet_pt.architecture import Architecture
@@ -28,13 +27,14 @@ def words(layer: str) -> set[str]:
     return {UNTOLD if one == "relu6" else one.rstrip("0123456789") for one in parts}
 
 
-def activation_fact(checkpoint: Checkpoint, match: Match, found: Places) -> Fact:
+def activation_fact(listing: Listing, found: Places) -> Fact:
     """`conv1_relu` says which function it is, `activation_4` does not. Where the file keeps no
     order, another function beside those may be the head's.
 
     Raises MismatchError for a file whose names say another one.
     """
-    inside = _between_blocks(checkpoint, match, found)
+    checkpoint, ran = listing.checkpoint, listing.match.dialect.ran
+    inside = _between_blocks(listing, found)
     others = [layer for layer in inside if OTHER_FUNCTIONS & words(layer)]
     named = [layer for layer in inside if "relu" in words(layer)]
     untold = [layer for layer in inside if UNTOLD in words(layer)]
@@ -47,7 +47,7 @@ def activation_fact(checkpoint: Checkpoint, match: Match, found: Places) -> Fact
         )
     if found.is_listed and inside and len(named) == len(inside) and not untold:
         return Fact("activation", "relu", Evidence.LAYER_NAMES, f"the file lists {named[0]!r}")
-    reason = f"weights do not record it: {match.dialect.ran(checkpoint.version())}"
+    reason = f"weights do not record it: {ran(checkpoint.version())}"
     if named and not checkpoint.is_ordered:
         reason = f"the file lists {named[0]!r}, and this container keeps no order: {reason}"
     elif named:
@@ -55,20 +55,24 @@ def activation_fact(checkpoint: Checkpoint, match: Match, found: Places) -> Fact
     return Fact("activation", "relu", Evidence.DEFAULT, reason)
 
 
-def _between_blocks(checkpoint: Checkpoint, match: Match, found: Places) -> Sequence[str]:
+def _between_blocks(listing: Listing, found: Places) -> Sequence[str]:
     """The activations that stand in the network's places for one; where those are not known, all
     layers without weights among its own."""
     if found.is_listed:
         return [layer for layer, place in found.taken.items() if place.kind == ACTIVATION]
-    return beside.inside(checkpoint, match)
+    return listing.inside
 
 
-def check_counts(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> None:
+def check_counts(listing: Listing, architecture: Architecture) -> None:
     """Raise MismatchError for a container that keeps no order, and lists fewer activations than the
     network has, some sums and not all, or an activation that is called as one of another place."""
-    functions, most = _functions(checkpoint, match), beside.counts(architecture)
-    sums = [layer for layer, kind in checkpoint.kinds.items() if kind in beside.SUMS]
-    elsewhere = _before_sums(checkpoint, match)
+    checkpoint, functions, most = (
+        listing.checkpoint,
+        _functions(listing),
+        extras.counts(architecture),
+    )
+    sums = listing.of_classes(extras.SUMS)
+    elsewhere = _before_sums(listing)
     if elsewhere:
         raise MismatchError(
             f"{checkpoint.path} lists activations in front of a block's sum",
@@ -76,7 +80,7 @@ def check_counts(checkpoint: Checkpoint, match: Match, architecture: Architectur
             [checkpoint.advice],
         )
     if 0 < len(functions) < most[ACTIVATION] or 0 < len(sums) < most[SUM]:
-        last = match.modules.get("norm") or _last_of_blocks(checkpoint, match)[-1]
+        last = listing.match.modules.get("norm") or _last_of_blocks(listing)[-1]
         raise MismatchError(
             f"{checkpoint.path} lists fewer sums and activations than its network has: some have "
             f"none, or the model was cut behind {last!r}",
@@ -84,16 +88,16 @@ def check_counts(checkpoint: Checkpoint, match: Match, architecture: Architectur
         )
 
 
-def _functions(checkpoint: Checkpoint, match: Match) -> list[str]:
+def _functions(listing: Listing) -> list[str]:
     """The activations of the network, and of a head that is listed with it."""
-    nest = beside.base(checkpoint, match)
-    outside = set(beside.outside(checkpoint, nest)) if nest else set()
-    return [x for x, kind in checkpoint.kinds.items() if kind in ACTIVATIONS and x not in outside]
+    outside = listing.outside if listing.base else ()
+    return [one for one in listing.of_classes(ACTIVATIONS) if one not in outside]
 
 
-def _before_sums(checkpoint: Checkpoint, match: Match) -> list[str]:
+def _before_sums(listing: Listing) -> list[str]:
     """Those that are called like a block's last norm, whose activation is that of the sum, and not
     called so by any code that is known: `conv2_block1_3_relu` beside `conv2_block1_3_bn`."""
+    checkpoint, match = listing.checkpoint, listing.match
     if match.dialect.defaults.preactivation or not checkpoint.is_named:
         return []
     last: dict[str, tuple[str, str]] = {}
@@ -109,25 +113,22 @@ def _before_sums(checkpoint: Checkpoint, match: Match) -> list[str]:
     ]
 
 
-def _last_of_blocks(checkpoint: Checkpoint, match: Match) -> list[str]:
+def _last_of_blocks(listing: Listing) -> list[str]:
     """The layer with weights that each block lists last, block by block."""
-    order = list(checkpoint.of_layer())
+    order = list(listing.checkpoint.of_layer())
     last: dict[tuple[str, ...], str] = {}
-    for module, layer in match.modules.items():
+    for module, layer in listing.match.modules.items():
         block = tuple(module.split(".")[:2])
         if block[0].startswith("layer"):
             last[block] = max(layer, last.get(block, layer), key=order.index)
     return sorted(last.values(), key=order.index)
 
 
-def of_head(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> tuple[str, ...]:
+def of_head(listing: Listing, architecture: Architecture) -> tuple[str, ...]:
     """The activations of a head that the file lists, where it does not tell their places: known
     by their class for a container that keeps no order, () for others."""
-    if checkpoint.is_ordered:
+    if listing.checkpoint.is_ordered:
         return ()
-    nest = beside.base(checkpoint, match)
-    if nest:
-        return tuple(
-            x for x in beside.outside(checkpoint, nest) if checkpoint.kinds[x] in ACTIVATIONS
-        )
-    return beside.beyond(checkpoint, ACTIVATIONS, beside.counts(architecture)[ACTIVATION])
+    if listing.base:
+        return tuple(one for one in listing.outside if listing.class_of(one) in ACTIVATIONS)
+    return listing.beyond(ACTIVATIONS, extras.counts(architecture)[ACTIVATION])

@@ -25,7 +25,6 @@ from converter.files.kinds import written
 from converter.files.model_config import NARROW
 from converter.files.shapes import Shapes
 from converter.network import Structure
-from converter.weights_only import beside
 from converter.weights_only.match import Match
 from resnet_pt import preprocessing
 from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
@@ -190,13 +189,13 @@ def _check_backbone(settings: Settings, match: Match, shapes: Shapes) -> None:
 
 
 def _depths(match: Match) -> list[int]:
-    counts = Counter(stage for stage, _ in beside.block_names(match))
+    counts = Counter(stage for stage, _ in match.blocks)
     return [counts[stage] for stage in sorted(counts)]
 
 
 def _convolutions(match: Match) -> Mapping[tuple[str, ...], list[str]]:
     """The convolutions of each block, less the shortcut's."""
-    found: dict[tuple[str, ...], list[str]] = {one: [] for one in beside.block_names(match)}
+    found: dict[tuple[str, ...], list[str]] = {one: [] for one in match.blocks}
     for module in match.modules:
         block, part = tuple(module.split(".")[:2]), module.rpartition(".")[2]
         if block in found and part.startswith("conv"):

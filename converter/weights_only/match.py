@@ -18,6 +18,12 @@ class Match:
     left_out: tuple[str, ...]
 
     @property
+    def blocks(self) -> set[tuple[str, ...]]:
+        """`{("layer1", "0"), …}`."""
+        found = (tuple(module.split(".")[:2]) for module in self.modules)
+        return {one for one in found if one[0].startswith("layer")}
+
+    @property
     def computes(self) -> Mapping[str, str]:
         """`modules`, with one name for what is computed alike: the very first block's norm is the
         stem's where all that the block reads is what it gives, activated."""

@@ -16,7 +16,7 @@ from converter.files.checkpoint import Checkpoint
 from converter.files.model_config import epsilons
 from converter.files.shapes import Shapes
 from converter.network import Structure
-from converter.weights_only import beside, keras_hub, weightless
+from converter.weights_only import extras, keras_hub, weightless
 from converter.weights_only.activation import activation_fact, check_counts, of_head
 from converter.weights_only.dialect import MAX_STAGES, Dialect
 from converter.weights_only.from_names import (
@@ -26,6 +26,7 @@ from converter.weights_only.from_names import (
 )
 from converter.weights_only.from_order import is_auto_named, match_order, one_reading
 from converter.weights_only.head_names import POOL, doubts
+from converter.weights_only.listing import Listing
 from converter.weights_only.match import Match
 from converter.weights_only.places import Places, places
 from converter.weights_only.replicas import unsliced
@@ -55,15 +56,16 @@ def read_names(
     said = keras_hub.described(checkpoint)
     match = keras_hub.as_configured(checkpoint, match, said, shapes)
     body = body_from_names(match, shapes, theano)
-    found = places(checkpoint, match, body)
-    match = as_padded(match, found)
-    stands = beside.beside(checkpoint, match, found, body)
-    _check_weightless(checkpoint, match, shapes, found, stands, body)
+    found = places(Listing(checkpoint, match), body)
+    listing = Listing(checkpoint, as_padded(match, found))
+    match = listing.match
+    around = extras.extras(listing, found, body)
+    _check_weightless(listing, shapes, found, around, body)
     structure = structure_from_names(checkpoint, match, shapes, theano)
-    structure, facts = _decide(checkpoint, match, structure, theano, found, said)
+    structure, facts = _decide(listing, structure, theano, found, said)
     left_out = tuple(one for one in checkpoint.weights if one.layer in match.left_out)
-    naming = naming or _network_fact(checkpoint, match, found, said)
-    facts = (*naming, *facts, *_taken_fact(match, found, stands))
+    naming = naming or _network_fact(listing, found, said)
+    facts = (*naming, *facts, *_taken_fact(match, found, around))
     facts = (*facts, *batch_fact(sliced), *precision_fact(checkpoint))
     structure, facts = keras_hub.settled(structure, facts, said)
     structure, facts = keras_hub.with_pictures(structure, facts, said, checkpoint.has_preprocessor)
@@ -80,23 +82,23 @@ def as_padded(match: Match, found: Places) -> Match:
 
 
 def _check_weightless(
-    checkpoint: Checkpoint,
-    match: Match,
+    listing: Listing,
     shapes: Shapes,
     found: Places,
-    stands: beside.Beside,
+    around: extras.Extras,
     body: Architecture,
 ) -> None:
     """Refuse a file that lists a layer without weights where its network has none, or none where it
-    has one; or one beside it whose work it does not tell. A detector lists other parts' too, and
+    has one; or one around it whose work it does not tell. A detector lists other parts' too, and
     in a container without order ResNeXt's sums are known by their place (transforms.Regroup)."""
+    checkpoint, match = listing.checkpoint, listing.match
     if found.misfits:
-        raise not_in_place(checkpoint, match, found)
+        raise not_in_place(listing, found)
     unordered = not checkpoint.is_ordered
     grouped = any(shapes.is_depthwise(layer) for layer in match.modules.values())
     if match.left_out or (unordered and grouped):
         return
-    unreadable = (*(weightless.unknown(checkpoint) if unordered else ()), *stands.refused)
+    unreadable = (*(weightless.unknown(checkpoint) if unordered else ()), *around.refused)
     inputs = [x for x in checkpoint.layers if checkpoint.is_ordered and auto_name(x) in INPUTS]
     if unreadable and len(inputs) > 1:
         raise MismatchError(
@@ -113,25 +115,26 @@ def _check_weightless(
             [checkpoint.advice],
         )
     if unordered:
-        check_counts(checkpoint, match, body)
-        _check_pools(checkpoint, match, body)
+        check_counts(listing, body)
+        _check_pools(listing, body)
 
 
-def not_in_place(checkpoint: Checkpoint, match: Match, found: Places) -> MismatchError:
-    hints = [checkpoint.advice]
+def not_in_place(listing: Listing, found: Places) -> MismatchError:
+    code, hints = listing.match.dialect.name, [listing.checkpoint.advice]
     if found.cut:
         hints.insert(0, f"if the model was cut behind {found.cut!r}: {hints.pop()}")
     return MismatchError(
-        f"{checkpoint.path} lists its layers in other places than {match.dialect.name} has them",
+        f"{listing.checkpoint.path} lists its layers in other places than {code} has them",
         found.misfits,
         hints,
     )
 
 
-def _check_pools(checkpoint: Checkpoint, match: Match, body: Architecture) -> None:
+def _check_pools(listing: Listing, body: Architecture) -> None:
     """Refuse a container without order that lists other averages than the naming's code has, or
     one where that has the stem's max-pool, or a pool, and none that could be the stem's."""
-    listed, expected = beside.pools(checkpoint, body)
+    checkpoint, match = listing.checkpoint, listing.match
+    listed, expected = extras.pools(listing, body)
     if len(listed) not in expected:
         raise MismatchError(
             f"{checkpoint.path} lists {len(listed)} pools among the layers of its network, and "
@@ -139,9 +142,9 @@ def _check_pools(checkpoint: Checkpoint, match: Match, body: Architecture) -> No
             [f"{one!r}" for one in listed],
             [checkpoint.advice],
         )
-    pools = [x for x in beside.inside(checkpoint, match) if checkpoint.kinds[x] in beside.POOLS]
-    has_max = any(checkpoint.kinds[layer] in beside.MAX_POOLS for layer in pools)
-    averages = [x for x in pools if beside.is_average(checkpoint, x) and not has_max]
+    pools = [one for one in listing.inside if listing.class_of(one) in extras.POOLS]
+    has_max = any(listing.class_of(one) in extras.MAX_POOLS for one in pools)
+    averages = [] if has_max else pools
     if not averages or match.dialect.defaults.pool == "none":
         return
     found = "lists an average-pool in the stem of its network"
@@ -154,15 +157,13 @@ def _check_pools(checkpoint: Checkpoint, match: Match, body: Architecture) -> No
     )
 
 
-def _network_fact(
-    checkpoint: Checkpoint, match: Match, found: Places, said: keras_hub.Described
-) -> tuple[Fact, ...]:
+def _network_fact(listing: Listing, found: Places, said: keras_hub.Described) -> tuple[Fact, ...]:
     """That what neither names nor places tell is what the naming's code does, where no
     configuration tells it."""
     if said.backbone is not None:
         return ()
     traces = "the names fit, and of what shortcuts read there is no trace"
-    ran = match.dialect.ran(checkpoint.version())
+    match, ran = listing.match, listing.match.dialect.ran(listing.checkpoint.version())
     reason = "; ".join((*(_unplaced(found) or (traces,)), ran))
     return (Fact("network", match.dialect.name, Evidence.DEFAULT, reason),)
 
@@ -186,11 +187,11 @@ def shortcut_fact(
     return (Fact("shortcuts", value, Evidence.DEFAULT, f"no list of layers tells it: {default}"),)
 
 
-def _taken_fact(match: Match, found: Places, stands: beside.Beside) -> tuple[Fact, ...]:
+def _taken_fact(match: Match, found: Places, around: extras.Extras) -> tuple[Fact, ...]:
     """The layers whose names do not say what they are, or are not Keras' own for what does nothing:
     by name, and what each is taken for."""
     taken = {layer: found.taken[layer].kind for layer in found.untold}
-    taken |= dict.fromkeys(found.idle, "nothing at inference") | dict(stands.taken)
+    taken |= dict.fromkeys(found.idle, "nothing at inference") | dict(around.taken)
     if not taken:
         return ()
     reason = f"their names do not say it; {match.dialect.name} has that in their places"
@@ -235,7 +236,7 @@ def _padded_alike(checkpoint: Checkpoint, matches: Sequence[Match]) -> list[Matc
     those of the blocks."""
     if not checkpoint.kinds:
         return []
-    in_blocks = sum(kind in beside.PADS for kind in checkpoint.kinds.values()) > 2
+    in_blocks = sum(kind in extras.PADS for kind in checkpoint.kinds.values()) > 2
     return [one for one in matches if (one.dialect.defaults.padding == "pad") == in_blocks]
 
 
@@ -273,7 +274,8 @@ def _match(
     candidates = [one for one in dialects if is_told or not (checkpoint.is_named and one.rows)]
     in_order = match_order(checkpoint, shapes, sorted(candidates, key=lambda one: not one.rows))
     readings = [
-        (one, places(checkpoint, one, body_from_names(one, shapes, theano))) for one in in_order
+        (one, places(Listing(checkpoint, one), body_from_names(one, shapes, theano)))
+        for one in in_order
     ]
     matches = _fitting(checkpoint, readings, is_told, refusal)
     match, others = one_reading(checkpoint, _padded_alike(checkpoint, matches) or matches, is_asked)
@@ -324,7 +326,7 @@ def _fitting(
         )
     if timely:
         match, found = min(timely, key=lambda one: len(one[1].misfits))
-        raise not_in_place(checkpoint, match, found)
+        raise not_in_place(Listing(checkpoint, match), found)
     raise refusal
 
 
@@ -344,27 +346,27 @@ def _check_uncut(checkpoint: Checkpoint, match: Match) -> None:
 
 
 def _decide(
-    checkpoint: Checkpoint,
-    match: Match,
+    listing: Listing,
     structure: Structure,
     theano: bool,
     found: Places,
     said: keras_hub.Described,
 ) -> tuple[Structure, tuple[Fact, ...]]:
-    around = Surroundings.of(checkpoint, match, found)
+    checkpoint, match = listing.checkpoint, listing.match
+    around = Surroundings.of(listing, found)
     architecture = structure.architecture
     eps, eps_fact = _epsilon(checkpoint, match)
     architecture = changes.with_eps(architecture, eps)
-    stem, stem_evidence, stem_reason = stem_padding(checkpoint, match, around)
+    stem, stem_evidence, stem_reason = stem_padding(listing, around)
     if stem == "same" and theano:
         stem, stem_reason = "pad", f"{stem_reason}; Theano's 'same' is even"
     architecture = changes.with_stem(architecture, stem)
-    pool, pool_evidence, pool_reason = pool_padding(checkpoint, match, around, found)
+    pool, pool_evidence, pool_reason = pool_padding(listing, around, found)
     architecture = changes.with_pool(architecture, pool)
     default = match.dialect.ran(checkpoint.version())
     by_pads = "those stages stride that list a padding for it; by how much is " + default
     facts = (
-        *input_fact(checkpoint, around, match),
+        *input_fact(listing, around),
         eps_fact,
         Fact("stem", words.describe_stem(architecture), stem_evidence, stem_reason),
         Fact("pool", words.describe_pool(architecture), pool_evidence, pool_reason),
@@ -376,12 +378,12 @@ def _decide(
         ),
         Fact("amounts", words.describe_amounts(architecture), Evidence.DEFAULT, default),
         *shortcut_fact(architecture, default, said),
-        *gamma_fact(checkpoint, match),
-        activation_fact(checkpoint, match, found),
-        _head_fact(checkpoint, match, architecture),
+        *gamma_fact(listing),
+        activation_fact(listing, found),
+        _head_fact(listing, architecture),
         *hidden_fact(architecture),
         *flatten_fact(checkpoint, architecture),
-        *frozen_fact(checkpoint, match),
+        *frozen_fact(listing),
         *output_fact(architecture),
     )
     return replace(structure, architecture=architecture), facts
@@ -425,15 +427,16 @@ NESTED_END = (
 )
 
 
-def _head_fact(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Fact:
+def _head_fact(listing: Listing, architecture: Architecture) -> Fact:
+    checkpoint = listing.checkpoint
     value = words.describe_head(architecture.head)
     unsaid = (
-        *doubts(checkpoint, match, architecture.head),
+        *doubts(checkpoint, listing.match, architecture.head),
         *(
             f"where {layer!r} stands, and which function it is, is not in the file"
-            for layer in of_head(checkpoint, match, architecture)
+            for layer in of_head(listing, architecture)
         ),
-        *((NESTED_END,) if checkpoint.is_ordered and beside.base(checkpoint, match) else ()),
+        *((NESTED_END,) if checkpoint.is_ordered and listing.base else ()),
     )
     if unsaid:
         return Fact("head", value, Evidence.DEFAULT, "; ".join(unsaid))

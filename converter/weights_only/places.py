@@ -1,7 +1,7 @@
 """Weights only: whether layers without weights stand where a network has them.
 
 Where a container lists layers in order, the list is held against the one that Keras would have
-written of the network that was read (`listing`): each sum, activation, pool and padding
+written of the network that was read (`expected`): each sum, activation, pool and padding
 in its place, and none beside them.
 """
 
@@ -11,9 +11,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from converter.files.checkpoint import Checkpoint
 from converter.weights_only import weightless
-from converter.weights_only.listing import (
+from converter.weights_only.expected import (
     ACTIVATION,
     MAX,
     PAD,
@@ -22,8 +21,9 @@ from converter.weights_only.listing import (
     Code,
     Padded,
     Place,
-    listing,
+    keras_order,
 )
+from converter.weights_only.listing import Listing
 from converter.weights_only.match import Match
 from converter.weights_only.weightless import NOTHING, UNTOLD
 from resnet_pt.architecture import Architecture
@@ -54,23 +54,23 @@ class Places:
     """Layers that do nothing at inference by a name that is not Keras' own."""
 
 
-def places(checkpoint: Checkpoint, match: Match, architecture: Architecture) -> Places:
+def places(listing: Listing, architecture: Architecture) -> Places:
     """The file's list held against that of the `architecture` that it is read as."""
-    if not is_listed(checkpoint, match):
+    if not listing.is_complete:
         return Places()
-    found = _Listed.of(checkpoint, match)
+    found, code_name = _Listed.of(listing), listing.match.dialect.name
     regrouped = any(REGROUP in kinds for gap in found.gaps for kinds in gap.values())
     codes = [
         Code(shortcut_first, padded, regrouped)
         for shortcut_first in (False, True)
         for padded in PADDED
     ]
-    lists = [(code, _gaps(listing(architecture, code))) for code in codes]
+    lists = [(code, _gaps(keras_order(architecture, code))) for code in codes]
     in_order = [one for one in lists if found.modules == tuple(module for module, _ in one[1])]
     if not in_order:
-        return Places(True, (_other_order(found, lists[0][1], match.dialect.name),))
+        return Places(True, (_other_order(found, lists[0][1], code_name),))
     fits = (
-        _compared(found, expected, unlisted, code.padded, match.dialect.name)
+        _compared(found, expected, unlisted, code.padded, code_name)
         for code, expected in in_order
         for unlisted in UNLISTED
     )
@@ -91,19 +91,6 @@ PADDED: tuple[Padded, ...] = ("none", "wide", "strided")
 UNLISTED: tuple[tuple[str, ...], ...] = ((), (SUM,), (ACTIVATION,), (SUM, ACTIVATION))
 
 
-def is_listed(checkpoint: Checkpoint, match: Match) -> bool:
-    """Whether the file lists, in order, all the layers of its network by themselves, and some
-    without weights. A detector lists those of its other parts among them; Keras 0 names none."""
-    weighted = {weight.group for weight in checkpoint.weights}
-    return (
-        checkpoint.is_ordered
-        and not match.left_out
-        and checkpoint.version() != (0,)
-        and set(match.modules.values()) <= set(checkpoint.layers)
-        and not weighted.issuperset(checkpoint.layers)
-    )
-
-
 Kinds = Mapping[str, frozenset[str]]
 """`{layer without weights: what it can be}`, in the file's order."""
 
@@ -119,11 +106,10 @@ class _Listed:
     behind: tuple[str, ...]
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, match: Match) -> _Listed:
-        modules = {layer: module for module, layer in match.modules.items()}
-        weighted = {weight.group for weight in checkpoint.weights}
-        listed = checkpoint.layers
-        start = listed.index(match.modules[first_module(match)])
+    def of(cls, listing: Listing) -> _Listed:
+        modules = {layer: module for module, layer in listing.match.modules.items()}
+        weighted, listed = listing.weighted, listing.checkpoint.layers
+        start = listed.index(listing.match.modules[first_module(listing.match)])
         last = max(listed.index(layer) for layer in modules)
         names: list[str] = []
         gaps: list[dict[str, frozenset[str]]] = []
@@ -134,7 +120,7 @@ class _Listed:
                 names.append(layer)
                 gaps.append({})
             else:
-                gaps[-1][layer] = weightless.kinds(checkpoint, match.dialect, layer)
+                gaps[-1][layer] = listing.kinds(layer)
         found = tuple(modules.get(layer, "") for layer in names)
         return cls(found, tuple(names), tuple(gaps), tuple(listed[end:]))
 

@@ -8,16 +8,16 @@ from converter.facts.fact import Evidence, Fact
 from converter.facts.reading import KERAS_RESNET_0_1
 from converter.facts.table import BY_NAME, hidden
 from converter.files.checkpoint import Checkpoint, Weight
-from converter.weights_only.match import Match
+from converter.weights_only.listing import Listing
 from resnet_pt.architecture import Architecture
 
 
-def gamma_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
+def gamma_fact(listing: Listing) -> tuple[Fact, ...]:
     """Which vector a norm of three arrays has, where a container numbers them."""
-    weights = checkpoint.of_layer()
+    weights = listing.checkpoint.of_layer()
     norms = [
         layer
-        for module, layer in match.modules.items()
+        for module, layer in listing.match.modules.items()
         if module != "bn_data" and "moving_mean" in weights[layer] and "gamma" not in weights[layer]
     ]
     numbered = [
@@ -51,9 +51,12 @@ def flatten_fact(checkpoint: Checkpoint, architecture: Architecture) -> tuple[Fa
     return (Fact("flatten", "channels-last", Evidence.DEFAULT, reason),)
 
 
-def frozen_fact(checkpoint: Checkpoint, match: Match) -> tuple[Fact, ...]:
+def frozen_fact(listing: Listing) -> tuple[Fact, ...]:
     """By which statistics norms work, where the code may have taken the batch's."""
-    if match.dialect.name != "keras-resnet" or KERAS_RESNET_0_1 not in checkpoint.layers:
+    if (
+        listing.match.dialect.name != "keras-resnet"
+        or KERAS_RESNET_0_1 not in listing.checkpoint.layers
+    ):
         return ()
     reason = (
         f"the file lists {KERAS_RESNET_0_1!r}, of keras-resnet before 0.2, whose norms take the "

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from converter.files.auto_names import auto_name
 from converter.files.checkpoint import Checkpoint
 from converter.weights_only.dialect import Dialect
-from converter.weights_only.listing import ACTIVATION, AVERAGE, MAX, PAD, REGROUP, SUM
+from converter.weights_only.expected import ACTIVATION, AVERAGE, MAX, PAD, REGROUP, SUM
 
 PICTURE = frozenset(["rescaling", "normalization", "resizing", "center_crop"])
 """Classes that people set in front of a network, and hardly anywhere else."""
@@ -115,8 +115,3 @@ def unknown(checkpoint: Checkpoint) -> tuple[str, ...]:
     container tells classes."""
     harmless = {one for one, kind in CLASSES.items() if kind != REGROUP} | PICTURE
     return tuple(layer for layer, one in checkpoint.kinds.items() if one not in harmless)
-
-
-def before(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The layers that work on pictures, where the container does not keep the order of layers."""
-    return tuple(layer for layer, one in checkpoint.kinds.items() if one in PICTURE)
