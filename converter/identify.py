@@ -28,7 +28,7 @@ from converter.options import Options
 from converter.weights_only.dialect import Dialect
 from converter.weights_only.dilated import check_dilated
 from converter.weights_only.from_names import naming_of
-from converter.weights_only.names import is_part, named, read_names
+from converter.weights_only.names import dialects_named, is_part, read_names
 from converter.weights_only.released import as_released, of_release
 from converter.whole_model.configuration import read_config
 from resnet_pt.architecture import Architecture
@@ -40,7 +40,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     layout, kernel_facts = kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
     dialects = [module.DIALECT for module in modules("converter.weights_only.dialects")]
-    allowed = named(dialects, options.network)
+    allowed = dialects_named(dialects, options.network)
     if checkpoint.config is None or is_part(checkpoint, dialects):
         reading = read_names(checkpoint, shapes, theano, allowed, options.asks_original)
     elif options.network:

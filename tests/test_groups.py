@@ -19,7 +19,7 @@ def groups(path):
     """The number of groups of each kernel that was joined."""
     with read_here(path) as checkpoint:
         kernels = [one for one in checkpoint.weights if one.parameter == "kernel"]
-        return [one.parts for one in kernels if one.parts > 1]
+        return [one.pieces for one in kernels if one.pieces > 1]
 
 
 def refusal(path, folder):
@@ -71,8 +71,8 @@ def test_that_their_code_is_not_looked_at_is_said():
 
 def test_arrays_are_read_in_any_order():
     with read_here(PATH) as checkpoint:
-        joined = [one for one in checkpoint.weights if one.parts > 1][:2]
-        plain = [one for one in checkpoint.weights if one.parts == 1][:2]
+        joined = [one for one in checkpoint.weights if one.pieces > 1][:2]
+        plain = [one for one in checkpoint.weights if one.pieces == 1][:2]
         wanted = [joined[1], plain[0], joined[0], plain[1]]
         read = list(checkpoint.arrays(wanted))
         again = dict(checkpoint.arrays(plain + joined))

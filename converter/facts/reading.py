@@ -27,7 +27,7 @@ class Reading:
 def groups_fact(checkpoint: Checkpoint) -> tuple[Fact, ...]:
     """That grouped convolutions are written group by group, behind Lambda layers."""
     kernels = [one for one in checkpoint.weights if one.parameter == "kernel"]
-    groups = [one.parts for one in kernels if one.parts > 1]
+    groups = [one.pieces for one in kernels if one.pieces > 1]
     if not groups:
         return ()
     reason = (

@@ -56,7 +56,7 @@ class Weight:
 
     `group` is the top-level layer it is stored under: the layer itself, or the nested model
     around it. `path` finds the array again; `spelling` is the parameter's name as written.
-    `parts` is how many arrays of the file it is, side by side (`converter.files.readers._groups`).
+    `pieces` is how many arrays of the file it is, side by side (`converter.files.readers._groups`).
     """
 
     group: str
@@ -66,7 +66,7 @@ class Weight:
     shape: Shape
     dtype: str = "float32"
     spelling: str = ""
-    parts: int = 1
+    pieces: int = 1
 
     def __str__(self) -> str:
         return f"{self.layer}/{self.parameter}"
@@ -85,7 +85,7 @@ class Checkpoint:
     `layers` lists every layer, weightless ones too, in the file's order: their names tell what
     a weights-only file does not say otherwise. `config` is the `model_config` of a whole model,
     `description` that of one whose class keeps its layers to itself, with the class's arguments,
-    `parts` are the names of the files beside `path` that it is only the list of, `notes` is what
+    `shards` are the names of the files beside `path` that it is only the list of, `notes` is what
     is to be said about how the file was read. `has_preprocessor` says that a part of the model that
     works on pictures before the network does (keras-hub's) was left out of these lists.
 
@@ -108,7 +108,7 @@ class Checkpoint:
     backend: str | None = None
     config: Mapping[str, Any] | None = None
     description: Mapping[str, Any] | None = None
-    parts: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
     is_ordered: bool = True
     is_named: bool = True
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Checkpoint:
     @property
     def files(self) -> tuple[Path, ...]:
         """The file itself, and those beside it that hold its arrays."""
-        return (self.path, *(self.path.parent / Path(name).name for name in self.parts))
+        return (self.path, *(self.path.parent / Path(name).name for name in self.shards))
 
     def of_layer(self) -> dict[str, dict[str, Weight]]:
         """`{layer: {parameter: weight}}`."""

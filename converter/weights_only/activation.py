@@ -15,16 +15,16 @@ from converter.weights_only.places import Places
 from converter.weights_only.weightless import OTHER_FUNCTIONS
 from resnet_pt.architecture import Architecture
 
-UNTOLD = "?"
+UNCLEAR = "?"
 
 
-def words(layer: str) -> set[str]:
+def function_words(layer: str) -> set[str]:
     """`Conv1_ReLU2` → conv1, relu; `re_lu_3` names a class, whose bound and slope are not told, and
     `relu6` may be the sixth relu or one that is bounded."""
     if auto_name(layer) in ACTIVATIONS:
-        return {UNTOLD}
+        return {UNCLEAR}
     parts = layer.lower().split("_")
-    return {UNTOLD if one == "relu6" else one.rstrip("0123456789") for one in parts}
+    return {UNCLEAR if one == "relu6" else one.rstrip("0123456789") for one in parts}
 
 
 def activation_fact(listing: Listing, found: Places) -> Fact:
@@ -35,9 +35,9 @@ def activation_fact(listing: Listing, found: Places) -> Fact:
     """
     checkpoint, ran = listing.checkpoint, listing.match.dialect.ran
     inside = _between_blocks(listing, found)
-    others = [layer for layer in inside if OTHER_FUNCTIONS & words(layer)]
-    named = [layer for layer in inside if "relu" in words(layer)]
-    untold = [layer for layer in inside if UNTOLD in words(layer)]
+    others = [layer for layer in inside if OTHER_FUNCTIONS & function_words(layer)]
+    named = [layer for layer in inside if "relu" in function_words(layer)]
+    untold = [layer for layer in inside if UNCLEAR in function_words(layer)]
     may_be_of_head = not checkpoint.is_ordered and bool(named or untold)
     if others and not may_be_of_head:
         raise MismatchError(
@@ -109,7 +109,7 @@ def _before_sums(listing: Listing) -> list[str]:
     return [
         layer
         for layer in checkpoint.kinds
-        if layer.rpartition("_")[0] in stems and "relu" in words(layer)
+        if layer.rpartition("_")[0] in stems and "relu" in function_words(layer)
     ]
 
 

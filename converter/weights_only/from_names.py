@@ -101,7 +101,7 @@ def _attempt(checkpoint: Checkpoint, dialect: Dialect) -> _Attempt:
 
 def _is_joined(weights: Mapping[str, Weight]) -> bool:
     """Whether a layer is made of several, side by side: it has no name of its own."""
-    return "kernel" in weights and weights["kernel"].parts > 1
+    return "kernel" in weights and weights["kernel"].pieces > 1
 
 
 def _split_head(

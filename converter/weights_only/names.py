@@ -222,7 +222,7 @@ def is_part(checkpoint: Checkpoint, dialects: Sequence[Dialect]) -> bool:
     return True
 
 
-def named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]:
+def dialects_named(dialects: Sequence[Dialect], network: str | None) -> Sequence[Dialect]:
     """All dialects, or the one that the user names."""
     found = [dialect for dialect in dialects if network in (None, dialect.name)]
     if not found:

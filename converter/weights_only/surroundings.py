@@ -65,7 +65,7 @@ class Surroundings:
         auto = [layer for layer in layers if auto_name(layer) in AUTO_PADS]
         stem = [layer for layer in layers if layer in STEM_PADS] or auto[:1]
         pads = [layer for layer in layers if layer in POOL_PADS] or auto[1:2]
-        pools = [layer for layer in layers if auto_name(layer) in POOLS]
+        pools = [layer for layer in layers if auto_name(layer) in STEM_POOLS]
         return cls(bool(stem or pads or pools), tuple(stem), tuple(pads), tuple(pools))
 
 
@@ -79,7 +79,7 @@ AUTO_PADS = ("zero_padding2d", "zeropadding2d")
 """Names of ZeroPadding2D layers in published code, and Keras 2's and Keras 1's own."""
 
 
-POOLS = ("max_pooling2d", "maxpooling2d", "pool1_pool", "pool1", "pooling0", "stem_pool")
+STEM_POOLS = ("max_pooling2d", "maxpooling2d", "pool1_pool", "pool1", "pooling0", "stem_pool")
 """Names of the pool behind the stem, the same way."""
 
 

@@ -224,7 +224,7 @@ def _of(layer: str, parts: Sequence[Weight]) -> Weight:
         layer=layer,
         path=" + ".join(part.path for part in parts),
         shape=(*first.shape[:-1], sum(part.shape[-1] for part in parts)),
-        parts=len(parts),
+        pieces=len(parts),
     )
 
 

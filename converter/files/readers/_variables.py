@@ -207,7 +207,7 @@ def checkpoint(
     config: Any = None,
     description: Any = None,
     keras_version: str | None = None,
-    parts: tuple[str, ...] = (),
+    shards: tuple[str, ...] = (),
     given: Given | None = None,
 ) -> Checkpoint:
     """The checkpoint of what was found; `config` gives the layers their names, `description` is
@@ -222,7 +222,7 @@ def checkpoint(
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SourceError(f"{path}: config.json is not one that Keras writes") from error
     stored = datasets(found)
-    if not parts:  # addresses are those of one file
+    if not shards:  # addresses are those of one file
         _hdf5.check_distinct(stored)
     weightless = [one for one in found if not one.arrays and not one.is_model]
     is_old = keras_version is not None and keras_version.startswith("2.")
@@ -236,7 +236,7 @@ def checkpoint(
         backend="tensorflow" if is_old else None,  # Keras 3's kernels are the same on every one
         config=config,
         description=description,
-        parts=parts,
+        shards=shards,
         is_ordered=False,
         kinds={label(one): one.kind for one in weightless},
         homes={label(one): "/".join(one.path[:-1]) for one in weightless},

@@ -28,7 +28,7 @@ def read(content: Any, path: Path, keep: ExitStack, given: Given | None = None) 
     files = [keep.enter_context(_opened(path.parent / name, path)) for name in shards]
     found = _variables.holders(files)
     return _variables.checkpoint(
-        path, f"Keras 3 weights in {len(files)} shards", found, parts=tuple(shards), given=given
+        path, f"Keras 3 weights in {len(files)} shards", found, shards=tuple(shards), given=given
     )
 
 

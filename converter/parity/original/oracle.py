@@ -114,7 +114,7 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
-    if any(weight.parts > 1 for weight in checkpoint.weights):
+    if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     config = given.config if given else checkpoint.config
     foreign = sorted(set(class_names(config)) - LOADED)
@@ -276,7 +276,7 @@ def _job(
 
 def _suffix(checkpoint: Checkpoint) -> str:
     """What Keras tells the container of a whole model by."""
-    if checkpoint.parts:
+    if checkpoint.shards:
         return ".weights.json"
     if checkpoint.given:
         return ".h5" if checkpoint.is_ordered else ".keras"
