@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converter.facts.defaults import Defaults
 from converter.facts.fact import Fact
@@ -53,6 +53,15 @@ class Network:
     @property
     def architecture(self) -> Architecture:
         return self.structure.architecture
+
+    @property
+    def evident(self) -> Architecture:
+        """The architecture that a destination is made of. What was done to pictures is unknown in
+        it where only a default says it: nothing is turned round, or told to another library's
+        users, because most projects of a naming did so."""
+        if any(fact.name == "preprocessing" and fact.is_default for fact in self.facts):
+            return replace(self.architecture, preprocessing=None)
+        return self.architecture
 
     @property
     def assumed(self) -> tuple[str, ...]:

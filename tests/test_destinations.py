@@ -27,9 +27,11 @@ from converter.conversion import convert
 from converter.discover import modules, names
 from converter.errors import ParityError, UsageError
 from converter.facts.changes import map_norms, with_pool, with_stem
+from converter.facts.pictures import only_usual
 from converter.formats import delivery
-from converter.formats.destination import About, short
+from converter.formats.destination import About, _unrolled, short
 from converter.formats.destinations import (
+    _plain,
     detectron2,
     mmpretrain,
     pt2,
@@ -38,6 +40,7 @@ from converter.formats.destinations import (
     transformers,
 )
 from converter.formats.plain import plain, plain_obstacles
+from converter.parity.original.recording import read_record
 from resnet_pt import resnet
 from resnet_pt.architecture import HeadLayer, Output, Pool
 from resnet_pt.tensors import tensors as shapes
@@ -538,14 +541,74 @@ def test_a_directory_has_its_configuration_labels_processor_and_weights(tmp_path
     assert "the order of channels: the first convolution is turned round" in result.stderr
 
 
-def test_what_was_done_to_pictures_is_not_made_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("converter.identify.naming_of", lambda *given: None)
+@pytest.mark.parametrize("is_usual", [True, False], ids=["a default", "unknown"])
+def test_what_was_done_to_pictures_is_not_made_up(is_usual, tmp_path, monkeypatch):
+    if not is_usual:
+        monkeypatch.setattr("converter.identify.naming_of", lambda *given: None)
 
     report = convert(NARROW, tmp_path / "out", to="transformers", parity=False)
 
     assert sorted(os.listdir(tmp_path / "out")) == ["config.json", "model.safetensors"]
-    assert any("no preprocessor_config.json" in one for one in report.delivery.losses)
+    (said,) = [one for one in report.delivery.losses if "preprocessor_config.json" in one]
+    why = only_usual("caffe") if is_usual else "nothing says what was done to them: --preprocess"
+    assert "no preprocessor_config.json: the network reads what the Keras model read; " in said
+    assert why in said
+    assert not any("AutoImageProcessor" in line for line in report.delivery.usage)
     assert read_json(tmp_path / "out" / "config.json")["id2label"]["9"] == "LABEL_9"
+
+
+def delivered_logits(folder, pictures):
+    """Of the network whose tensors lie in a directory for transformers, run as one of ours."""
+    architecture = _plain.equivalent(converted(NARROW)[0].architecture, converted(NARROW)[1])[0]
+    ours = dict(_unrolled(transformers.TABLE, architecture))
+    theirs = {theirs: ours for ours, theirs in ours.items()}
+    tensors = {
+        f"{theirs[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": array
+        for name, array in load_file(folder / "model.safetensors").items()
+    }
+    return delivery.runnable(architecture, tensors, "float64")(pictures)[""]
+
+
+@pytest.mark.parametrize(
+    ("options", "channels"),
+    [({}, 1), ({"preprocess": "caffe"}, -1), ({"preprocess": "torch"}, 1)],
+    ids=["a default", "caffe", "torch"],
+)
+def test_only_what_is_known_of_pictures_turns_a_network_round(options, channels, tmp_path):
+    """The original's own input gives its logits; its channels in RGB, where the user says that
+    they were BGR. The other way round they are off by more than any gate."""
+    convert(NARROW, tmp_path / "out", to="transformers", parity=False, **options)
+    known = read_record(record(NARROW)).passes[0]
+    pictures = np.ascontiguousarray(known.input.transpose(0, 3, 1, 2)[:, ::channels])
+    turned = np.ascontiguousarray(pictures[:, ::-1])
+    (expected,) = known.logits.values()
+
+    def error(pictures):
+        found = delivered_logits(tmp_path / "out", pictures)
+        return np.abs(found - expected).max() / np.abs(expected).max()
+
+    assert error(pictures) < 1e-5
+    assert error(turned) > 1e-2
+
+
+@pytest.mark.parametrize("to", ["detectron2", "mmpretrain"])
+def test_no_default_is_told_to_a_library_s_users(to, tmp_path):
+    """Means and deviations in what is to be copied, or in the checkpoint."""
+    usual = convert(NARROW, tmp_path / "usual.pth", to=to, parity=False)
+    said = convert(NARROW, tmp_path / "said.pth", to=to, parity=False, preprocess="caffe")
+
+    assert "103.939" not in "".join(usual.delivery.usage)
+    assert "103.939" in "".join(said.delivery.usage)
+    assert "103.939" not in json.dumps(checkpoint_of(tmp_path / "usual.pth"))
+
+    assert any("--preprocess caffe, or another mode" in one for one in usual.delivery.losses)
+    assert not any("--preprocess" in one for one in said.delivery.losses)
+
+
+def checkpoint_of(path):
+    """All but the tensors."""
+    found = torch.load(path, weights_only=True)
+    return {name: one for name, one in found.items() if name not in ("model", "state_dict")}
 
 
 def test_labels_of_another_number_are_refused(tmp_path):

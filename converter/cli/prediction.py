@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from converter.errors import MismatchError, SourceError, UnsafeError, UsageError, why_unread
 from converter.facts.fact import Evidence
+from converter.facts.pictures import only_usual
 
 if TYPE_CHECKING:
     from resnet_pt import Architecture, Preprocess, ResNet
@@ -121,8 +122,7 @@ def unsure(description: Mapping[str, Any]) -> list[str]:
     """A line where TARGET says of pictures only what the code of its naming did by default."""
     default = str(Evidence.DEFAULT)
     return [
-        f"{fact['value']!r} is what the code of this naming does to pictures, and may not be what "
-        f"this project did: --preprocess {fact['value']}, or another mode, says it"
+        only_usual(fact["value"])
         for fact in description.get("facts", [])
         if fact["name"] == "preprocessing" and fact["evidence"] == default
     ]

@@ -1,4 +1,4 @@
-"""What was done to pictures, by a record that says it: `preprocess` in its meta."""
+"""What was done to pictures: what a record says of it, and what nothing but a naming says."""
 
 from __future__ import annotations
 
@@ -24,3 +24,19 @@ def told_by_record(network: Network, mode: str | None) -> Network:
         structure=replace(structure, architecture=told),
         facts=(*kept, Fact("preprocessing", mode, Evidence.RECORD, SAID)),
     )
+
+
+def only_usual(mode: str) -> str:
+    """That a mode is the naming's default, and the option that settles it."""
+    return (
+        f"{mode!r} is what the code of this naming does to pictures, and may not be what this "
+        f"project did: --preprocess {mode}, or another mode, says it"
+    )
+
+
+def unsaid(network: Network) -> str:
+    """Why a destination is told nothing of the pictures; '' if it is."""
+    if network.evident.preprocessing:
+        return ""
+    usual = network.architecture.preprocessing
+    return only_usual(usual) if usual else "nothing says what was done to them: --preprocess does"

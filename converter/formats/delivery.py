@@ -22,6 +22,7 @@ import numpy as np
 
 from converter.discover import modules
 from converter.errors import ParityError, UsageError, why_unread
+from converter.facts.pictures import unsaid
 from converter.files.checkpoint import Array, Checkpoint
 from converter.files.publish import Draft
 from converter.formats.destination import About, Run, find, is_installed, named, refuse, short
@@ -128,7 +129,7 @@ class Elsewhere:
     def write(
         self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
     ) -> None:
-        architecture = network.architecture
+        architecture = network.evident
         arrays = dict(tensors)
         description = describe(checkpoint, network)
         description["sha256"] = digest(description, arrays.items())
@@ -142,8 +143,8 @@ class Elsewhere:
         """Everything is computed again from SOURCE; what was written has the same bits."""
         tensors = dict(plan.tensors(checkpoint))
         prove_tensors(plan, checkpoint, tensors)
-        expected = self.module.tensors(network.architecture, tensors)
-        found = self.module.read(path, network.architecture)
+        expected = self.module.tensors(network.evident, tensors)
+        found = self.module.read(path, network.evident)
         wrong = [f"{name} is in only one of the two" for name in expected.keys() ^ found.keys()]
         wrong += [
             f"{name} is not what SOURCE gives"
@@ -155,12 +156,12 @@ class Elsewhere:
         return Written(len(found), tensors)
 
     def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery:
-        architecture = network.architecture
+        architecture = network.evident
         module = self.module
         done = Delivery(
             destination=short(module),
             strides=getattr(module, "patch", lambda architecture: {})(architecture),
-            losses=tuple(module.losses(architecture)),
+            losses=(*module.losses(architecture), *_untold(module, network)),
             usage=tuple(module.usage(architecture, str(self.target))),
         )
         if not self.parity:
@@ -175,6 +176,14 @@ class Elsewhere:
         if theirs:
             comparisons += _comparisons(architecture, theirs, ours, library)
         return replace(done, library=library, reason=reason, comparisons=comparisons)
+
+
+def _untold(module: ModuleType, network: Network) -> list[str]:
+    """What a destination would tell of pictures, and does not: that is known too little."""
+    reason = unsaid(network)
+    if not hasattr(module, "PICTURES") or not reason:
+        return []
+    return [f"no {module.PICTURES}: the network reads what the Keras model read; {reason}"]
 
 
 def check_expressible(to: str | None, architecture: Architecture) -> None:

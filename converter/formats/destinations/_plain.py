@@ -159,12 +159,5 @@ def expansion(network: Plain) -> list[str]:
     return [f"bottlenecks from {_list(network.middle)} to {_list(network.out)}: not by 4"]
 
 
-def unknown_scaling(architecture: Architecture) -> list[str]:
-    """What is lost where the file does not say how pictures were scaled."""
-    if architecture.preprocessing:
-        return []
-    return ["pixel mean and order: how the project scaled its pictures is not known (--preprocess)"]
-
-
 def _list(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, numbers))

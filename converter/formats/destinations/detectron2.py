@@ -27,6 +27,7 @@ SUMMARY = "a checkpoint for detectron2's ResNet backbones (.pkl or .pth)"
 SUFFIXES = (".pkl", ".pth")
 LIBRARY = "detectron2"
 NEEDS = ("torch",)
+PICTURES = "PIXEL_MEAN, PIXEL_STD and FORMAT"
 AUTHOR = "convert-weights"
 
 TABLE: Table = (
@@ -44,6 +45,7 @@ TABLE: Table = (
 )
 
 equivalent = _plain.equivalent
+losses = _plain.losses
 
 
 def obstacles(architecture: Architecture) -> list[str]:
@@ -126,7 +128,3 @@ def usage(architecture: Architecture, target: str) -> list[str]:
         f"    WIDTH_PER_GROUP: {network.middle[0]}",
     ]
     return [*lines, "INPUT:", f'  FORMAT: "{scaling[0]}"'] if scaling else lines
-
-
-def losses(architecture: Architecture) -> list[str]:
-    return _plain.losses(architecture) + _plain.unknown_scaling(architecture)

@@ -21,6 +21,7 @@ SUMMARY = "a checkpoint for mmpretrain's ImageClassifier, or a backbone of mmdet
 SUFFIXES = (".pth",)
 LIBRARY = "mmpretrain"
 NEEDS = ("torch",)
+PICTURES = "data_preprocessor"
 
 TABLE: Table = (
     ("conv1", "backbone.conv1"),
@@ -37,6 +38,7 @@ TABLE: Table = (
 )
 
 equivalent = _plain.equivalent
+losses = _plain.losses
 
 
 def obstacles(architecture: Architecture) -> list[str]:
@@ -123,7 +125,3 @@ def usage(architecture: Architecture, target: str) -> list[str]:
         f"backbone = dict(type='ResNet', depth={backbone['depth']}, style={backbone['style']!r}, "
         f"init_cfg=dict(type='Pretrained', checkpoint={target!r}, prefix='backbone.'))",
     ]
-
-
-def losses(architecture: Architecture) -> list[str]:
-    return _plain.losses(architecture) + _plain.unknown_scaling(architecture)

@@ -28,7 +28,7 @@ NEEDS = ()
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-PROCESSOR = "preprocessor_config.json"
+PROCESSOR = PICTURES = "preprocessor_config.json"
 
 TABLE: Table = (
     ("conv1", "resnet.embedder.embedder.convolution"),
@@ -210,11 +210,6 @@ def usage(architecture: Architecture, target: str) -> list[str]:
 
 def losses(architecture: Architecture) -> list[str]:
     found = _plain.losses(architecture)
-    if architecture.preprocessing not in SCALING:
-        found.append(
-            "no preprocessor_config.json: how the project scaled its pictures is not known "
-            "(--preprocess says it)"
-        )
     if reads_bgr(architecture):
         found.append(
             "the order of channels: the first convolution is turned round and reads RGB, not BGR"
