@@ -110,7 +110,7 @@ def convert(
             )
             refuse_unproven(report, settings)
             progress("running what was written")
-            delivered = destination.compare(one.path, network, written.tensors)
+            delivered = destination.compare(one.path, network, written)
             del written  # closes the draft: Windows renames no open file
             report = replace(report, delivery=delivered, seconds=time.perf_counter() - started)
             refuse_undelivered(report, settings)

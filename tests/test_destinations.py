@@ -29,7 +29,7 @@ from converter.errors import ParityError, UsageError
 from converter.facts.changes import map_norms, with_pool, with_stem
 from converter.facts.pictures import only_usual
 from converter.formats import delivery
-from converter.formats.destination import About, _unrolled, short
+from converter.formats.destination import About, short
 from converter.formats.destinations import (
     _plain,
     detectron2,
@@ -75,7 +75,7 @@ def zeros(architecture):
 def test_a_destination_has_all_that_its_package_says(destination):
     for name in ("SUMMARY", "SUFFIXES", "LIBRARY", "NEEDS"):
         assert hasattr(destination, name)
-    for name in ("obstacles", "tensors", "files", "read", "load", "usage", "losses"):
+    for name in ("obstacles", "export", "files", "read", "load", "usage", "losses"):
         assert callable(getattr(destination, name))
     assert short(destination) in names("converter.formats.destinations")
 
@@ -84,7 +84,7 @@ def test_a_destination_has_all_that_its_package_says(destination):
 def test_names_and_shapes_are_those_of_the_real_library(destination):
     listed = (KEYS / f"{short(destination)}.txt").read_text().splitlines()
 
-    found = destination.tensors(RESNET_50, zeros(RESNET_50))
+    found = destination.export(RESNET_50).tensors(zeros(RESNET_50))
 
     ours = {f"{name} {'x'.join(map(str, array.shape))}" for name, array in found.items()}
     assert ours == {line.rstrip("\n") for line in listed}
@@ -360,7 +360,7 @@ def test_the_patch_makes_a_plain_network_give_the_same_logits(described, wide):
 
 def loadable(source):
     network, tensors = converted(source)
-    theirs = torchvision.tensors(network.architecture, tensors)
+    theirs = torchvision.export(network.architecture).tensors(tensors)
     return OrderedDict((name, torch.from_numpy(array)) for name, array in theirs.items())
 
 
@@ -395,7 +395,7 @@ def test_a_classifier_without_a_bias_and_behind_dropout_gets_zeros():
     dense = replace(WIDE.head[1], source="drop", bias=False)
     architecture = replace(WIDE, head=(WIDE.head[0], dropout, dense))
 
-    found = torchvision.tensors(architecture, random_tensors(architecture))
+    found = torchvision.export(architecture).tensors(random_tensors(architecture))
 
     assert found["fc.weight"].shape == (10, 2048)
     assert found["fc.bias"].tolist() == [0] * 10
@@ -407,11 +407,12 @@ def test_what_is_not_kept_is_said():
     window = HeadLayer("pool", "avg_pool", pool=Pool((7, 7), (7, 7), 0, mode="avg"))
     windowed = replace(scaled, head=(window, replace(WIDE.head[1], source="pool")))
 
-    said = "\n".join(torchvision.losses(windowed))
+    said = "\n".join([*torchvision.losses(windowed), *torchvision.export(windowed).losses])
 
     for words in ("no gamma or beta", "Scale layers", "the 7x7 pool"):
         assert words in said
-    assert torchvision.losses(resnet((1, 1, 1, 1))) == []
+    torch_s = resnet((1, 1, 1, 1))
+    assert (torchvision.losses(torch_s), torchvision.export(torch_s).losses) == ([], ())
 
 
 # ---- the proof
@@ -559,8 +560,8 @@ def test_what_was_done_to_pictures_is_not_made_up(is_usual, tmp_path, monkeypatc
 
 def delivered_logits(folder, pictures):
     """Of the network whose tensors lie in a directory for transformers, run as one of ours."""
-    architecture = _plain.equivalent(converted(NARROW)[0].architecture, converted(NARROW)[1])[0]
-    ours = dict(_unrolled(transformers.TABLE, architecture))
+    architecture = transformers.equivalent(converted(NARROW)[0].architecture)
+    ours = dict(_plain.unrolled(transformers.TABLE, architecture))
     theirs = {theirs: ours for ours, theirs in ours.items()}
     tensors = {
         f"{theirs[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": array

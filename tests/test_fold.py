@@ -10,7 +10,7 @@ from networks import random_tensors
 
 from converter.errors import MismatchError
 from converter.facts.changes import map_norms
-from converter.formats.fold import fold, folded
+from converter.formats.fold import folded, folds
 from converter.parity.comparing import torch_run
 from converter.parity.comparing.compare import GATES, difference
 from resnet_pt import resnet
@@ -18,6 +18,15 @@ from resnet_pt.tensors import tensors as shapes
 
 KERAS = resnet((1, 2, 1, 1), 7, width=4, stride_on="1x1", bias=True, eps=1e-3, momentum=0.01)
 SCALED = map_norms(KERAS, lambda norm: norm.replace(rescale=True))
+
+
+def fold(architecture, ours):
+    """The tensors of `folded(architecture)`."""
+    rules = folds(architecture)
+    return {
+        name: rules[name].apply(ours) if name in rules else ours[name]
+        for name in shapes(folded(architecture))
+    }
 
 
 def single(value: float) -> bytes:

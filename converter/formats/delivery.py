@@ -13,7 +13,7 @@ import importlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from converter.parity.comparing.compare import difference
 from converter.parity.comparing.inputs import inputs, takes_other_sizes
 from converter.parity.comparing.layers import compared
 from converter.parity.comparing.rounding import share
-from converter.parity.prove import Comparison, prove_tensors, same_bits
+from converter.parity.prove import Comparison, prove_tensors, same_bits, wrong_tensors
 from resnet_pt.architecture import FORMAT, Architecture
 from resnet_pt.digest import digest
 from resnet_pt.labels import Label, read_labels
@@ -46,6 +46,7 @@ Tensors = Mapping[str, Array]
 Stream = Iterator[tuple[str, Array]]
 
 FOLDED = "the folded network"
+NOT_SOURCE = "is not what SOURCE gives"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Delivery:
     `library` is what ran them ('torchvision 0.29.1'), or '' with the `reason` why none did.
     `comparisons` are of its logits, or of the folded network's, with our own network's in
     float64; their `device` is what ran. `strides` are to be set in the library's network:
-    {module: stride}.
+    {module: stride}. `dropped` are tensors of ours that it does not hold: {name: reason}.
     """
 
     destination: str
@@ -63,6 +64,7 @@ class Delivery:
     reason: str = ""
     comparisons: tuple[Comparison, ...] = ()
     strides: Mapping[str, int] | None = None
+    dropped: Mapping[str, str] = field(default_factory=dict)
     losses: tuple[str, ...] = ()
     usage: tuple[str, ...] = ()
 
@@ -73,11 +75,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a draft holds: how many tensors were proven, and those of our network, which they
-    are, or were computed from."""
+    """What a draft holds: how many tensors were proven, those of our network, which they are or
+    were folded from, and those of the network that another library builds, as one of ours."""
 
     proven: int
     tensors: Tensors
+    theirs: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class OwnLayout:
         tensors, _ = self.writer.read(path)
         return Written(prove_tensors(plan, checkpoint, tensors), tensors)
 
-    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery | None:
+    def compare(self, path: Path, network: Network, written: Written) -> Delivery | None:
         return None
 
 
@@ -134,43 +137,54 @@ class Elsewhere:
         description = describe(checkpoint, network)
         description["sha256"] = digest(description, arrays.items())
         about = About(description, self.target.suffix, self.labels)
-        theirs = self.module.tensors(architecture, {name: arrays[name] for name in plan.specs})
+        theirs = self.module.export(architecture).tensors(arrays)
         for name, content in self.module.files(architecture, theirs, about).items():
             one.write(name, content)
         one.flush()
 
     def prove(self, path: Path, checkpoint: Checkpoint, network: Network, plan: Plan) -> Written:
-        """Everything is computed again from SOURCE; what was written has the same bits."""
-        tensors = dict(plan.tensors(checkpoint))
-        prove_tensors(plan, checkpoint, tensors)
-        expected = self.module.tensors(network.evident, tensors)
+        """The steps are undone, and what they give back has the bits of SOURCE, read anew; what
+        was folded, which has no inverse, is folded once more."""
+        steps = {step.target: step for step in self.module.export(network.evident).steps}
         found = self.module.read(path, network.evident)
-        wrong = [f"{name} is in only one of the two" for name in expected.keys() ^ found.keys()]
-        wrong += [
-            f"{name} is not what SOURCE gives"
-            for name in expected.keys() & found.keys()
-            if not same_bits(found[name], expected[name])
-        ]
+        wrong = dict.fromkeys(steps.keys() ^ found.keys(), "is in only one of plan and file")
+        theirs = {
+            steps[name].tensor: steps[name].undo(found[name]) for name in found.keys() - wrong
+        }
+        kept = [step for step in steps.values() if step.fold is None]
+        ours = {step.tensor: theirs[step.tensor] for step in kept if step.tensor in theirs}
+        other = wrong_tensors(plan.only(ours), checkpoint, ours)
+        wrong |= {step.target: NOT_SOURCE for step in kept if step.tensor in other}
+        ours |= plan.only(plan.specs.keys() - ours.keys()).tensors(checkpoint)
+        for step in steps.values():
+            if (
+                step.fold
+                and step.tensor in theirs
+                and not same_bits(theirs[step.tensor], step.fold.apply(ours))
+            ):
+                wrong[step.target] = NOT_SOURCE
         if wrong:
-            raise ParityError(f"the tensors written for {short(self.module)} are wrong", wrong)
-        return Written(len(found), tensors)
+            said = [f"{name} {what}" for name, what in wrong.items()]
+            raise ParityError(f"the tensors written for {short(self.module)} are wrong", said)
+        return Written(len(found), ours, theirs)
 
-    def compare(self, path: Path, network: Network, tensors: Tensors) -> Delivery:
+    def compare(self, path: Path, network: Network, written: Written) -> Delivery:
         architecture = network.evident
         module = self.module
+        export = module.export(architecture)
         done = Delivery(
             destination=short(module),
             strides=getattr(module, "patch", lambda architecture: {})(architecture),
-            losses=(*module.losses(architecture), *_untold(module, network)),
+            losses=(*export.losses, *module.losses(architecture), *_untold(module, network)),
+            dropped=export.dropped,
             usage=tuple(module.usage(architecture, str(self.target))),
         )
         if not self.parity:
             return replace(done, reason="--no-parity")
-        ours = runnable(architecture, tensors, "float64")
+        ours = runnable(architecture, written.tensors, "float64")
         comparisons: tuple[Comparison, ...] = ()
         if hasattr(module, "equivalent"):
-            equivalent, folded_tensors = module.equivalent(architecture, tensors)
-            folded = runnable(equivalent, folded_tensors, "float64")
+            folded = runnable(module.equivalent(architecture), written.theirs, "float64")
             comparisons = _comparisons(architecture, folded, ours, FOLDED)
         library, theirs, reason = _library(module, path, architecture)
         if theirs:

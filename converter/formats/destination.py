@@ -1,9 +1,9 @@
-"""What destinations have in common: being found, being refused, and names by a table."""
+"""What destinations have in common: being found, being refused, and a network to run."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +12,13 @@ from typing import Any
 from converter.discover import modules
 from converter.errors import MismatchError, UsageError
 from converter.files.checkpoint import Array
-from converter.formats.plain import plain
 from resnet_pt.architecture import Architecture
-from resnet_pt.tensors import head_prefix
 
 PACKAGE = "converter.formats.destinations"
 
 Run = Callable[[Array], dict[str, Array]]
 """A network as a function of float32 pictures (N, C, H, W): arrays by output, '' for the only
 one."""
-
-Table = tuple[tuple[str, str], ...]
-"""(our module, theirs), with holes: {layer} counts stages from 1, {stage} from 2 (as He et al.
-do), {place} from 0; {index} counts the blocks of a stage from 0. '{head}' is the classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +72,6 @@ def refuse(destination: ModuleType, architecture: Architecture) -> None:
         reasons,
         [f"these can: no --to (the self-describing layout), {', '.join(others)}"],
     )
-
-
-def renamed(
-    table: Table, architecture: Architecture, tensors: Mapping[str, Array]
-) -> dict[str, Array]:
-    """`{their name: array}`: the tensors of a plain network under another library's names.
-
-    KeyError for a tensor whose module is not in the table.
-    """
-    theirs = dict(_unrolled(table, architecture))
-    found: dict[str, Array] = {}
-    for name, array in tensors.items():
-        module, _, parameter = name.rpartition(".")
-        found[f"{theirs[module]}.{parameter}"] = array
-    return found
-
-
-def _unrolled(table: Table, architecture: Architecture) -> Iterator[tuple[str, str]]:
-    dense = plain(architecture).classifier
-    head = head_prefix(architecture, dense) if dense else ""
-    for stage, depth in enumerate(architecture.depths):
-        for index in range(depth):
-            holes = {"layer": stage + 1, "stage": stage + 2, "place": stage, "index": index}
-            for ours, theirs in table:
-                yield ours.format(head=head, **holes), theirs.format(**holes)
 
 
 def runner(model: Any, logits: Callable[[Any], Any] = lambda result: result) -> Run:

@@ -6,7 +6,7 @@ constant, or left out by name. All misfits are found here, at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,10 @@ class Plan:
     def specs(self) -> dict[str, TensorSpec]:
         """What `tensors` will give, in the order of the network's tensors."""
         return {step.target: step.spec for step in self.steps}
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The steps for some of the tensors."""
+        return Plan(tuple(step for step in self.steps if step.target in names))
 
     def tensors(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
         """(name, tensor) for every step; each source array is read once, in the file's order."""

@@ -62,6 +62,23 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Backwards:
+    """The input channels of a convolution (OIHW) in reverse: BGR → RGB, and back."""
+
+    def shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def apply(self, array: Array) -> Array:
+        return np.ascontiguousarray(array[:, ::-1])
+
+    def inverse(self) -> Backwards:
+        return self
+
+    def __str__(self) -> str:
+        return "input channels in reverse"
+
+
+@dataclass(frozen=True, slots=True)
 class Square:
     """A standard deviation (`running_std` before Keras 1.0.6) → the variance that torch keeps.
 

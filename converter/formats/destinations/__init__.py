@@ -9,13 +9,13 @@ The module's name is the destination's. It has
 
     obstacles(architecture) -> list[str]
         Why it cannot express a network, in words; [] if it can.
-    tensors(architecture, tensors) -> dict[str, Array]
-        What it holds, by its own names, computed from the tensors of our network.
+    export(architecture) -> converter.mapping.export.ExportPlan
+        The tensors that it holds, each a step from those of our network.
     files(architecture, tensors, about) -> dict[str, bytes]
         The content, by the names of the files in a directory, or as the only value. `tensors` are
-        our network's; `about` is a `converter.formats.destination.About`.
+        by the export plan's names; `about` is a `converter.formats.destination.About`.
     read(path, architecture) -> dict[str, Array]
-        `tensors` again, from what was written.
+        The tensors again, from what was written.
     load(path, architecture) -> Callable[[Array], dict[str, Array]]
         The library's own network, loaded as a user would, as a function of float32 pictures
         (N, C, H, W) in our network's order of channels: logits by output ('' for the only one).
@@ -23,11 +23,11 @@ The module's name is the destination's. It has
     usage(architecture, target) -> list[str]
         How to load it: lines of code, or of configuration.
     losses(architecture) -> list[str]
-        What it does not keep.
+        What it does not keep, beside what the steps of its export plan say.
 
 and, where it applies,
 
-    equivalent(architecture, tensors) -> (Architecture, dict[str, Array])
+    equivalent(architecture) -> Architecture
         The network that the library will build, as one of ours: run even without the library.
     patch(architecture) -> dict[str, int]
         {module: stride} that has to be set in the library's network.

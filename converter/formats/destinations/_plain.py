@@ -3,42 +3,70 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from converter.facts.changes import norms
-from converter.facts.words import describe_eps
 from converter.files.checkpoint import Array
-from converter.formats.fold import EPS, fold, folded
+from converter.formats.fold import folded, folds
 from converter.formats.plain import Plain, plain
+from converter.mapping.export import ExportPlan, ExportStep, Zeros
+from converter.mapping.transforms import Transform
 from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import head_prefix
+from resnet_pt.tensors import tensors as shapes
 
 TORCH_MOMENTUM = 0.1
 
 
-def folded_tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Our network's tensors without biases of convolutions, with epsilon 1e-5, and with a bias in
-    the classifier (zeros where Keras had none)."""
-    found = fold(architecture, tensors)
-    dense = plain(architecture).classifier
-    if dense and not dense.bias:
-        found[f"{head_prefix(architecture, dense)}.bias"] = np.zeros(dense.out_features, np.float32)
-    return found
+Table = tuple[tuple[str, str], ...]
+"""(our module, theirs), with holes: {layer} counts stages from 1, {stage} from 2 (as He et al.
+do), {place} from 0; {index} counts the blocks of a stage from 0. '{head}' is the classifier."""
 
 
-def equivalent(
-    architecture: Architecture, tensors: Mapping[str, Array]
-) -> tuple[Architecture, dict[str, Array]]:
-    """The network that the destination gets, as one of ours: it can be run without the library."""
+def equivalent(architecture: Architecture) -> Architecture:
+    """The network that the destination gets, as one of ours: without biases of convolutions, with
+    epsilon 1e-5, and with a bias in the classifier. It can be run without the library."""
     dense = plain(architecture).classifier
     head = tuple(
         replace(layer, bias=True) if layer is dense else layer for layer in architecture.head
     )
-    return folded(replace(architecture, head=head)), folded_tensors(architecture, tensors)
+    return folded(replace(architecture, head=head))
+
+
+def export(
+    table: Table,
+    architecture: Architecture,
+    *,
+    first: tuple[Transform, ...] = (),
+    counters: str = "",
+) -> ExportPlan:
+    """A plain network's tensors, folded and under another library's names. `first` is done to the
+    kernels of the first convolution; `counters` says why counters of batches are dropped, '' if
+    they are not. KeyError for a tensor whose module is not in the table."""
+    ours, theirs = shapes(architecture), dict(unrolled(table, architecture))
+    found, steps = folds(architecture), []
+    dropped = {name: counters for name in ours if counters and name.endswith("batches_tracked")}
+    for name, shape in shapes(equivalent(architecture)).items():
+        if name in dropped:
+            continue
+        module, _, parameter = name.rpartition(".")
+        fold = found.get(name) if name in ours else Zeros(shape)
+        turned = first if name == "conv1.weight" else ()
+        steps.append(ExportStep(f"{theirs[module]}.{parameter}", name, shape, fold, turned))
+    return ExportPlan(tuple(steps), ours, dropped)
+
+
+def unrolled(table: Table, architecture: Architecture) -> Iterator[tuple[str, str]]:
+    """(our module, theirs) for every row and block."""
+    dense = plain(architecture).classifier
+    head = head_prefix(architecture, dense) if dense else ""
+    for stage, depth in enumerate(architecture.depths):
+        for index in range(depth):
+            holes = {"layer": stage + 1, "stage": stage + 2, "place": stage, "index": index}
+            for ours, theirs in table:
+                yield ours.format(head=head, **holes), theirs.format(**holes)
 
 
 def as_torch(tensors: Mapping[str, Array]) -> Any:
@@ -49,13 +77,8 @@ def as_torch(tensors: Mapping[str, Array]) -> Any:
 
 
 def losses(architecture: Architecture) -> list[str]:
-    """What a plain ResNet of torch does not keep."""
+    """What a plain ResNet of torch does not keep, beside what its export plan says."""
     found = []
-    if {norm.eps for norm in norms(architecture)} != {EPS}:
-        found.append(
-            f"epsilon {describe_eps(architecture)}: it is {EPS:g} now, the difference is in the "
-            "running variances; in training a batch's own variance gets the smaller one"
-        )
     momenta = sorted({norm.momentum for norm in norms(architecture)} - {TORCH_MOMENTUM})
     if momenta:
         ours = ", ".join(f"{momentum:g}" for momentum in momenta)
@@ -66,8 +89,6 @@ def losses(architecture: Architecture) -> list[str]:
         )
     if any(not norm.gamma or not norm.beta for norm in norms(architecture)):
         found.append("that Keras had no gamma or beta: they are ones and zeros, and can be trained")
-    if any(norm.rescale for norm in norms(architecture)):
-        found.append("Scale layers of their own: they are folded into the norms")
     return [*found, *_head_losses(architecture)]
 
 

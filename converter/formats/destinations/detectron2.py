@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from converter.files.checkpoint import Array
-from converter.formats.destination import About, Run, Table, renamed
+from converter.formats.destination import About, Run
 from converter.formats.destinations import _plain
 from converter.formats.plain import plain, plain_obstacles
+from converter.mapping.export import ExportPlan
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES
 
@@ -30,7 +31,7 @@ NEEDS = ("torch",)
 PICTURES = "PIXEL_MEAN, PIXEL_STD and FORMAT"
 AUTHOR = "convert-weights"
 
-TABLE: Table = (
+TABLE: _plain.Table = (
     ("conv1", "stem.conv1"),
     ("bn1", "stem.conv1.norm"),
     ("layer{layer}.{index}.conv1", "res{stage}.{index}.conv1"),
@@ -59,11 +60,9 @@ def obstacles(architecture: Architecture) -> list[str]:
     return found
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Without counters of batches: detectron2's frozen norm has none."""
-    folded = _plain.folded_tensors(architecture, tensors)
-    kept = {name: one for name, one in folded.items() if not name.endswith("batches_tracked")}
-    return renamed(TABLE, architecture, kept)
+def export(architecture: Architecture) -> ExportPlan:
+    counters = "counters of batches: detectron2's frozen norm has none"
+    return _plain.export(TABLE, architecture, counters=counters)
 
 
 def files(

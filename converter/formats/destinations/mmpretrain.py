@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from converter.files.checkpoint import Array
-from converter.formats.destination import About, Run, Table, renamed, runner
+from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _plain
 from converter.formats.plain import plain, plain_obstacles
+from converter.mapping.export import ExportPlan
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES
 
@@ -23,7 +24,7 @@ LIBRARY = "mmpretrain"
 NEEDS = ("torch",)
 PICTURES = "data_preprocessor"
 
-TABLE: Table = (
+TABLE: _plain.Table = (
     ("conv1", "backbone.conv1"),
     ("bn1", "backbone.bn1"),
     ("layer{layer}.{index}.conv1", "backbone.layer{layer}.{index}.conv1"),
@@ -50,8 +51,8 @@ def obstacles(architecture: Architecture) -> list[str]:
     return found + _plain.expansion(network)
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    return renamed(TABLE, architecture, _plain.folded_tensors(architecture, tensors))
+def export(architecture: Architecture) -> ExportPlan:
+    return _plain.export(TABLE, architecture)
 
 
 def files(

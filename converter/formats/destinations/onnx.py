@@ -15,6 +15,7 @@ from typing import Any
 from converter.files.checkpoint import Array
 from converter.formats.destination import About, Run
 from converter.formats.destinations import _export
+from converter.mapping.export import ExportPlan, as_it_is
 from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import tensors as shapes
 
@@ -26,20 +27,15 @@ NEEDS = ("torch", "onnx", "onnxscript")
 AXES = {0: "batch", 2: "height", 3: "width"}
 
 
-def losses(architecture: Architecture) -> list[str]:
-    return ["training: the graph is for inference", *_export.fixed_size(architecture)]
-
-
+losses = _export.fixed_size
 obstacles = _export.obstacles
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Counters of batches are no part of a graph for inference."""
-    return {name: array for name, array in tensors.items() if _is_kept(name)}
-
-
-def _is_kept(name: str) -> bool:
-    return not name.endswith("num_batches_tracked")
+def export(architecture: Architecture) -> ExportPlan:
+    ours = shapes(architecture)
+    counters = [name for name in ours if name.endswith("num_batches_tracked")]
+    reason = "training: the graph is for inference, and has no counters of batches"
+    return as_it_is(ours, dict.fromkeys(counters, reason))
 
 
 def files(
@@ -71,13 +67,9 @@ def read(path: Path, architecture: Architecture) -> dict[str, Array]:
     import onnx
     from onnx import numpy_helper
 
-    expected = _names(architecture)
+    expected = {step.target for step in export(architecture).steps}
     found = onnx.load(path).graph.initializer
     return {one.name: numpy_helper.to_array(one) for one in found if one.name in expected}
-
-
-def _names(architecture: Architecture) -> set[str]:
-    return {name for name in shapes(architecture) if _is_kept(name)}
 
 
 def load(path: Path, architecture: Architecture) -> Run:

@@ -14,7 +14,9 @@ from typing import Any
 from converter.files.checkpoint import Array
 from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _export
+from converter.mapping.export import ExportPlan, as_it_is
 from resnet_pt.architecture import Architecture
+from resnet_pt.tensors import tensors as shapes
 
 SUMMARY = "the whole graph as torch.export saves it"
 SUFFIXES = (".pt2",)
@@ -27,8 +29,8 @@ losses = _export.fixed_size
 obstacles = _export.obstacles
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    return dict(tensors)
+def export(architecture: Architecture) -> ExportPlan:
+    return as_it_is(shapes(architecture), {})
 
 
 def files(

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converter.files.checkpoint import Array
-from converter.formats.destination import About, Run, renamed, runner
+from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _plain, _state_dict
 from converter.formats.destinations.torchvision import TABLE
 from converter.formats.plain import Plain, plain, plain_obstacles
+from converter.mapping.export import ExportPlan
 from resnet_pt.architecture import Architecture
 
 SUMMARY = 'a state_dict that timm.create_model("resnet50") and its like load strictly'
@@ -31,8 +32,8 @@ def obstacles(architecture: Architecture) -> list[str]:
     return _plain.stages(network) + _plain.widths(network, "timm") if network else found
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    return renamed(TABLE, architecture, _plain.folded_tensors(architecture, tensors))
+def export(architecture: Architecture) -> ExportPlan:
+    return _plain.export(TABLE, architecture)
 
 
 def files(

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converter.files.checkpoint import Array
-from converter.formats.destination import About, Run, Table, renamed, runner
+from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _plain, _state_dict
 from converter.formats.plain import plain, plain_obstacles
+from converter.mapping.export import ExportPlan
 from resnet_pt.architecture import Architecture
 
 SUMMARY = "a state_dict that torchvision.models.resnet50 and its like load strictly"
@@ -19,7 +20,7 @@ SUFFIXES = _state_dict.SUFFIXES
 LIBRARY = "torchvision"
 NEEDS = ("torch",)
 
-TABLE: Table = (
+TABLE: _plain.Table = (
     ("conv1", "conv1"),
     ("bn1", "bn1"),
     ("layer{layer}.{index}.conv1", "layer{layer}.{index}.conv1"),
@@ -51,8 +52,8 @@ def obstacles(architecture: Architecture) -> list[str]:
     return found
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    return renamed(TABLE, architecture, _plain.folded_tensors(architecture, tensors))
+def export(architecture: Architecture) -> ExportPlan:
+    return _plain.export(TABLE, architecture)
 
 
 def files(

@@ -15,9 +15,11 @@ import numpy as np
 
 from converter.errors import UsageError
 from converter.files.checkpoint import Array
-from converter.formats.destination import About, Run, Table, renamed, runner
+from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _plain
 from converter.formats.plain import plain, plain_obstacles
+from converter.mapping.export import ExportPlan
+from converter.mapping.transforms import Backwards
 from resnet_pt.architecture import Architecture
 from resnet_pt.preprocessing import MODES, Scaling
 
@@ -30,7 +32,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PROCESSOR = PICTURES = "preprocessor_config.json"
 
-TABLE: Table = (
+TABLE: _plain.Table = (
     ("conv1", "resnet.embedder.embedder.convolution"),
     ("bn1", "resnet.embedder.embedder.normalization"),
     (
@@ -70,8 +72,6 @@ TABLE: Table = (
 
 equivalent = _plain.equivalent
 
-FIRST = "resnet.embedder.embedder.convolution.weight"
-
 
 def obstacles(architecture: Architecture) -> list[str]:
     found = plain_obstacles(architecture)
@@ -84,11 +84,9 @@ def obstacles(architecture: Architecture) -> list[str]:
     return found + _plain.expansion(network)
 
 
-def tensors(architecture: Architecture, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    found = renamed(TABLE, architecture, _plain.folded_tensors(architecture, tensors))
-    if reads_bgr(architecture):
-        found[FIRST] = np.ascontiguousarray(found[FIRST][:, ::-1])
-    return found
+def export(architecture: Architecture) -> ExportPlan:
+    first = (Backwards(),) if reads_bgr(architecture) else ()
+    return _plain.export(TABLE, architecture, first=first)
 
 
 def reads_bgr(architecture: Architecture) -> bool:
