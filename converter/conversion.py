@@ -16,7 +16,7 @@ from converter.files.checkpoint import Array, Checkpoint
 from converter.files.opening import open_source
 from converter.files.publish import check_target, draft, fingerprint
 from converter.files.source import Unchanged, sha256
-from converter.formats.delivery import check_expressible, delivery
+from converter.formats.delivery import check_expressible, delivery, export_plan
 from converter.identify import identify
 from converter.mapping.plan import make_plan
 from converter.mapping.sanity import Sanity
@@ -66,9 +66,9 @@ def convert(
         if settings.dry_run or target is None:
             if target is not None:
                 delivery(settings, Path(target))  # refuses one that the conversion would
-            return Report(
-                source, None, opened, network, plan, Parity("not compared", reason="dry run")
-            )
+            parity = Parity("not compared", reason="dry run")
+            export = export_plan(settings.to, network)
+            return Report(source, None, opened, network, plan, parity, export=export)
         target = Path(target)
         destination = delivery(settings, target)
         real = check_target(source, target, settings.force, directory=destination.is_directory)
@@ -107,6 +107,7 @@ def convert(
                 seconds=time.perf_counter() - started,
                 trials=trials,
                 warnings=sanity.warnings,
+                export=export_plan(settings.to, network),
             )
             refuse_unproven(report, settings)
             progress("running what was written")

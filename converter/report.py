@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from converter.errors import ParityError
 from converter.facts.fact import Fact
-from converter.files.checkpoint import Checkpoint
+from converter.files.checkpoint import Checkpoint, Shape, Weight
 from converter.formats.delivery import Delivery
-from converter.mapping.plan import Plan
+from converter.mapping.export import ExportPlan
+from converter.mapping.plan import Plan, Step
 from converter.network import Network
 from converter.parity.comparing.layers import LayerError
 from converter.parity.comparing.verdict import Verdict
@@ -53,6 +55,8 @@ class Report:
     """Whether `target` was there before: `verify-weights` wrote nothing."""
     created: datetime = field(default_factory=now)
     dataset: DatasetComparison | None = None
+    export: ExportPlan | None = None
+    """From our network's tensors to TARGET's, for a destination of `--to`."""
     delivery: Delivery | None = None
     refusal: ParityError | None = None
     """Why the proof failed: what the terminal says."""
@@ -95,17 +99,7 @@ class Report:
             "target": {"path": str(self.target or ""), "sha256": self.target_sha256},
             "versions": versions(),
             "architecture": self.network.architecture.to_dict(),
-            "mapping": [
-                {
-                    "source": step.source.path if step.source else None,
-                    "source_shape": step.source.shape if step.source else None,
-                    "source_dtype": step.source.dtype if step.source else None,
-                    "target": step.target,
-                    "target_shape": step.shape,
-                    "transform": step.how,
-                }
-                for step in self.plan.steps
-            ],
+            "mapping": _mapping(self.plan, self.export),
             "left_out": [weight.path for weight in self.plan.left_out],
             "proven_tensors": self.proven_tensors,
             "warnings": self.warnings,
@@ -137,6 +131,40 @@ class Report:
             "dataset": self.dataset.to_dict() if self.dataset else None,
         }
         return finite(data)  # type: ignore[no-any-return]
+
+
+def _mapping(plan: Plan, export: ExportPlan | None) -> list[dict[str, Any]]:
+    """Every tensor of TARGET: the array that it comes from, those that are folded into it, and
+    how."""
+    if export is None:
+        return [_mapped((step,), step.target, step.shape, step.how) for step in plan.steps]
+    by_name = {step.target: step for step in plan.steps}
+    found = []
+    for step in export.steps:
+        sources = tuple(by_name[name] for name in step.sources)
+        read = [one.how for one in sources[:1] if one.source is None or one.transforms]
+        how = ", ".join([*read, *step.how]) or "as it is"
+        found.append(_mapped(sources, step.target, step.shape, how))
+    return found
+
+
+def _mapped(sources: Sequence[Step], target: str, shape: Shape, how: str) -> dict[str, Any]:
+    first, *folded = [step.source for step in sources] or [None]
+    return {
+        **_array(first),
+        "target": target,
+        "target_shape": shape,
+        "transform": how,
+        "folded_in": [_array(one) for one in folded if one],
+    }
+
+
+def _array(weight: Weight | None) -> dict[str, Any]:
+    return {
+        "source": weight.path if weight else None,
+        "source_shape": weight.shape if weight else None,
+        "source_dtype": weight.dtype if weight else None,
+    }
 
 
 def _refusal(error: ParityError | None) -> dict[str, Any] | None:
@@ -188,6 +216,7 @@ def _delivered(delivery: Delivery | None) -> dict[str, Any] | None:
         ],
         "strides_to_set": dict(delivery.strides or {}),
         "not_kept": delivery.losses,
+        "dropped": dict(delivery.dropped),
         "usage": delivery.usage,
     }
 

@@ -40,6 +40,8 @@ from converter.formats.destinations import (
     transformers,
 )
 from converter.formats.plain import plain, plain_obstacles
+from converter.mapping.export import ExportPlan, ExportStep, LessBias
+from converter.mapping.transforms import Backwards
 from converter.parity.original.recording import read_record
 from resnet_pt import resnet
 from resnet_pt.architecture import HeadLayer, Output, Pool
@@ -415,7 +417,85 @@ def test_what_is_not_kept_is_said():
     assert (torchvision.losses(torch_s), torchvision.export(torch_s).losses) == ([], ())
 
 
+# ---- the report
+
+SUFFIX = {"transformers": "", "onnx": ".onnx", "pt2": ".pt2"}
+
+
+@each
+def test_the_report_lists_what_the_file_holds(destination, wide, tmp_path):
+    """Every tensor of the file that was delivered by its name there and its shape, and every array
+    of the source in one of them; a dry run says the same."""
+    pytest.importorskip(destination.NEEDS[-1] if destination.NEEDS else "numpy")
+    to = short(destination)
+    source = NARROW if destination.obstacles(WIDE) else wide
+    target = tmp_path / f"out{SUFFIX.get(to, '.pth')}"
+
+    report = convert(source, target, to=to, parity=False)
+
+    planned = convert(source, None, to=to, dry_run=True).to_dict()["mapping"]
+    mapping = report.to_dict()["mapping"]
+    held = destination.read(target, report.network.evident)
+    arrays = {one["source"] for row in mapping for one in (row, *row["folded_in"])} - {None}
+    dropped = {f"{name}" for name in report.delivery.dropped}
+    counters = {name for name in shapes(report.network.architecture) if name.endswith("tracked")}
+    assert planned == mapping
+    assert {row["target"]: tuple(row["target_shape"]) for row in mapping} == {
+        name: array.shape for name, array in held.items()
+    }
+    assert arrays == {weight.path for weight in report.checkpoint.weights}
+    assert dropped == (counters if to in ("detectron2", "onnx") else set())
+
+
+def test_a_row_of_the_report_says_what_was_done_to_a_tensor(tmp_path):
+    told = {"to": "transformers", "preprocess": "caffe"}
+    report = convert(NARROW, tmp_path / "out", **told, parity=False).to_dict()
+
+    rows = {row["target"]: row for row in report["mapping"]}
+    first = rows["resnet.embedder.embedder.convolution.weight"]
+    mean = rows["resnet.embedder.embedder.normalization.running_mean"]
+    variance = rows["resnet.embedder.embedder.normalization.running_var"]
+    bias = first["source"].replace("kernel", "bias")
+    assert first["transform"] == "HWIO → OIHW, input channels in reverse"
+    assert (first["source_shape"], first["target_shape"]) == ([7, 7, 3, 4], [4, 3, 7, 7])
+    assert mean["transform"] == "less the bias of the convolution"
+    assert mean["source"].endswith("moving_mean:0")
+    assert [one["source"] for one in mean["folded_in"]] == [bias]
+    assert variance["transform"] == "plus epsilon 0.001, less 1e-05"
+    assert variance["folded_in"] == []
+
+
+def test_a_tensor_that_goes_nowhere_is_an_error():
+    with pytest.raises(ValueError, match=r"go nowhere, or come from nowhere: fc\.bias"):
+        ExportPlan((), ours=("fc.bias",))
+    with pytest.raises(ValueError, match=r"come from nowhere: fc\.bias"):
+        ExportPlan((ExportStep("classifier.bias", "fc.bias", (3,)),), ours=())
+
+
 # ---- the proof
+
+
+@pytest.mark.parametrize(
+    ("step", "tensors"),
+    [
+        (ExportStep("b", "a", (2, 3)), {"a": (2, 3)}),
+        (ExportStep("b", "a", (2, 3, 5, 5), None, (Backwards(),)), {"a": (2, 3, 5, 5)}),
+        (ExportStep("b", "a", (4,), LessBias("a", "c"), ()), {"a": (4,), "c": (4,)}),
+    ],
+    ids=["renamed", "turned", "folded"],
+)
+def test_a_step_has_an_inverse_or_says_its_loss(step, tensors):
+    rng = np.random.default_rng(5)
+    ours = {name: rng.normal(size=shape).astype("float32") for name, shape in tensors.items()}
+
+    delivered = step.apply(ours)
+
+    assert delivered.shape == step.shape
+    if step.fold is None:
+        assert step.undo(delivered).tobytes() == ours["a"].tobytes()
+    else:
+        assert "biases of convolutions" in step.fold.loss
+        assert step.undo(delivered).tobytes() == step.fold.apply(ours).tobytes()
 
 
 def test_the_folded_network_is_compared_where_the_library_is_missing(wide, tmp_path, monkeypatch):

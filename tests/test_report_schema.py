@@ -58,6 +58,8 @@ CASES: dict[str, Callable[[Any], Report]] = {
         allow=("not-finite",),
     ),
     "not compared": lambda folder: reported(PATH, folder / "out.pth", parity=False),
+    "transformers": lambda folder: reported(PATH, folder / "out", to="transformers", parity=False),
+    "detectron2": lambda folder: reported(PATH, folder / "out.pkl", to="detectron2", parity=False),
     "dry run": lambda folder: reported(PATH, None, dry_run=True),
     "trials": lambda folder: reported(
         weights_only(PATH, folder), folder / "out.pth", against=record(PATH)

@@ -187,10 +187,13 @@ def _fact_row(fact: Fact) -> tuple[str, str, str]:
 
 def _tensor_lines(report: Report) -> list[str]:
     plan, weights = report.plan, report.checkpoint.weights
-    constants = len(plan.steps) - len(plan.mapped)
+    arrays = {step.target for step in plan.mapped}
+    held = [step.sources for step in report.export.steps] if report.export else None
+    tensors = [(step.target,) for step in plan.steps] if held is None else held
+    constants = sum(not arrays.intersection(sources) for sources in tensors)
     lines = [
-        f"mapped    {len(plan.mapped)} of {len(weights)} weights to "
-        f"{len(plan.steps)} tensors ({constants} constants)"
+        f"mapped    {len(arrays)} of {len(weights)} weights to "
+        f"{len(tensors)} tensors ({constants} constants)"
     ]
     if plan.left_out:
         used = {step.source.layer for step in plan.mapped if step.source}

@@ -37,6 +37,7 @@ from resnet_pt.labels import Label, read_labels
 from resnet_pt.labels import named as named_classes
 
 if TYPE_CHECKING:
+    from converter.mapping.export import ExportPlan
     from converter.mapping.plan import Plan
     from converter.network import Network
     from converter.options import Options
@@ -204,6 +205,15 @@ def check_expressible(to: str | None, architecture: Architecture) -> None:
     """MismatchError for a network that a destination cannot express; our own layout can say all."""
     if to is not None:
         refuse(named(to), architecture)
+
+
+def export_plan(to: str | None, network: Network) -> ExportPlan | None:
+    """The steps to the tensors of a destination; None for our own layout, and for a network that it
+    cannot express, where a record may settle on another."""
+    if to is None or named(to).obstacles(network.evident):
+        return None
+    found: ExportPlan = named(to).export(network.evident)
+    return found
 
 
 def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
