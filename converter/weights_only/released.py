@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from converter.facts.defaults import Defaults
 from converter.facts.fact import Evidence, Fact
@@ -35,294 +37,38 @@ class Release:
     sets: tuple[tuple[str, Any], ...] = ()
 
 
-MODELS = "fchollet/deep-learning-models v0.2"
-BY_VERSION = frozenset(["stem", "pool", "epsilon"])
-"""What Keras' own code did in four ways with the files of `MODELS` (surroundings.TIMELINE)."""
+class _Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files that one publisher's code loads in one way, as `released.json` has them: `files` are
+    their names by their MD5; the other fields are `Release`'s."""
 
-APPLICATIONS = "keras-applications"
-CNN_FINETUNE = "flyyufelix/cnn_finetune"
-CLASSIFIERS = "qubvel/classification_models"
+    publisher: str
+    dialect: str
+    left_open: frozenset[str]
+    sets: dict[str, str | float]
+    files: dict[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")], str]
 
-METRABS = "isarandi/metrabs"
-"""torchvision's weights under the names of keras-applications: what is strided is padded by what
-the network was made with (`centered_stride`), and so left open."""
 
-BASIC: tuple[tuple[str, Any], ...] = (("epsilon", 1e-5),)
-BOTTLENECK: tuple[tuple[str, Any], ...] = (*BASIC, ("stride on", "3x3"))
-PADDED = frozenset(["padding"])
+@cache
+def releases() -> tuple[Release, ...]:
+    """The published files that are known.
 
-RELEASES = (
-    Release(
-        "a7b3fe01876f51b976af0dea6bc144eb",
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-        "res-branch",
-        MODELS,
-        BY_VERSION,
-    ),
-    Release(
-        "a268eb855778b3df3c7506639542a6af",
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "res-branch",
-        MODELS,
-        BY_VERSION,
-    ),
-    Release(
-        "1c1f8f5b0c8ee28fe9d950625a230e1c",
-        "resnet50_weights_th_dim_ordering_th_kernels.h5",
-        "res-branch",
-        MODELS,
-        BY_VERSION,
-    ),
-    Release(
-        "f64f049c92468c9affcd44b0976cdafe",
-        "resnet50_weights_th_dim_ordering_th_kernels_notop.h5",
-        "res-branch",
-        MODELS,
-        BY_VERSION,
-    ),
-    Release(
-        "2cb95161c43110f7111970584f804107",
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "4d473c1dd8becc155b73f8504c6f6626",
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "f1aeb4b969a6efcfb50fad2f0c20cfc5",
-        "resnet101_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "88cf7a10940856eca736dc7b7e228a21",
-        "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "100835be76be38e30d865e96f2aaae62",
-        "resnet152_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "ee4c566cf9a93f14d82f913c2dc6dd0c",
-        "resnet152_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        APPLICATIONS,
-    ),
-    Release(
-        "3ef43a0b657b3be2300d5770ece849e0",
-        "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "fac2f116257151a9d068a22e544a4917",
-        "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "6343647c601c52e1368623803854d971",
-        "resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "c0ed64b8031c3730f411d2eb4eea35b5",
-        "resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "a49b44d1979771252814e80f8ec446f9",
-        "resnet152v2_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "ed17cf2e0169df9d443503ef94b23b33",
-        "resnet152v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block-v2",
-        APPLICATIONS,
-    ),
-    Release(
-        "67a5b30d522ed92f75a1f16eef299d1a",
-        "resnext50_weights_tf_dim_ordering_tf_kernels.h5",
-        "resnext",
-        APPLICATIONS,
-    ),
-    Release(
-        "62527c363bdd9ec598bed41947b379fc",
-        "resnext50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "resnext",
-        APPLICATIONS,
-    ),
-    Release(
-        "34fb605428fcc7aa4d62f44404c11509",
-        "resnext101_weights_tf_dim_ordering_tf_kernels.h5",
-        "resnext",
-        APPLICATIONS,
-    ),
-    Release(
-        "0f678c91647380debd923963594981b3",
-        "resnext101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "resnext",
-        APPLICATIONS,
-    ),
-    Release(
-        "867a922efc475e9966d0f3f7b884dc15", "resnet101_weights_tf.h5", "caffe-scale", CNN_FINETUNE
-    ),
-    Release(
-        "3d2e9a49d05192ce6e22200324b7defe", "resnet101_weights_th.h5", "caffe-scale", CNN_FINETUNE
-    ),
-    Release(
-        "64da73012bb70e16c901316c201d9803", "resnet18_imagenet_1000.h5", "mxnet-unit", CLASSIFIERS
-    ),
-    Release(
-        "318e3ac0cd98d51e917526c9f62f0b50",
-        "resnet18_imagenet_1000_no_top.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "2ac8277412f65e5d047f255bcbd10383", "resnet34_imagenet_1000.h5", "mxnet-unit", CLASSIFIERS
-    ),
-    Release(
-        "8caaa0ad39d927cb8ba5385bf945d582",
-        "resnet34_imagenet_1000_no_top.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "d0feba4fc650e68ac8c19166ee1ba87f", "resnet50_imagenet_1000.h5", "mxnet-unit", CLASSIFIERS
-    ),
-    Release(
-        "db3b217156506944570ac220086f09b6",
-        "resnet50_imagenet_1000_no_top.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "bb8963db145bc9906452b3d9c9917275",
-        "resnet50_imagenet11k-places365ch_11586.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "9489ed2d5d0037538134c880167622ad", "resnet101_imagenet_1000.h5", "mxnet-unit", CLASSIFIERS
-    ),
-    Release(
-        "1016e7663980d5597a4e224d915c342d",
-        "resnet101_imagenet_1000_no_top.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "1efffbcc0708fb0d46a9d096ae14f905", "resnet152_imagenet_1000.h5", "mxnet-unit", CLASSIFIERS
-    ),
-    Release(
-        "5867b94098df4640918941115db93734",
-        "resnet152_imagenet_1000_no_top.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "24791790f6ef32f274430ce4a2ffee5d",
-        "resnet152_imagenet11k_11221.h5",
-        "mxnet-unit",
-        CLASSIFIERS,
-    ),
-    Release(
-        "a04f614a6c28f19f9e766a22a65d87d7",
-        "resnet18_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BASIC,
-    ),
-    Release(
-        "cd9aca5b625298765956a04230be071a",
-        "resnet18_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BASIC,
-    ),
-    Release(
-        "25351c4102513ba73866398dfda04546",
-        "resnet34_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BASIC,
-    ),
-    Release(
-        "5d0432fa0b4d5bf5fd88f04151f590a4",
-        "resnet34_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BASIC,
-    ),
-    Release(
-        "595763ceca1995bf6e34ccd730b81741",
-        "resnet50v1_5_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-    Release(
-        "315b92000a86ce737f460441071d7579",
-        "resnet50v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-    Release(
-        "b16e80439827b6abfb2c378ac434fd45",
-        "resnet101v1_5_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-    Release(
-        "0b87f84107ae1a0616f76d028781b6a6",
-        "resnet101v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-    Release(
-        "2e445ecb46e5d72aa0004b51f668623c",
-        "resnet152v1_5_weights_tf_dim_ordering_tf_kernels.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-    Release(
-        "471a7a36f82f50879a64731f1615f2df",
-        "resnet152v1_5_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "conv-block",
-        METRABS,
-        PADDED,
-        BOTTLENECK,
-    ),
-)
-"""Source: the hashes in those projects' own code (keras 1.1.0 and 3.15 applications, keras-
-applications 1.0.8, image-classifiers 1.0.0 `weights.py`, metrabs d980306
-`src/backbones/resnet.py`), and cnn_finetune's README."""
+    `released.json` is read once, when a file could be one of them. Source: the hashes in those
+    projects' own code (keras 1.1.0 and 3.15 applications, keras-applications 1.0.8,
+    image-classifiers 1.0.0 `weights.py`, metrabs d980306 `src/backbones/resnet.py`), and
+    cnn_finetune's README. The code of the publishers leaves open: of deep-learning-models what
+    Keras did with its files in four ways (surroundings.TIMELINE); of metrabs, which has
+    torchvision's weights under the names of keras-applications, how what is strided is padded
+    (`centered_stride`).
+
+    Raises:
+        msgspec.ValidationError: the file is not such a table.
+    """
+    text = Path(__file__).with_name("released.json").read_bytes()
+    return tuple(
+        Release(md5, name, one.dialect, one.publisher, one.left_open, tuple(one.sets.items()))
+        for one in msgspec.json.decode(text, type=tuple[_Publication, ...])
+        for md5, name in one.files.items()
+    )
 
 
 def as_released(
@@ -360,7 +106,7 @@ def of_release(checkpoint: Checkpoint, dialect: str, facts: Sequence[Fact]) -> t
 def _release(checkpoint: Checkpoint, dialect: str) -> Release | None:
     """Only a file that could be one is read for its hash: published files are weights alone, in
     HDF5 with a list of layers."""
-    candidates = [one for one in RELEASES if one.dialect == dialect]
+    candidates = [one for one in releases() if one.dialect == dialect]
     if not candidates or checkpoint.config is not None or not checkpoint.is_ordered:
         return None
     state = checkpoint.path.stat()
