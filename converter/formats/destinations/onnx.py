@@ -63,13 +63,14 @@ def files(
 
 
 def read(path: Path, architecture: Architecture) -> dict[str, Array]:
-    """The initialisers that are the network's; the graph has constants of its own besides."""
+    """The initialisers that are the network's; the graph has constants of its own besides. They
+    are copied: torch warns of arrays that it could not write to."""
     import onnx
     from onnx import numpy_helper
 
     expected = {step.target for step in export(architecture).steps}
     found = onnx.load(path).graph.initializer
-    return {one.name: numpy_helper.to_array(one) for one in found if one.name in expected}
+    return {one.name: numpy_helper.to_array(one).copy() for one in found if one.name in expected}
 
 
 def load(path: Path, architecture: Architecture) -> Run:
