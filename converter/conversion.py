@@ -16,7 +16,7 @@ from converter.files.checkpoint import Array, Checkpoint
 from converter.files.opening import open_source
 from converter.files.publish import check_target, draft, fingerprint
 from converter.files.source import Unchanged, sha256
-from converter.formats.delivery import check_expressible, delivery, export_plan
+from converter.formats.delivery import check_expressible, export_plan, layout_of
 from converter.identify import identify
 from converter.mapping.plan import make_plan
 from converter.mapping.sanity import Sanity
@@ -65,12 +65,12 @@ def convert(
                 check_expressible(settings.to, network.architecture)
         if settings.dry_run or target is None:
             if target is not None:
-                delivery(settings, Path(target))  # refuses one that the conversion would
+                layout_of(settings, Path(target))  # refuses one that the conversion would
             parity = Parity("not compared", reason="dry run")
             export = export_plan(settings.to, network)
             return Report(source, None, opened, network, plan, parity, export=export)
         target = Path(target)
-        destination = delivery(settings, target)
+        destination = layout_of(settings, target)
         real = check_target(source, target, settings.force, directory=destination.is_directory)
         recording = recorded(opened, network, settings, progress)
         if recording:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS, OPTIONS, PLACE
+from converter.cli.flags import DEBUG, FACTS, OPTIONS, PLACE
 from converter.cli.running import (
     check_report,
     failure_reported,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE
+from converter.cli.flags import DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import about
 

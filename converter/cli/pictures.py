@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import DEBUG, PLACE
+from converter.cli.flags import DEBUG, PLACE
 from converter.cli.running import guarded, with_options
 from converter.errors import SourceError, printable
 from resnet_pt.preprocessing import MODES

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from converter.cli.options import COMPARING, DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE, REPORT
+from converter.cli.flags import COMPARING, DEBUG, FACTS, GIVEN, KERAS_PYTHON, PLACE, REPORT
 from converter.cli.running import (
     check_report,
     failure_reported,

@@ -1,6 +1,6 @@
 """The facts about a network that its file may leave open: one table.
 
-From it come the options (`converter.options`, `converter.cli.options`), what an option does
+From it come the options (`converter.options`, `converter.cli.flags`), what an option does
 (`converter.facts.user`), what a record tries (`converter.parity.settle`), the networks that a
 comparison may not tell apart (`converter.parity.rivals`), and the table in the README.
 

@@ -216,7 +216,7 @@ def export_plan(to: str | None, network: Network) -> ExportPlan | None:
     return found
 
 
-def delivery(settings: Options, target: Path) -> OwnLayout | Elsewhere:
+def layout_of(settings: Options, target: Path) -> OwnLayout | Elsewhere:
     """Where `--to` sends the weights. Raises UsageError for a TARGET that cannot be one."""
     labels = label_names(settings.labels) if settings.labels else None
     if settings.to is None:
