@@ -35,8 +35,10 @@ from converter.parity.prove import (
 from converter.parity.rivals import with_ties
 from converter.report import Report
 from resnet_pt.architecture import Architecture
+from resnet_pt.lower import lower
+from resnet_pt.ops import Dense
 from resnet_pt.preprocessing import MODES
-from resnet_pt.tensors import head_prefix, tensors
+from resnet_pt.tensors import tensors
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
@@ -224,7 +226,7 @@ def module_names(architecture: Architecture) -> Iterator[str]:
     """Every module with weights but the Dense layers, which the head names itself, and a norm with
     a Scale, which is judged by that."""
     modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors(architecture))
-    dense = {head_prefix(architecture, one) for one in architecture.head if one.kind == "dense"}
+    dense = {one.module for one in lower(architecture).layers if isinstance(one.op, Dense)}
     return (name for name in modules if name not in dense and f"{name}.scale" not in modules)
 
 

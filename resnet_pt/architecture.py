@@ -17,16 +17,22 @@ from typing import Any, Literal
 import msgspec
 
 from resnet_pt.ops import Conv as Conv
+from resnet_pt.ops import Dense as Dense
+from resnet_pt.ops import Dropout as Dropout
 from resnet_pt.ops import Factor as Factor
+from resnet_pt.ops import Flatten as Flatten
+from resnet_pt.ops import GlobalPool as GlobalPool
 from resnet_pt.ops import Norm as Norm
 from resnet_pt.ops import Padding as Padding
 from resnet_pt.ops import Pool as Pool
 from resnet_pt.ops.activation import ACTIVATIONS as ACTIVATIONS
 from resnet_pt.ops.activation import NON_NEGATIVE as NON_NEGATIVE
-from resnet_pt.ops.norm import NORMALIZATION_EPS
+from resnet_pt.program import Layer as Layer
+from resnet_pt.program import known_shapes
+from resnet_pt.upgrade import upgraded
 
-FORMAT = 1
-"""Version of the description in a file; a reader refuses one that it does not know."""
+FORMAT = 2
+"""Version of the description in a file; 1 is upgraded, and any other refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,61 +130,8 @@ class Stem:
 BETWEEN_LAYERS = ACTIVATIONS | {"leaky_relu"}
 """Those that can stand between the layers: leaky_relu has a slope beside its name."""
 
-PASS_ON = frozenset(["dropout", "activation", "leaky_relu", "prelu", "rescaling"])
-"""The kinds of head layers that give as many numbers as they get, and each from its own."""
-
 MAX_HEAD = 500
 """Layers of a head, and outputs."""
-
-HeadKind = Literal[
-    "global_avg_pool",
-    "global_max_pool",
-    "avg_pool",
-    "max_pool",
-    "flatten_hwc",
-    "flatten_chw",
-    "dense",
-    "conv",
-    "norm",
-    "dropout",
-    "activation",
-    "leaky_relu",
-    "prelu",
-    "rescaling",
-    "concat",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLayer:
-    """One layer after the last block. `name` is the Keras layer's; `source` names the layer
-    whose output it reads ('' for the features), and `joined` those that a 'concat' sets behind
-    it. Fields that its kind has no use for stay empty."""
-
-    name: str
-    kind: HeadKind
-    source: str = ""
-    in_features: int = 0
-    out_features: int = 0
-    bias: bool = False
-    conv: Conv | None = None
-    norm: Norm | None = None
-    pool: Pool | None = None
-    rate: float = 0.0
-    activation: str = ""
-    slope: float = 0.0
-    rescaling: tuple[Factor, Factor] | None = None
-    joined: tuple[str, ...] = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Every layer that it reads."""
-        return (self.source, *self.joined)
-
-    @property
-    def ends_maps(self) -> bool:
-        """Whether it gives a vector, whatever it reads."""
-        return self.kind.startswith(("flatten", "global", "dense"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +151,9 @@ class Output:
 class Architecture:
     """A whole residual network. `norm` is the last norm of a pre-activation network.
 
+    `head` are the layers after the last block, by their names in Keras; '' is the map of the last
+    block, as a layer reads it. Their modules are left to `lower`.
+
     `activation` is the one used between the layers, with `slope` below zero if it is leaky_relu.
     `input_size` is (height, width) where the original fixed it. `preprocessing` says what the
     original project did to its pictures ('caffe', 'tf', 'torch', 'raw'), where that is known: it
@@ -207,7 +163,7 @@ class Architecture:
     stem: Stem
     stages: tuple[tuple[Block, ...], ...]
     norm: Norm | None = None
-    head: tuple[HeadLayer, ...] = ()
+    head: tuple[Layer, ...] = ()
     outputs: tuple[Output, ...] = ()
     activation: str = "relu"
     slope: float = 0.0
@@ -238,44 +194,46 @@ class Architecture:
         is logits where a global pool follows it."""
         by_name = {layer.name: layer for layer in self.head}
         layer, is_pooled = by_name.get(output.layer), False
-        while layer and (layer.kind in PASS_ON or layer.kind.startswith("global")):
-            is_pooled |= layer.kind.startswith("global")
-            layer = by_name.get(layer.source)
-        if layer and layer.conv and is_pooled:
-            return layer.conv.out_channels
-        return layer.out_features if layer and layer.kind == "dense" else None
+        while layer and (layer.op.elementwise or isinstance(layer.op, GlobalPool)):
+            is_pooled |= isinstance(layer.op, GlobalPool)
+            layer = by_name.get(layer.inputs[0])
+        if layer and isinstance(layer.op, Conv) and is_pooled:
+            return layer.op.out_channels
+        return layer.op.out_features if layer and isinstance(layer.op, Dense) else None
 
     @property
     def maps(self) -> frozenset[str]:
         """The head's layers that give a map, and '' for the features."""
-        found = {""}
-        for layer in self.head:
-            if layer.source in found and not layer.ends_maps:
-                found.add(layer.name)
-        return frozenset(found)
+        shapes = known_shapes(self.head, {"": (self.features, None, None)})
+        return frozenset(name for name, shape in shapes.items() if shape and len(shape) == 3)
+
+    @property
+    def classifier(self) -> Layer | None:
+        """The one Dense layer of a head that takes the mean of the map and classifies, whatever
+        flattens and drops between; None for another head, or none."""
+        kept = [one for one in self.head if not isinstance(one.op, Dropout | Flatten)]
+        if len(self.outputs) != 1 or not self.is_chain or len(kept) != 2:
+            return None
+        pool, dense = (one.op for one in kept)
+        averages = isinstance(pool, GlobalPool | Pool) and pool.mode == "avg"
+        reads = isinstance(dense, Dense) and dense.in_features == self.features
+        return kept[1] if averages and reads else None
 
     @property
     def is_plain_head(self) -> bool:
         """Whether the head is torchvision's `avgpool` and `fc`: a pool down to one pixel, a
         Flatten where there was one, and one Dense layer."""
-        pools = ("global_avg_pool", "avg_pool")
-        if len(self.head) > MAX_HEAD:  # no network; it is asked for every layer of the head
+        if not self.head or self.classifier is not self.head[-1]:
             return False
-        kinds = [layer.kind for layer in self.head if layer.kind != "dropout"]
-        if len(self.outputs) != 1 or not kinds or kinds[0] not in pools:
-            return False
-        flat = [kind for kind in kinds[1:] if not kind.startswith("flatten")]
-        if kinds[0] == "avg_pool" and flat == kinds[1:]:  # a map is not read as a vector
-            return False
-        dropped = any(layer.kind == "dropout" for layer in self.head)
-        one_pixel = self.head[-1].in_features == self.features
-        return flat == ["dense"] and one_pixel and not dropped and self.is_chain
+        pool, *flat = (one.op for one in self.head[:-1])  # a map is not read as a vector
+        is_vector = isinstance(pool, GlobalPool) or bool(flat)
+        return is_vector and all(isinstance(op, Flatten) for op in flat)
 
     @property
     def is_chain(self) -> bool:
         """Whether each head layer reads the one before it."""
         names = ["", *(layer.name for layer in self.head)]
-        return [layer.source for layer in self.head] == names[:-1]
+        return [layer.inputs for layer in self.head] == [(name,) for name in names[:-1]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers: what goes into a file."""
@@ -290,25 +248,11 @@ class Architecture:
         with a field that this version does not know (ignoring it could change the network).
         """
         check_parts(data)
-        data = _upgraded(data)
+        data = upgraded(data)
         architecture = msgspec.convert(data, cls)
         if not _holds(architecture.to_dict(), data):
             raise ValueError("the architecture holds fields that this version does not know")
         return architecture
-
-
-def _upgraded(data: Any) -> Any:
-    """A description as this version writes it. Before `Norm.standardizes` there was, a Keras
-    Normalization was told by its epsilon, and by the gamma and beta that it lacks."""
-    stem = data.get("stem") if isinstance(data, dict) else None
-    if not isinstance(stem, dict):
-        return data
-    norm = stem.get("data_norm")
-    if not isinstance(norm, dict) or "standardizes" in norm:
-        return data
-    told = (norm.get("eps"), norm.get("gamma"), norm.get("beta"))
-    standardizes = told == (NORMALIZATION_EPS, False, False)
-    return {**data, "stem": {**stem, "data_norm": {**norm, "standardizes": standardizes}}}
 
 
 MAX_PARTS = 200_000

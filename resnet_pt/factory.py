@@ -10,7 +10,9 @@ from resnet_pt.architecture import (
     Architecture,
     Block,
     Conv,
-    HeadLayer,
+    Dense,
+    GlobalPool,
+    Layer,
     Norm,
     Output,
     Shortcut,
@@ -47,8 +49,8 @@ def resnet(
             blocks.append(make.bottleneck(channels, width * 2**stage, stride))
             channels = blocks[-1].out_channels
         stages.append(tuple(blocks))
-    pool = HeadLayer("avgpool", "global_avg_pool")
-    dense = HeadLayer("fc", "dense", "avgpool", channels, classes, bias=True)
+    pool = Layer("avgpool", GlobalPool("avg"), ("",))
+    dense = Layer("fc", Dense(channels, classes), ("avgpool",))
     return Architecture(
         stem=Stem(Conv(in_channels, width, (7, 7), (2, 2), 3, bias=bias), make.norm(width)),
         stages=tuple(stages),

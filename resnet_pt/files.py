@@ -214,7 +214,7 @@ def check_text(path: Path, shape: list[int]) -> None:
 
 
 def _known_format(path: Path, description: Any) -> dict[str, Any]:
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") not in (1, FORMAT):
         raise FileError(f"{path} has a format that this version of resnet_pt does not know")
     try:
         check_parts(description)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from resnet_pt.architecture import Architecture, Block, HeadLayer, Shortcut, Stem
+from resnet_pt.architecture import Architecture, Block, Shortcut, Stem
 from resnet_pt.ops import (
     Activation,
     Add,
     Channels,
-    Concat,
-    Conv,
-    Dense,
-    Dropout,
     Flatten,
     GlobalPool,
     LeakyReLU,
     Norm,
     Op,
-    Pool,
-    PReLU,
     Rescaling,
     Scale,
 )
@@ -179,46 +171,22 @@ class _Builder:
             self.plain_head(architecture.head[0], architecture.head[-1], features)
             return
         for layer in architecture.head:
-            inputs = tuple(_value(source, features) for source in layer.sources)
+            inputs = tuple(_value(name, features) for name in layer.inputs)
             module = f"head.{module_name(layer.name)}"
             name = _value(layer.name, features)
-            self.layers.append(Layer(name, head_op(layer), inputs, module, layer.name))
+            self.layers.append(Layer(name, layer.op, inputs, module, layer.name))
 
-    def plain_head(self, pool: HeadLayer, dense: HeadLayer, features: str) -> None:
+    def plain_head(self, pool: Layer, dense: Layer, features: str) -> None:
         """torchvision's: a pool down to one pixel, its channels as a vector, and `fc`."""
-        op = head_op(pool)
-        op = op.replace(keepdims=True) if isinstance(op, GlobalPool) else op
+        op = pool.op.replace(keepdims=True) if isinstance(pool.op, GlobalPool) else pool.op
         name, last = _value(pool.name, features), _value(dense.name, features)
         self.layers += [
             Layer(name, op, (features,), "avgpool", pool.name),
             Layer("flat", Flatten("chw"), (name,)),
-            Layer(last, head_op(dense), ("flat",), "fc", dense.name),
+            Layer(last, dense.op, ("flat",), "fc", dense.name),
         ]
 
 
 def _value(layer: str, features: str) -> str:
     """The value that a layer of the head gives; of '' the map of the last block."""
     return f"head.{layer}" if layer else features
-
-
-def head_op(layer: HeadLayer) -> Op:
-    """What a layer of the head computes."""
-    kind = layer.kind
-    if kind.startswith("global"):
-        return GlobalPool("avg" if kind == "global_avg_pool" else "max")
-    if kind.startswith("flatten"):
-        return Flatten("hwc" if kind == "flatten_hwc" else "chw")
-    if kind in ("avg_pool", "max_pool"):
-        return layer.pool or Pool((0, 0))
-    made: dict[str, Callable[[], Op]] = {
-        "dense": lambda: Dense(layer.in_features, layer.out_features, layer.bias),
-        "conv": lambda: layer.conv or Conv(0, 0, (0, 0)),
-        "norm": lambda: layer.norm or Norm(0),
-        "dropout": lambda: Dropout(layer.rate),
-        "activation": lambda: Activation(layer.activation),
-        "leaky_relu": lambda: LeakyReLU(layer.slope),
-        "prelu": lambda: PReLU(layer.in_features),
-        "rescaling": lambda: Rescaling(*layer.rescaling) if layer.rescaling else Rescaling(()),
-        "concat": Concat,
-    }
-    return made[kind]()

@@ -7,10 +7,10 @@ network is a loop over its layers: its tensors, its checks, sizes, and the modul
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from resnet_pt.ops import AnyOp, Conv, MisfitError, Norm, Scale, Shape
+from resnet_pt.ops import AnyOp, Conv, Flatten, MisfitError, Norm, Scale, Shape
 from resnet_pt.ops.protocol import short
 
 
@@ -116,22 +116,37 @@ def _layers(program: Program) -> Iterator[str]:
     there, shapes are not known, and nothing more is said of them."""
     shapes: dict[str, Shape | None] = {one.name: one.shape for one in program.inputs}
     for layer in program.layers:
-        words = [*_arity(layer), *layer.op.problems()]
-        words += [
-            f"reads {short(name)}, which does not come before it"
-            for name in layer.inputs
-            if name not in shapes
-        ]
-        read = [shapes.get(name) for name in layer.inputs]
-        known = [one for one in read if one is not None]
-        shapes[layer.name] = None
-        if not words and len(known) == len(read):
-            try:
-                shapes[layer.name] = layer.op.shape(*known)
-            except MisfitError as error:
-                words.append(str(error))
-                shapes[layer.name] = error.gives
-        yield from (f"{label(layer)} {one}" for one in words)
+        yield from (f"{label(layer)} {words}" for words in _misfits(layer, shapes))
+
+
+def known_shapes(layers: Iterable[Layer], given: Mapping[str, Shape]) -> dict[str, Shape | None]:
+    """The shapes of values as far as they are known, those that are `given` first: of layers that
+    do not fit each other too."""
+    shapes: dict[str, Shape | None] = dict(given)
+    for layer in layers:
+        for _ in _misfits(layer, shapes):
+            pass
+    return shapes
+
+
+def _misfits(layer: Layer, shapes: dict[str, Shape | None]) -> Iterator[str]:
+    """What of a layer cannot be, for those that it reads; `shapes` gets that of what it gives."""
+    words = [*_arity(layer), *layer.op.problems()]
+    words += [
+        f"reads {short(name)}, which does not come before it"
+        for name in layer.inputs
+        if name not in shapes
+    ]
+    read = [shapes.get(name) for name in layer.inputs]
+    known = [one for one in read if one is not None]
+    shapes[layer.name] = None
+    if not words and len(known) == len(read):
+        try:
+            shapes[layer.name] = layer.op.shape(*known)
+        except MisfitError as error:
+            words.append(str(error))
+            shapes[layer.name] = error.gives
+    yield from words
 
 
 def _arity(layer: Layer) -> Iterator[str]:
@@ -161,6 +176,19 @@ def _outputs(program: Program) -> Iterator[str]:
         yield f"outputs {missing} are no layers" if missing else "there is no output"
     if len({one.name for one in program.outputs}) != len(program.outputs):
         yield "two outputs have one name"
+
+
+def reader(program: Program, name: str) -> Layer | None:
+    """The first layer behind a vector that says how many numbers it reads, whatever passes each of
+    them on between; None where it is what is returned."""
+    for layer in program.readers().get(name, ()):
+        if layer.op.reads is not None:
+            return layer
+        passes = layer.op.elementwise or isinstance(layer.op, Flatten)
+        found = reader(program, layer.name) if passes else None
+        if found:
+            return found
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_pt.architecture import Architecture, HeadLayer
+from resnet_pt.architecture import Architecture
 from resnet_pt.lower import lower
-from resnet_pt.program import Layer, module_name
+from resnet_pt.program import Layer
 
 
 def tensors(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -27,6 +27,6 @@ def parts(architecture: Architecture) -> Iterator[Layer]:
     return lower(architecture).with_tensors()
 
 
-def head_prefix(architecture: Architecture, layer: HeadLayer) -> str:
-    """The module that a head layer becomes: torchvision's `fc`, or `head.<name>`."""
-    return "fc" if architecture.is_plain_head else f"head.{module_name(layer.name)}"
+def head_modules(architecture: Architecture) -> dict[str, str]:
+    """`{layer of the head: its module}`; a Flatten of torchvision's head has none."""
+    return {one.original: one.module for one in lower(architecture).layers if one.original}

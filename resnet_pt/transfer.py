@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from resnet_pt.architecture import Architecture, HeadLayer, Output
+from resnet_pt.architecture import Architecture, Dense, GlobalPool, Layer, Output
 from resnet_pt.network import ResNet
 
 
@@ -35,8 +35,8 @@ def with_head(architecture: Architecture, classes: int, activation: str) -> Arch
     return replace(
         architecture,
         head=(
-            HeadLayer("avg_pool", "global_avg_pool"),
-            HeadLayer("fc", "dense", "avg_pool", features, classes, bias=True),
+            Layer("avg_pool", GlobalPool("avg"), ("",)),
+            Layer("fc", Dense(features, classes), ("avg_pool",)),
         ),
         outputs=(Output("fc", "fc", activation),),
     )

@@ -18,6 +18,8 @@ from converter.mapping.plan import make_plan
 from converter.network import Network
 from converter.options import Options
 from converter.parity.original.recording import read_record
+from resnet_pt.ops import Activation
+from resnet_pt.program import Layer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CONTAINERS = (".weights.h5", ".weights.json", ".keras", ".h5")
@@ -46,6 +48,17 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
     if meta.pop("generated_input", None):
         arrays |= {"input": pictures_of(path), "meta": np.array(json.dumps(meta))}
     return arrays
+
+
+def word(layer: Layer) -> str:
+    """What a head's layer is, in a word."""
+    is_activation = isinstance(layer.op, Activation)
+    return "activation" if is_activation else layer.op.words().split()[0]
+
+
+def head_words(network: Network) -> list[str]:
+    """The layers of a network's head, each in a word."""
+    return [word(one) for one in network.architecture.head]
 
 
 def is_legacy(path: Path) -> bool:

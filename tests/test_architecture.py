@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from resnet_pt import Architecture, resnet
-from resnet_pt.architecture import HeadLayer, Output
+from resnet_pt.architecture import Dense, Dropout, GlobalPool, Layer, Output
 from resnet_pt.check import problems
 from resnet_pt.program import module_name
-from resnet_pt.tensors import head_prefix, tensors
+from resnet_pt.tensors import head_modules, tensors
 
 # torchvision's ResNet-50, counted from He et al. 2015: 53 convolutions without bias, 53 norms, fc.
 PARAMETERS_OF_RESNET_50 = 25_557_032
@@ -82,8 +82,8 @@ def headed(*layers, outputs):
     return replace(resnet(), head=layers, outputs=outputs)
 
 
-POOL = HeadLayer("pool", "global_avg_pool")
-DENSE = HeadLayer("fc", "dense", "pool", 2048, 5, bias=True)
+POOL = Layer("pool", GlobalPool("avg"), ("",))
+DENSE = Layer("fc", Dense(2048, 5), ("pool",))
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ DENSE = HeadLayer("fc", "dense", "pool", 2048, 5, bias=True)
         pytest.param(
             headed(
                 POOL,
-                HeadLayer("drop", "dropout", "pool", rate=0.5),
-                HeadLayer("fc", "dense", "drop", 2048, 5),
+                Layer("drop", Dropout(0.5), ("pool",)),
+                Layer("fc", Dense(2048, 5, bias=False), ("drop",)),
                 outputs=(Output("o", "fc"),),
             ),
             False,
@@ -107,7 +107,7 @@ DENSE = HeadLayer("fc", "dense", "pool", 2048, 5, bias=True)
             headed(
                 POOL,
                 DENSE,
-                HeadLayer("other", "dense", "pool", 2048, 3),
+                Layer("other", Dense(2048, 3, bias=False), ("pool",)),
                 outputs=(Output("a", "fc"), Output("b", "other")),
             ),
             False,
@@ -118,7 +118,7 @@ DENSE = HeadLayer("fc", "dense", "pool", 2048, 5, bias=True)
             headed(
                 POOL,
                 DENSE,
-                HeadLayer("drop", "dropout", "fc", rate=0.5),
+                Layer("drop", Dropout(0.5), ("fc",)),
                 outputs=(Output("o", "drop"),),
             ),
             False,
@@ -130,8 +130,8 @@ DENSE = HeadLayer("fc", "dense", "pool", 2048, 5, bias=True)
 def test_a_head_is_torchvisions_or_has_names_of_its_own(architecture, plain, classes):
     assert architecture.is_plain_head == plain
     assert architecture.classes == classes
-    for layer in architecture.head:
-        assert head_prefix(architecture, layer) == ("fc" if plain else f"head.{layer.name}")
+    own = {layer.name: f"head.{layer.name}" for layer in architecture.head}
+    assert head_modules(architecture) == ({"pool": "avgpool", "fc": "fc"} if plain else own)
 
 
 def test_it_becomes_json_and_comes_back():
@@ -174,8 +174,8 @@ def test_two_layers_that_would_become_one_module_are_refused():
     """torch reserves the dot and files like no slash, so `a.b` and `a/b` are one name."""
     layers = (
         POOL,
-        HeadLayer("a.b", "dense", "pool", 2048, 5),
-        HeadLayer("a/b", "dense", "pool", 2048, 3),
+        Layer("a.b", Dense(2048, 5), ("pool",)),
+        Layer("a/b", Dense(2048, 3), ("pool",)),
     )
     architecture = headed(*layers, outputs=(Output("a.b", "a.b"), Output("a/b", "a/b")))
 

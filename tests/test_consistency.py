@@ -9,9 +9,10 @@ import pytest
 from edits import assert_refused, edited, layer, reconfigured, replaced, run
 from helpers import fixture
 
-from resnet_pt.architecture import Conv, HeadLayer, Output, Pool
+from resnet_pt.architecture import Conv, Dense, Dropout, Flatten, GlobalPool, Layer, Output, Pool
 from resnet_pt.check import problems
 from resnet_pt.factory import resnet
+from resnet_pt.ops import Activation, Concat, PReLU
 
 PATH = fixture("keras-2.2.4-tensorflow")
 either = pytest.mark.parametrize("alone", [True, False], ids=["weights only", "whole model"])
@@ -121,6 +122,9 @@ def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_p
     assert_refused(run(source, tmp_path / "out.pth"), 5, tmp_path / "out.pth")
 
 
+AVERAGE = Pool((2, 2), (2, 2), 0, mode="avg")
+
+
 @pytest.mark.parametrize(
     ("kinds", "fits"),
     [
@@ -138,12 +142,17 @@ def test_a_layer_of_vectors_that_reads_a_map_is_no_network(kinds, fits):
     """Keras' Dense and PReLU work on the last axis of a map; torch's read its rows, or planes."""
     made = resnet((1, 1), 3, width=4)
     width = made.features
-    more = {"dense": {"in_features": width, "out_features": width}, "activation": {}}
-    more |= {"prelu": {"in_features": width}}
-    more |= {"avg_pool": {"pool": Pool((2, 2), (2, 2), 0, mode="avg")}}
+    ops = {
+        "dense": Dense(width, width),
+        "prelu": PReLU(width),
+        "avg_pool": AVERAGE,
+        "global_avg_pool": GlobalPool("avg"),
+        "flatten_hwc": Flatten("hwc"),
+        "activation": Activation("relu"),
+    }
     names = [f"{number}_{kind}" for number, kind in enumerate(kinds)]
     head = tuple(
-        HeadLayer(name, kind, source, **more.get(kind, {}), activation="relu")
+        Layer(name, ops[kind], (source,))
         for name, kind, source in zip(names, kinds, ["", *names], strict=False)
     )
 
@@ -154,17 +163,17 @@ def test_a_layer_of_vectors_that_reads_a_map_is_no_network(kinds, fits):
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "words"),
+    ("op", "words"),
     [
-        ("global_max_pool", {}, "'last' pools a vector"),
-        ("avg_pool", {"pool": Pool((2, 2), (2, 2), 0, mode="avg")}, "'last' pools a vector"),
-        ("conv", {"conv": Conv(4, 2, (1, 1))}, "'last' reads a vector, and wants a map"),
+        (GlobalPool("max"), "'last' pools a vector"),
+        (AVERAGE, "'last' pools a vector"),
+        (Conv(4, 2, (1, 1)), "'last' reads a vector, and wants a map"),
     ],
 )
-def test_what_works_on_maps_does_not_read_a_vector(kind, more, words):
+def test_what_works_on_maps_does_not_read_a_vector(op, words):
     """Two pools behind each other were written, and the network could not run."""
     made = resnet((1, 1), 3, width=4)
-    head = (HeadLayer("mean", "global_avg_pool"), HeadLayer("last", kind, "mean", **more))
+    head = (Layer("mean", GlobalPool("avg"), ("",)), Layer("last", op, ("mean",)))
 
     found = problems(replace(made, head=head, outputs=(Output("y", "last"),)))
 
@@ -180,7 +189,7 @@ def test_what_works_on_maps_does_not_read_a_vector(kind, more, words):
 )
 def test_a_convolution_in_the_head_fits_the_map(conv, words):
     made = resnet((1, 1), 3, width=4)
-    head = (HeadLayer("score", "conv", conv=conv), HeadLayer("mean", "global_avg_pool", "score"))
+    head = (Layer("score", conv, ("",)), Layer("mean", GlobalPool("avg"), ("score",)))
 
     assert words in "".join(problems(replace(made, head=head, outputs=(Output("y", "mean"),))))
 
@@ -191,24 +200,24 @@ def test_a_slope_that_is_no_number_is_refused():
     assert problems(made) == ["leaky_relu has slope inf: it is no finite number of float32"]
 
 
-POOLS = (HeadLayer("mean", "global_avg_pool"), HeadLayer("peak", "global_max_pool"))
+POOLS = (Layer("mean", GlobalPool("avg"), ("",)), Layer("peak", GlobalPool("max"), ("",)))
 
 
 @pytest.mark.parametrize(
     ("joining", "width", "words"),
     [
-        (HeadLayer("both", "concat", "mean", joined=("peak",)), 2, ""),
-        (HeadLayer("both", "concat", "mean", joined=("peak", "mean")), 3, ""),
-        (HeadLayer("both", "concat", "mean", joined=("peak",)), 1, "numbers, and"),
-        (HeadLayer("both", "concat", "mean", joined=("",)), 2, "reads a map"),
-        (HeadLayer("both", "concat", "mean"), 1, "joins 1 layers"),
-        (HeadLayer("both", "dropout", "mean", joined=("peak",)), 1, "joins 2 layers"),
-        (HeadLayer("both", "concat", "mean", joined=("last",)), 2, "does not come before it"),
+        (Layer("both", Concat(), ("mean", "peak")), 2, ""),
+        (Layer("both", Concat(), ("mean", "peak", "mean")), 3, ""),
+        (Layer("both", Concat(), ("mean", "peak")), 1, "numbers, and"),
+        (Layer("both", Concat(), ("mean", "")), 2, "reads a map"),
+        (Layer("both", Concat(), ("mean",)), 1, "joins 1 layers"),
+        (Layer("both", Dropout(0.0), ("mean", "peak")), 1, "joins 2 layers"),
+        (Layer("both", Concat(), ("mean", "last")), 2, "does not come before it"),
     ],
 )
 def test_what_is_joined_has_to_be_vectors_that_come_before(joining, width, words):
     made = resnet((1, 1), 3, width=4)
-    last = HeadLayer("last", "dense", "both", width * made.features, 5)
+    last = Layer("last", Dense(width * made.features, 5), ("both",))
 
     found = problems(replace(made, head=(*POOLS, joining, last), outputs=(Output("y", "last"),)))
 

@@ -44,7 +44,8 @@ from converter.mapping.export import ExportPlan, ExportStep, LessBias
 from converter.mapping.transforms import Backwards
 from converter.parity.original.recording import read_record
 from resnet_pt import resnet
-from resnet_pt.architecture import HeadLayer, Output, Pool
+from resnet_pt.architecture import Dense, Dropout, Layer, Output, Pool
+from resnet_pt.ops import Activation
 from resnet_pt.tensors import tensors as shapes
 
 KEYS = Path(__file__).parent / "keys"
@@ -189,7 +190,7 @@ REFUSED = {
     "'same' stem": (with_stem(WIDE, "same"), "stem 7x7/2, 'same' as in TensorFlow"),
     "activation": (changed(WIDE, activation="elu"), "activation elu"),
     "head": (
-        changed(WIDE, head=(*WIDE.head, HeadLayer("act", "activation", "fc", activation="elu"))),
+        changed(WIDE, head=(*WIDE.head, Layer("act", Activation("elu"), ("fc",)))),
         "head of global_avg_pool, dense, activation",
     ),
 }
@@ -393,8 +394,8 @@ def test_the_patch_refuses_a_file_that_says_nothing(tmp_path):
 
 
 def test_a_classifier_without_a_bias_and_behind_dropout_gets_zeros():
-    dropout = HeadLayer("drop", "dropout", "avgpool", rate=0.5)
-    dense = replace(WIDE.head[1], source="drop", bias=False)
+    dropout = Layer("drop", Dropout(0.5), ("avgpool",))
+    dense = Layer("fc", Dense(2048, 10, bias=False), ("drop",))
     architecture = replace(WIDE, head=(WIDE.head[0], dropout, dense))
 
     found = torchvision.export(architecture).tensors(random_tensors(architecture))
@@ -406,8 +407,8 @@ def test_a_classifier_without_a_bias_and_behind_dropout_gets_zeros():
 
 def test_what_is_not_kept_is_said():
     scaled = map_norms(WIDE, lambda norm: norm.replace(rescale=True, gamma=False))
-    window = HeadLayer("pool", "avg_pool", pool=Pool((7, 7), (7, 7), 0, mode="avg"))
-    windowed = replace(scaled, head=(window, replace(WIDE.head[1], source="pool")))
+    window = Layer("pool", Pool((7, 7), (7, 7), 0, mode="avg"), ("",))
+    windowed = replace(scaled, head=(window, replace(WIDE.head[1], inputs=("pool",))))
 
     said = "\n".join([*torchvision.losses(windowed), *torchvision.export(windowed).losses])
 
@@ -771,7 +772,7 @@ def test_pt2_takes_pre_activation_and_a_head_that_fixes_the_size(tmp_path):
 
 def test_pt2_gives_several_outputs_by_name(tmp_path):
     narrow = resnet((1, 1, 1, 1), 10, width=4)
-    second = HeadLayer("other", "dense", "avgpool", narrow.features, 3, bias=True)
+    second = Layer("other", Dense(narrow.features, 3), ("avgpool",))
     outputs = (*narrow.outputs, Output("other", "other", "sigmoid"))
     architecture = replace(narrow, head=(*narrow.head, second), outputs=outputs)
     tensors = random_tensors(architecture)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from edits import assert_refused, edited, run
-from helpers import FIXTURES, as_text, facts, fixture, opened
+from helpers import FIXTURES, as_text, facts, fixture, opened, word
 
 NESTED = fixture("keras-2.10-nested-head")
 FLAT = fixture("keras-2.10-functional-head")
@@ -141,7 +141,7 @@ def test_the_relu_of_a_hidden_layer_stands_where_an_activation_is_listed(tmp_pat
     source = listed(NESTED, tmp_path, "activation_90", "batch_normalization", 1)
 
     with opened(source) as (_, network):
-        head = [(one.name, one.kind) for one in network.architecture.head]
+        head = [(one.name, word(one)) for one in network.architecture.head]
     place = head.index(("activation_90", "activation"))
     assert head[place - 1] == ("batch_normalization", "norm")
     assert [kind for _, kind in head].count("activation") == 1

@@ -34,7 +34,8 @@ from converter.parity import settle
 from converter.parity.comparing import torch_run
 from converter.parity.original.recording import read_record
 from resnet_pt import resnet
-from resnet_pt.architecture import Architecture, Block, HeadLayer, Stem
+from resnet_pt.architecture import Architecture, Block, Dense, Flatten, Layer, Stem
+from resnet_pt.ops import Activation
 
 ARCHITECTURES = [row for row in TABLE if row.set]
 """The facts of an architecture."""
@@ -52,10 +53,10 @@ def basic() -> Architecture:
 
     stages = tuple(tuple(map(block, stage)) for stage in wide.stages)
     head = (
-        HeadLayer("flat", "flatten_hwc"),
-        HeadLayer("hidden", "dense", "flat", 256, 9),
-        HeadLayer("relu", "activation", "hidden", activation="relu"),
-        HeadLayer("fc", "dense", "relu", 9, 7),
+        Layer("flat", Flatten("hwc"), ("",)),
+        Layer("hidden", Dense(256, 9), ("flat",)),
+        Layer("relu", Activation("relu"), ("hidden",)),
+        Layer("fc", Dense(9, 7), ("relu",)),
     )
     return dataclasses.replace(wide, stages=stages, head=head)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from edits import agreement, assert_refused, edited, layer, reconfigured, replaced, run
-from helpers import as_text, converted, facts, fixture, opened, weights_only
+from helpers import as_text, converted, facts, fixture, head_words, opened, weights_only, word
 
 import resnet_pt
 from converter.facts.epsilon import raised_epsilon
 from converter.testing import assert_same_logits
 from resnet_pt import ResNet, layers
-from resnet_pt.architecture import HeadLayer, Norm
+from resnet_pt.architecture import GlobalPool, Layer, Norm
 
 NESTED = fixture("keras-2.10-nested-head")
 FUNCTIONAL = fixture("keras-2.10-functional-head")
@@ -46,8 +46,8 @@ def behind_hidden(class_name: str, **settings: Any) -> Any:
     return change
 
 
-def head(network: Any) -> list[str]:
-    return [one.kind for one in network.architecture.head]
+head = head_words
+"""The layers of a network's head, each in a word."""
 
 
 HIDDEN_LAYERS = {
@@ -139,7 +139,7 @@ def with_slopes(shape: tuple[int, ...]) -> Any:
 
 def hidden_units() -> int:
     with opened(FUNCTIONAL) as (_, network):
-        return next(x.out_features for x in network.architecture.head if x.name == HIDDEN)
+        return next(x.op.out_features for x in network.architecture.head if x.name == HIDDEN)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,12 @@ def test_the_slopes_of_a_prelu_in_the_head_are_carried_over(alone, original, tmp
     assert result.exit_code == 0, result.stderr
     assert agreement(original) in result.stderr
     model = resnet_pt.load(target)
-    kinds = [one.kind for one in model.architecture.head if one.kind != "dropout"]
-    assert kinds == ["global_avg_pool", "dense", "prelu", "dense"]
+    assert [one for one in head_words(model) if one != "dropout"] == [
+        "global_avg_pool",
+        "dense",
+        "prelu",
+        "dense",
+    ]
     np.testing.assert_array_equal(
         model.head["new"].weight.detach(), np.linspace(-0.5, 1.5, hidden_units(), dtype="f4")
     )
@@ -250,7 +254,7 @@ def test_two_global_pools_are_joined_in_their_order(order, axis, tmp_path):
     joined = np.concatenate([pooled[name] for name in order], 1)
     hidden = np.maximum(joined @ kernels[0] + biases[0], 0)
     np.testing.assert_allclose(found, hidden @ kernels[1] + biases[1], rtol=1e-4, atol=1e-4)
-    assert [one.sources for one in network.architecture.head if one.kind == "concat"] == [order]
+    assert [one.inputs for one in network.architecture.head if word(one) == "concat"] == [order]
 
 
 def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
@@ -261,8 +265,8 @@ def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
 
     assert result.exit_code == 0, result.stderr
     assert "equal to Keras itself" in result.stderr
-    kinds = [one.kind for one in resnet_pt.load(target).architecture.head]
-    assert kinds == [
+    found = head_words(resnet_pt.load(target))
+    assert found == [
         "global_avg_pool",
         "global_max_pool",
         "concat",
@@ -409,14 +413,14 @@ def test_a_norm_of_a_map_in_the_head_has_the_least_epsilon_of_tensorflow():
     """Its fused kernel is for maps alone: norms of vectors keep what is written."""
     norm = Norm(8, eps=1e-5)
     head = (
-        HeadLayer("on_map", "norm", norm=norm),
-        HeadLayer("pool", "global_avg_pool", "on_map"),
-        HeadLayer("on_vector", "norm", "pool", norm=norm),
+        Layer("on_map", norm, ("",)),
+        Layer("pool", GlobalPool("avg"), ("on_map",)),
+        Layer("on_vector", norm, ("pool",)),
     )
     with opened(FUNCTIONAL) as (checkpoint, network):
         raised = raised_epsilon(checkpoint, replace(network.architecture, head=head))
 
-    assert [layer.norm and layer.norm.eps for layer in raised.head] == [1.001e-5, None, 1e-5]
+    assert [raised.head[place].op.eps for place in (0, 2)] == [1.001e-5, 1e-5]
 
 
 @pytest.mark.parametrize("between", ["Flatten", "GlobalMaxPooling2D"])
@@ -738,7 +742,7 @@ def test_a_head_that_is_nested_stands_where_its_model_does(home, moved, tmp_path
 
     network, tensors = converted(source)
 
-    order = [one.name for one in network.architecture.head if one.kind in ("dense", "norm")]
+    order = [one.name for one in network.architecture.head if word(one) in ("dense", "norm")]
     reason = next(fact.reason for fact in network.facts if fact.name == "head")
     assert order == ["dense", "batch_normalization", "dense_1"]
     assert "what is nested beside 'dense' and has no weights is not in the file" in reason
@@ -1036,7 +1040,7 @@ def test_the_pool_of_an_old_base_is_no_global_one_in_front_of_a_nested_head(laye
     with opened(source) as (_, network):
         pool, flat, *_ = network.architecture.head
         reason = next(fact.reason for fact in network.facts if fact.name == "head")
-        assert (pool.kind, pool.pool.kernel, flat.kind) == ("avg_pool", (7, 7), "flatten_hwc")
+        assert (word(pool), pool.op.kernel, word(flat)) == ("avg_pool", (7, 7), "flatten_hwc")
         assert "has a 7x7 average of the name 'avg_pool', and a Flatten" in reason
 
 
@@ -1045,7 +1049,7 @@ def test_the_pool_of_a_newer_base_is_said_to_be_assumed_in_front_of_a_nested_hea
 
     with opened(edited(OLD, tmp_path, change, alone=True)) as (_, network):
         reason = next(fact.reason for fact in network.facts if fact.name == "head")
-        assert network.architecture.head[0].kind == "global_avg_pool"
+        assert head_words(network)[0] == "global_avg_pool"
         assert "the window of 'avg_pool' is not in the file: the whole map is assumed" in reason
 
 

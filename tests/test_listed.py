@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from edits import assert_refused, edited, names_removed, replaced, run
-from helpers import FIXTURES, as_text, converted, facts, fixture, opened, weights_only
+from helpers import FIXTURES, as_text, converted, facts, fixture, head_words, opened, weights_only
 from test_extras import FLAT_VARIABLES, listed, with_variables
 
 from resnet_pt import ResNet
@@ -305,8 +305,8 @@ def test_the_pool_of_the_tutorials_top_is_as_large_as_its_map(tmp_path):
     source = of_weights(OLD, tmp_path, {"fc1000": f"fc{classes(OLD)}"})
 
     with opened(source) as (_, network):
-        kinds = [one.kind for one in network.architecture.head]
-        assert kinds == ["global_avg_pool", "flatten_hwc", "dense"]
+        found = head_words(network)
+        assert found == ["global_avg_pool", "flatten_hwc", "dense"]
         assert facts(network)["head"][1] == "default"
         assert "the window of 'avg_pool' is not in the file: the whole map is assumed" in reason(
             network, "head"
@@ -316,7 +316,7 @@ def test_the_pool_of_the_tutorials_top_is_as_large_as_its_map(tmp_path):
 
 def test_a_window_that_nothing_tells_is_said_to_be_assumed(tmp_path):
     with opened(of_weights(OLD, tmp_path, {"fc1000": "dense_1"})) as (_, network):
-        assert network.architecture.head[0].pool.kernel == (7, 7)
+        assert network.architecture.head[0].op.kernel == (7, 7)
         assert "the window of 'avg_pool' is not in the file: 7x7 is assumed" in reason(
             network, "head"
         )
@@ -335,7 +335,7 @@ def test_the_published_top_keeps_its_window(tmp_path):
 
     with opened(edited(OLD, tmp_path, of_1000_classes, alone=True)) as (_, network):
         assert network.architecture.classes == 1000
-        assert network.architecture.head[0].pool.kernel == (7, 7)
+        assert network.architecture.head[0].op.kernel == (7, 7)
 
 
 def test_a_window_under_keras_own_names_is_assumed_where_keras_had_none(tmp_path):
@@ -356,8 +356,8 @@ def test_a_global_pool_behind_the_one_that_old_keras_left_in(tmp_path):
     source = of_weights(OLD, tmp_path, {"flatten_1": "global_average_pooling2d_1"})
 
     with opened(source) as (_, network):
-        kinds = [one.kind for one in network.architecture.head]
-        assert kinds == ["avg_pool", "global_avg_pool", "dense"]
+        found = head_words(network)
+        assert found == ["avg_pool", "global_avg_pool", "dense"]
         runs(network, 224)
 
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from edits import agreement, assert_refused, edited, run
-from helpers import converted, facts, fixture, weights_only
+from helpers import converted, facts, fixture, head_words, weights_only, word
 
 from converter.conversion import convert
 from converter.errors import UsageError
@@ -70,7 +70,7 @@ def test_the_order_of_a_flatten_is_a_default_before_keras_2_2(version, tmp_path)
 
     network, _ = converted(path, flatten="channels-first")
     assert facts(network)["flatten"] == ("channels-first", "set by the user")
-    assert "flatten_chw" in [layer.kind for layer in network.architecture.head]
+    assert "flatten_chw" in head_words(network)
 
 
 def test_later_kerases_flatten_alike(tmp_path):
@@ -84,7 +84,7 @@ def test_a_record_decides_the_order_of_a_flatten(tmp_path):
     path = edited(FLAT, tmp_path, of_version("2.1.6"), alone=True)
     network, _ = converted(path)
     features, dense = network.architecture.features, network.architecture.head[-4:]
-    first = next(layer for layer in dense if layer.kind == "dense")
+    first = next(layer for layer in dense if word(layer) == "dense")
 
     def turn(file: Any) -> None:
         kernel = file[f"{first.name}/{first.name}/kernel:0"]
@@ -116,10 +116,12 @@ def popped(layers: int) -> Any:
     return change
 
 
-@pytest.mark.parametrize(("layers", "kinds"), [(1, ["avg_pool", "flatten_hwc"]), (2, ["avg_pool"])])
-def test_what_is_listed_behind_the_pool_of_a_popped_network_is_read(layers, kinds, tmp_path):
+@pytest.mark.parametrize(
+    ("layers", "expected"), [(1, ["avg_pool", "flatten_hwc"]), (2, ["avg_pool"])]
+)
+def test_what_is_listed_behind_the_pool_of_a_popped_network_is_read(layers, expected, tmp_path):
     network, _ = converted(edited(OLD, tmp_path, popped(layers), alone=True))
-    assert [layer.kind for layer in network.architecture.head] == kinds
+    assert head_words(network) == expected
     assert network.architecture.outputs[0].layer == network.architecture.head[-1].name
 
 
@@ -132,7 +134,7 @@ def test_a_global_pool_behind_the_one_that_old_code_left_in_is_read(tmp_path):
         group.attrs["weight_names"] = np.zeros(0, "S1")
 
     network, _ = converted(edited(OLD, tmp_path, change, alone=True))
-    assert [layer.kind for layer in network.architecture.head] == ["avg_pool", "global_avg_pool"]
+    assert head_words(network) == ["avg_pool", "global_avg_pool"]
 
 
 def test_a_flatten_that_ends_the_network_is_compared(tmp_path):

@@ -18,7 +18,7 @@ from PIL import Image
 import resnet_pt
 from converter.cli import predict
 from converter.conversion import convert
-from resnet_pt.architecture import HeadLayer, Output
+from resnet_pt.architecture import Dense, Flatten, GlobalPool, Layer, Output
 from resnet_pt.labels import Label, imagenet, read_labels
 from resnet_pt.network import ResNet
 from resnet_pt.predict import activated, find_pictures
@@ -55,9 +55,9 @@ def save(path, **changes):
 
 def head(activation, *names, classes=1):
     """A pool and a Dense layer for each of `names`, one of them an output each."""
-    dense = [HeadLayer(name, "dense", "pool", 32, classes, bias=True) for name in names]
+    dense = [Layer(name, Dense(32, classes), ("pool",)) for name in names]
     return {
-        "head": (HeadLayer("pool", "global_avg_pool"), *dense),
+        "head": (Layer("pool", GlobalPool("avg"), ("",)), *dense),
         "outputs": tuple(Output(name, name, activation) for name in names),
         "preprocessing": "tf",
         "input_size": (32, 32),
@@ -237,8 +237,8 @@ def test_what_the_file_does_not_say_has_to_be_said(tmp_path, monkeypatch):
 
 def test_a_size_that_the_network_cannot_read_is_refused(tmp_path):
     layers = (
-        HeadLayer("flat", "flatten_hwc"),
-        HeadLayer("fc", "dense", "flat", 32 * 16, 3, bias=True),
+        Layer("flat", Flatten("hwc"), ("",)),
+        Layer("fc", Dense(32 * 16, 3), ("flat",)),
     )
     outputs = (Output("fc", "fc", "softmax"),)
     path = save(tmp_path / "flat.pth", head=layers, outputs=outputs, preprocessing="tf")
@@ -260,7 +260,7 @@ def test_channels_that_no_picture_has_are_refused(tmp_path):
 
 
 def test_without_classes_it_is_refused(tmp_path):
-    pool = HeadLayer("pool", "global_avg_pool")
+    pool = Layer("pool", GlobalPool("avg"), ("",))
     outputs = (Output("pool", "pool"),)
     path = save(tmp_path / "f.pth", head=(pool,), outputs=outputs, preprocessing="tf")
     result = run(path, PICTURES)

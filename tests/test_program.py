@@ -15,7 +15,7 @@ from helpers import RECORDED, converted
 from torch import nn
 
 from resnet_pt import ResNet, architecture, resnet
-from resnet_pt.architecture import Front, HeadLayer
+from resnet_pt.architecture import Front
 from resnet_pt.lower import lower
 from resnet_pt.ops import Activation, Add, Concat, Conv, Dense, Flatten, GlobalPool, Norm, Pool
 from resnet_pt.program import RESERVED, Input, Layer, Output, Program, normed, problems
@@ -347,13 +347,12 @@ def test_a_layer_of_the_head_may_be_called_like_a_containers_attribute(name, is_
     network = resnet((1, 1), 3, width=4)
     features = network.features
     head = [
-        HeadLayer("pool", "global_avg_pool"),
-        HeadLayer(name, "dense", "pool", features, 5, bias=True),
-        HeadLayer("last", "dense", name, 5, 2, bias=True),
+        Layer("pool", GlobalPool("avg"), ("",)),
+        Layer(name, Dense(features, 5), ("pool",)),
+        Layer("last", Dense(5, 2), (name,)),
     ]
     if not is_chain:
-        head += [HeadLayer("side", "dense", name, 5, 2), HeadLayer("both", "concat", "side")]
-        head[-1] = replace(head[-1], joined=("last",))
+        head += [Layer("side", Dense(5, 2), (name,)), Layer("both", Concat(), ("side", "last"))]
     outputs = (architecture.Output(head[-1].name, head[-1].name),)
     model = ResNet(replace(network, head=tuple(head), outputs=outputs)).eval()
 

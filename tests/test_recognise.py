@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from edits import assert_refused, edited, layer, reconfigured, run, with_leaky_relus
-from helpers import as_text, converted, fixture, opened
+from helpers import as_text, converted, fixture, head_words, opened
 
 import resnet_pt
 from converter.errors import MismatchError
@@ -288,7 +288,7 @@ def test_a_flatten_of_channels_first_maps_may_reorder_them(values, kind, tmp_pat
     )
 
     with opened(source) as (_, network):
-        assert [one.kind for one in network.architecture.head][1] == kind
+        assert head_words(network)[1] == kind
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ def near_zero(nearness=1e-3):
     network, tensors = converted(PATH)
     picture = pictures_of(record(PATH))[:1]
     head = network.architecture.head
-    dense = replace(head[-1], out_features=1)
+    dense = replace(head[-1], op=head[-1].op.replace(out_features=1))
     architecture = replace(network.architecture, head=(*head[:-1], dense))
     network = replace(network, structure=replace(network.structure, architecture=architecture))
-    weight = np.random.default_rng(0).normal(size=(1, dense.in_features)).astype(np.float32)
+    weight = np.random.default_rng(0).normal(size=(1, dense.op.in_features)).astype(np.float32)
     tensors = {**tensors, "fc.weight": weight, "fc.bias": np.zeros(1, np.float32)}
     results = torch_run.run(torch_run.build(architecture, tensors), picture, "float64", "cpu")
     rest = results[""][0, 0] - nearness * results.sums[""].terms[0]

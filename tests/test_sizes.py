@@ -12,8 +12,9 @@ import resnet_pt
 from converter.formats.destinations import onnx, pt2
 from converter.parity.comparing import sizes
 from converter.parity.comparing.inputs import default_size, inputs
-from converter.parity.comparing.sizes import NoSizeError, fits, sides
-from resnet_pt.architecture import Conv, HeadLayer, Output, Pool
+from converter.parity.comparing.sizes import NoSizeError, fits
+from resnet_pt.architecture import Conv, Dense, Dropout, Flatten, Layer, Output, Pool
+from resnet_pt.lower import PICTURE, features_of, lower
 from resnet_pt.network import ResNet
 
 FIXTURES = [
@@ -35,14 +36,21 @@ def on_meta(architecture, height, width):
             return 0, 0
 
 
+def of_features(architecture, height, width):
+    """Their (height, width), computed from the architecture alone; (0, 0) for one that misfits."""
+    bare = replace(architecture, head=(), outputs=(Output("map", ""),))
+    if not fits(bare, (height, width)):
+        return 0, 0
+    shapes = lower(bare).shapes({PICTURE: (architecture.in_channels, height, width)})
+    return shapes[features_of(bare)][1:]
+
+
 @pytest.mark.parametrize("name", FIXTURES)
 def test_a_map_is_as_large_as_the_network_makes_it(name):
     architecture = converted(fixture(name))[0].architecture
 
     for height, width in [(224, 224), (64, 96), (61, 75), (35, 33), (8, 13), (1, 1), (97, 128)]:
-        found = tuple(
-            sides(architecture, side, axis)[""] for axis, side in enumerate((height, width))
-        )
+        found = of_features(architecture, height, width)
         expected = on_meta(architecture, height, width)
         assert found == expected if all(expected) else not all(found)
 
@@ -55,9 +63,7 @@ def test_a_dilated_convolution_reaches_further(padding):
     architecture = replace(plain, stem=replace(plain.stem, conv=conv))
 
     for height, width in [(224, 224), (61, 75), (96, 130)]:
-        found = tuple(
-            sides(architecture, side, axis)[""] for axis, side in enumerate((height, width))
-        )
+        found = of_features(architecture, height, width)
         assert found == on_meta(architecture, height, width)
 
 
@@ -66,9 +72,9 @@ def flattening(pixels, between=(), features=512, depths=(1, 1, 1, 1)):
     body = resnet_pt.resnet(depths, 3, width=16)
     head = (
         *between,
-        HeadLayer("flat", "flatten_hwc", between[-1].name if between else ""),
-        HeadLayer("drop", "dropout", "flat", rate=0.5),
-        HeadLayer("last", "dense", "drop", int(features * pixels), 3, bias=True),
+        Layer("flat", Flatten("hwc"), (between[-1].name if between else "",)),
+        Layer("drop", Dropout(0.5), ("flat",)),
+        Layer("last", Dense(int(features * pixels), 3), ("drop",)),
     )
     return replace(body, head=head, outputs=(Output("last", "last"),))
 
@@ -92,8 +98,8 @@ def test_pictures_fit_what_is_flattened(pixels, size):
     assert on_meta(architecture, *size) == tuple(side // 32 for side in size)
 
 
-POOL = HeadLayer("pool", "max_pool", "", pool=Pool((2, 2), (2, 2), 0))
-CONV = HeadLayer("conv", "conv", "", conv=Conv(512, 10, (3, 3), padding="same", bias=True))
+POOL = Layer("pool", Pool((2, 2), (2, 2), 0), ("",))
+CONV = Layer("conv", Conv(512, 10, (3, 3), padding="same", bias=True), ("",))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_what_stands_in_front_of_the_flatten_counts(layer, features, size):
 
 def test_no_picture_of_another_size_is_added_that_does_not_fit():
     """Behind a 7x7 average a map of 2x2 is flattened: at 256x240 it would be one pixel."""
-    average = HeadLayer("pool", "avg_pool", "", pool=Pool((7, 7), (7, 7), 0, mode="avg"))
+    average = Layer("pool", Pool((7, 7), (7, 7), 0, mode="avg"), ("",))
 
     assert {one.shape for one in inputs(flattening(4, (average,)), None)} == {(1, 448, 448, 3)}
     assert {one.shape for one in inputs(flattening(1, (average,)), None)} == {

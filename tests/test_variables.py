@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from edits import assert_refused, names_removed, run
-from helpers import FIXTURES, converted, copy, facts
+from helpers import FIXTURES, converted, copy, facts, word
 
 from converter.files.readers._variables import counted, snake_case
 
@@ -258,10 +258,10 @@ def test_nested_dense_layers_are_put_in_the_order_that_their_widths_say(widths, 
     network, _ = converted(changed(tmp_path, with_nested_head(widths, nested)))
 
     head = network.architecture.head
-    dense = [layer for layer in head if layer.kind == "dense"]
+    dense = [layer for layer in head if word(layer) == "dense"]
     assert [layer.name for layer in dense] == [f"fc_{n}" for n in range(len(widths) - 1)]
-    assert [layer.in_features for layer in dense] == list(widths[:-1])
-    assert [one.kind for one in head if one.kind in ("dense", "activation")] == [
+    assert [layer.op.in_features for layer in dense] == list(widths[:-1])
+    assert [word(one) for one in head if word(one) in ("dense", "activation")] == [
         *["dense", "activation"] * (len(dense) - 1),
         "dense",
     ]

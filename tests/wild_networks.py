@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers import word
 from hypothesis import strategies as st
 
 from converter.errors import ConvertError
@@ -340,19 +341,19 @@ def reads(one: Architecture) -> set[str]:
 
 def ending(one: Architecture) -> str:
     """Norm and activation behind the last block; what is no part of the network is of its head."""
-    kinds = [layer.kind for layer in one.head[:2]]
-    return "na" if one.norm or kinds == ["norm", "activation"] else ""
+    ops = [word(layer) for layer in one.head[:2]]
+    return "na" if one.norm or ops == ["norm", "activation"] else ""
 
 
 def of_head(made: dict[str, Any], one: Architecture) -> Iterator[str]:
     kinds = {"average": "global_avg_pool", "maximum": "global_max_pool", "flatten": "flatten_hwc"}
-    found = [layer for layer in one.head if layer.kind != "dropout"]
-    if found[0].kind == "norm":
+    found = [layer for layer in one.head if word(layer) != "dropout"]
+    if word(found[0]) == "norm":
         found = found[2:]
-    if found[0].kind != kinds[made["pooling"]]:
+    if word(found[0]) != kinds[made["pooling"]]:
         yield "head"
     if made["extra"][0] not in ("", "dropout"):
         yield "taken for"
-    functions = [layer.activation for layer in found if layer.kind == "activation"]
+    functions = [layer.op.name for layer in found if word(layer) == "activation"]
     if functions != [made["hidden_activation"]] * len(made["hidden"]):
         yield "head activation"

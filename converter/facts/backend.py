@@ -12,6 +12,7 @@ from converter.files.shapes import KernelLayout
 from converter.mapping.transforms import OutsideRoot, Square, Transform
 from converter.network import Structure
 from converter.options import Options
+from resnet_pt.ops import Norm
 
 
 def backend(checkpoint: Checkpoint) -> tuple[bool, Fact]:
@@ -76,7 +77,7 @@ def variance_transforms(
     if version is None or version >= (1, 0, 8):
         return structure, transforms, (fact,)
     epsilons = {norm.eps for norm in changes.norms(structure.architecture)}
-    if len(epsilons) > 1 or any(layer.norm for layer in structure.architecture.head):
+    if len(epsilons) > 1 or _norm_in_head(structure):
         raise MismatchError(
             f"Keras {checkpoint.keras_version} adds epsilon outside the root, and this network has "
             "several epsilons or a norm in its head: that is not read yet"
@@ -87,6 +88,10 @@ def variance_transforms(
     architecture = changes.with_eps(structure.architecture, 0.0)
     structure = replace(structure, architecture=architecture)
     return structure, (*transforms, OutsideRoot(eps)), (fact, outside)
+
+
+def _norm_in_head(structure: Structure) -> bool:
+    return any(isinstance(layer.op, Norm) for layer in structure.architecture.head)
 
 
 def _running_std(version: tuple[int, ...] | None, options: Options) -> tuple[str, Fact]:

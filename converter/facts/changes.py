@@ -5,23 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, TypeGuard
 
-from converter.facts.strides import (
-    evenly_padded,
-)
+from converter.facts.strides import evenly_padded
 from resnet_pt.architecture import (
     NON_NEGATIVE,
     Architecture,
     Block,
     Conv,
-    HeadKind,
+    Flatten,
     Norm,
     Padding,
     Pool,
     Shortcut,
 )
+from resnet_pt.ops import Op
 
 
 def with_eps(architecture: Architecture, eps: float) -> Architecture:
@@ -201,76 +200,74 @@ def map_blocks(architecture: Architecture, change: Callable[[Block], Block]) -> 
     return replace(architecture, stages=stages)
 
 
+def map_ops(architecture: Architecture, change: Callable[[Op], Op]) -> Architecture:
+    """The same network with every op before the head changed."""
+    body: Architecture = _mapped(replace(architecture, head=()), change)
+    return replace(body, head=architecture.head)
+
+
+def map_head(architecture: Architecture, change: Callable[[Op], Op]) -> Architecture:
+    """The same network with every op of its head changed."""
+    return replace(architecture, head=_mapped(architecture.head, change))
+
+
+def _mapped(part: Any, change: Callable[[Op], Op]) -> Any:
+    """A part of an architecture, with each op that stands in it changed."""
+    if isinstance(part, Op):
+        return change(part)
+    if isinstance(part, tuple):
+        return tuple(_mapped(one, change) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        found = {one.name: _mapped(getattr(part, one.name), change) for one in fields(part)}
+        return replace(part, **found)
+    return part
+
+
 def map_norms(architecture: Architecture, change: Callable[[Norm], Norm]) -> Architecture:
     """The same network with every norm before the head changed, but Keras' Normalization, which
     has no epsilon of its own."""
+    return map_ops(architecture, lambda op: change(op) if _is_norm(op) else op)
 
-    def maybe(norm: Norm | None) -> Norm | None:
-        return change(norm) if norm else norm
 
-    def in_block(block: Block) -> Block:
-        shortcut = block.shortcut
-        if shortcut:
-            shortcut = replace(shortcut, norm=maybe(shortcut.norm))
-        return replace(block, norms=tuple(maybe(norm) for norm in block.norms), shortcut=shortcut)
-
-    stem = architecture.stem
-    data_norm = stem.data_norm
-    if data_norm and not data_norm.standardizes:
-        data_norm = change(data_norm)
-    deep = tuple((conv, change(norm)) for conv, norm in stem.deep)
-    front = tuple(replace(one, norm=maybe(one.norm)) for one in stem.front)
-    stem = replace(stem, norm=maybe(stem.norm), front=front, data_norm=data_norm, deep=deep)
-    return replace(map_blocks(architecture, in_block), stem=stem, norm=maybe(architecture.norm))
+def _is_norm(op: Op) -> TypeGuard[Norm]:
+    return isinstance(op, Norm) and not op.standardizes
 
 
 def map_convs(architecture: Architecture, change: Callable[[Conv], Conv]) -> Architecture:
     """The same network with every convolution before the head changed."""
+    return map_ops(architecture, lambda op: change(op) if isinstance(op, Conv) else op)
 
-    def in_block(block: Block) -> Block:
-        shortcut = block.shortcut
-        if shortcut and shortcut.conv:
-            shortcut = replace(shortcut, conv=change(shortcut.conv))
-        return replace(block, convs=tuple(map(change, block.convs)), shortcut=shortcut)
 
-    stem = architecture.stem
-    front = tuple(replace(one, conv=change(one.conv)) for one in stem.front)
-    deep = tuple((change(conv), norm) for conv, norm in stem.deep)
-    stem = replace(stem, front=front, deep=deep, conv=change(stem.conv))
-    return replace(map_blocks(architecture, in_block), stem=stem)
+def body_ops(architecture: Architecture) -> list[Op]:
+    """Every op before the head, as the architecture has it."""
+    found: list[Op] = []
+    map_ops(architecture, lambda op: found.append(op) or op)  # type: ignore[func-returns-value]
+    return found
 
 
 def norms(architecture: Architecture) -> list[Norm]:
-    """Every norm before the head."""
-    found: list[Norm] = []
-    map_norms(architecture, lambda norm: found.append(norm) or norm)  # type: ignore[func-returns-value]
-    return found
+    """Every norm before the head, but Keras' Normalization."""
+    return [op for op in body_ops(architecture) if _is_norm(op)]
 
 
 def convs(architecture: Architecture) -> list[Conv]:
     """Every convolution before the head."""
-    found: list[Conv] = []
-    map_convs(architecture, lambda conv: found.append(conv) or conv)  # type: ignore[func-returns-value]
-    return found
+    return [op for op in body_ops(architecture) if isinstance(op, Conv)]
 
 
 def with_flatten(architecture: Architecture, order: str) -> Architecture:
     """With every Flatten in this order."""
-    kind: HeadKind = FLATTEN[order]
-    head = tuple(
-        replace(layer, kind=kind) if layer.kind.startswith("flatten") else layer
-        for layer in architecture.head
-    )
-    return replace(architecture, head=head)
+    flatten = FLATTEN[order]
+    return map_head(architecture, lambda op: flatten if isinstance(op, Flatten) else op)
 
 
 def flatten_order(architecture: Architecture) -> str | None:
     """The inverse of `with_flatten`: the order of the first Flatten."""
-    kinds = [layer.kind for layer in architecture.head if layer.kind.startswith("flatten")]
-    return next((order for order, kind in FLATTEN.items() if kind in kinds[:1]), None)
+    found = [layer.op for layer in architecture.head if isinstance(layer.op, Flatten)]
+    return next((order for order, op in FLATTEN.items() if op in found[:1]), None)
 
 
-FLATTEN: Mapping[str, HeadKind] = {
-    "channels-last": "flatten_hwc",
-    "channels-first": "flatten_chw",
+FLATTEN: Mapping[str, Flatten] = {
+    "channels-last": Flatten("hwc"),
+    "channels-first": Flatten("chw"),
 }

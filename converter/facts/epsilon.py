@@ -23,9 +23,10 @@ FUSED_MINIMUM = 1.001e-5
 
 def raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
     """Every norm of a map as it was really computed, those of the head too."""
+    maps = architecture.maps
     head = tuple(
-        replace(layer, norm=raised(checkpoint, layer.norm))
-        if layer.norm and layer.source in architecture.maps
+        replace(layer, op=raised(checkpoint, layer.op))
+        if isinstance(layer.op, Norm) and maps.issuperset(layer.inputs)
         else layer
         for layer in architecture.head
     )

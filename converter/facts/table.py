@@ -18,7 +18,8 @@ from typing import Any
 from converter.facts import changes, words
 from converter.facts import strides as s
 from converter.facts.defaults import Defaults
-from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadLayer
+from resnet_pt.architecture import ACTIVATIONS, Architecture
+from resnet_pt.ops import Activation
 from resnet_pt.preprocessing import MODES
 
 Values = Sequence[Any]
@@ -214,23 +215,21 @@ def _for_stages(architecture: Architecture, value: Values) -> Values:
     return [*value] * (stages if len(value) == 1 else 1)
 
 
-def hidden(architecture: Architecture) -> list[HeadLayer]:
+def hidden(architecture: Architecture) -> list[Activation]:
     """The activations behind the head's hidden layers."""
-    return [layer for layer in architecture.head if layer.kind == "activation"]
+    return [layer.op for layer in architecture.head if isinstance(layer.op, Activation)]
 
 
 def _read_head_activation(architecture: Architecture) -> str:
-    return text(list(dict.fromkeys(layer.activation for layer in hidden(architecture))))
+    return text(list(dict.fromkeys(op.name for op in hidden(architecture))))
 
 
 def _set_head_activation(
     architecture: Architecture, value: str, defaults: Defaults
 ) -> Architecture:
-    head = tuple(
-        replace(layer, activation=value) if layer.kind == "activation" else layer
-        for layer in architecture.head
+    return changes.map_head(
+        architecture, lambda op: Activation(value) if isinstance(op, Activation) else op
     )
-    return replace(architecture, head=head)
 
 
 # ---- what a record tries
@@ -302,8 +301,8 @@ def _no_pool(architecture: Architecture) -> str:
 
 
 def _no_flatten(architecture: Architecture) -> str:
-    flat = any(layer.kind.startswith("flatten") for layer in architecture.head)
-    return "" if flat else "this network has no Flatten"
+    is_flat = changes.flatten_order(architecture) is not None
+    return "" if is_flat else "this network has no Flatten"
 
 
 def _no_hidden(architecture: Architecture) -> str:

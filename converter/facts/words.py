@@ -17,7 +17,7 @@ from converter.facts.strides import (
 from resnet_pt.architecture import (
     Architecture,
     Front,
-    HeadLayer,
+    Layer,
 )
 
 
@@ -117,12 +117,6 @@ def describe_bias(architecture: Architecture) -> str:
     return "in some" if len(found) == 2 else ("yes" if True in found else "no")
 
 
-def describe_head(head: Sequence[HeadLayer]) -> str:
+def describe_head(head: Sequence[Layer]) -> str:
     """`global_avg_pool, dense 1000`."""
-    words = []
-    for layer in head:
-        width = f" {layer.out_features}" if layer.kind == "dense" else ""
-        if layer.conv:
-            width = f" {'x'.join(map(str, layer.conv.kernel))} {layer.conv.out_channels}"
-        words.append(f"{layer.activation if layer.kind == 'activation' else layer.kind}{width}")
-    return ", ".join(words) or "none (headless)"
+    return ", ".join(layer.op.words() for layer in head) or "none (headless)"

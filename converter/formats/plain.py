@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from converter.facts.words import describe_pool, describe_stem
-from resnet_pt.architecture import Architecture, Block, HeadLayer
+from converter.facts.words import describe_head, describe_pool, describe_stem
+from resnet_pt.architecture import Architecture, Block, Dense, Dropout, Flatten, GlobalPool
 
 KERNELS = {2: ((3, 3), (3, 3)), 3: ((1, 1), (3, 3), (1, 1))}
 """Of a block with so many convolutions."""
@@ -43,7 +43,7 @@ class Plain:
     out: tuple[int, ...]
     convolutions: Literal[2, 3]
     stride_on: Literal["1x1", "3x3", "mixed"]
-    classifier: HeadLayer | None
+    classifier: Dense | None
 
     @property
     def depth(self) -> int | None:
@@ -68,6 +68,7 @@ def plain(architecture: Architecture) -> Plain:
     """The plain ResNet that `architecture` is; it has no `plain_obstacles`."""
     stages = architecture.stages
     places = {place for stage in stages[1:] for place in _strides(stage[0])}
+    dense = architecture.classifier.op if architecture.classifier else None
     return Plain(
         in_channels=architecture.in_channels,
         stem=architecture.stem.conv.out_channels,
@@ -76,30 +77,15 @@ def plain(architecture: Architecture) -> Plain:
         out=tuple(stage[0].out_channels for stage in stages),
         convolutions=3 if len(stages[0][0].convs) == 3 else 2,
         stride_on="mixed" if len(places) > 1 else ("1x1" if places == {1} else "3x3"),
-        classifier=classifier(architecture),
+        classifier=dense if isinstance(dense, Dense) else None,
     )
-
-
-def classifier(architecture: Architecture) -> HeadLayer | None:
-    """The one Dense layer of a head that takes the mean of the map and classifies, whatever
-    flattens and drops between; None for another head, or none."""
-    kinds = [layer.kind for layer in architecture.head if not _passes(layer)]
-    if len(architecture.outputs) != 1 or not architecture.is_chain or len(kinds) != 2:
-        return None
-    dense = next((layer for layer in architecture.head if layer.kind == "dense"), None)
-    averages = kinds[0] in ("global_avg_pool", "avg_pool") and kinds[1] == "dense"
-    return dense if averages and dense and dense.in_features == architecture.features else None
 
 
 def is_headless(architecture: Architecture) -> bool:
     """Whether the network gives the map of its last block, or its mean."""
-    kinds = [layer.kind for layer in architecture.head if not _passes(layer)]
-    return len(architecture.outputs) == 1 and kinds in ([], ["global_avg_pool"])
-
-
-def _passes(layer: HeadLayer) -> bool:
-    """Whether a layer leaves a vector as it is, when not in training."""
-    return layer.kind == "dropout" or layer.kind.startswith("flatten")
+    passed = Dropout | Flatten
+    ops = [layer.op for layer in architecture.head if not isinstance(layer.op, passed)]
+    return len(architecture.outputs) == 1 and ops in ([], [GlobalPool("avg")])
 
 
 def plain_obstacles(architecture: Architecture) -> list[str]:
@@ -197,6 +183,6 @@ def _shortcut(name: str, block: Block, channels: int, stride: int) -> Iterator[s
 
 
 def _head(architecture: Architecture) -> Iterator[str]:
-    if classifier(architecture) is None and not is_headless(architecture):
-        kinds = ", ".join(layer.kind for layer in architecture.head)
-        yield f"head of {kinds}: only a mean over the map and one Dense layer are there"
+    if architecture.classifier is None and not is_headless(architecture):
+        head = describe_head(architecture.head)
+        yield f"head of {head}: only a mean over the map and one Dense layer are there"

@@ -19,7 +19,8 @@ from converter.parity.comparing.compare import GATES, LAYER_GATES, as_array, dif
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Recording
 from converter.parity.prove import Parity, compare_model
-from resnet_pt.architecture import Architecture, Block, Conv, HeadLayer, Padding, Pool
+from resnet_pt.architecture import Architecture, Block, Conv, Layer, Padding, Pool
+from resnet_pt.ops import Activation
 from resnet_pt.tensors import tensors as expected
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ def _rivals(architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
     words = "no activation behind the stem" if stem.activation else "an activation behind the stem"
     yield words, replace(architecture, stem=replace(stem, activation=not stem.activation))
     for number, layer in enumerate(architecture.head):
-        if layer.kind == "activation":
-            for name in other_activations(layer.activation):
-                words = f"{name} in the place of {layer.activation} in {layer.name}"
-                yield words, _with_head(architecture, number, replace(layer, activation=name))
+        if isinstance(layer.op, Activation):
+            for name in other_activations(layer.op.name):
+                words = f"{name} in the place of {layer.op.name} in {layer.name}"
+                yield words, _with_head(architecture, number, replace(layer, op=Activation(name)))
     for number, blocks in enumerate(architecture.stages):
         otherwise = tuple(map(_padded_otherwise, blocks))
         stages = (*architecture.stages[:number], otherwise, *architecture.stages[number + 1 :])
@@ -128,7 +129,7 @@ def alike(kernel: int, stride: int, padding: Padding) -> Padding:
     return (padding, padding - unread, padding, padding - unread) if unread else padding
 
 
-def _with_head(architecture: Architecture, number: int, layer: HeadLayer) -> Architecture:
+def _with_head(architecture: Architecture, number: int, layer: Layer) -> Architecture:
     head = (*architecture.head[:number], layer, *architecture.head[number + 1 :])
     return replace(architecture, head=head)
 

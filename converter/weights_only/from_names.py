@@ -31,7 +31,7 @@ from resnet_pt.architecture import (
     Stem,
 )
 from resnet_pt.ops.norm import NORMALIZATION_EPS
-from resnet_pt.tensors import head_prefix
+from resnet_pt.tensors import head_modules
 
 
 def match_dialect(checkpoint: Checkpoint, dialects: Iterable[Dialect]) -> Match:
@@ -301,9 +301,8 @@ def structure_from_names(
     architecture = replace(body, head=head, outputs=outputs)
     compared = dict(match.modules)  # a Dense layer may apply an activation that weights don't tell
     layers = dict(match.modules)
-    for layer in head:
-        if layer.kind in ("dense", "norm", "prelu"):
-            layers[head_prefix(architecture, layer)] = layer.name
+    modules = head_modules(architecture)
+    layers |= {modules[layer.name]: layer.name for layer in head if layer.op.tensors()}
     return Structure(architecture, layers, compared)
 
 

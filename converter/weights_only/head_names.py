@@ -9,35 +9,42 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from converter.errors import MismatchError
 from converter.files.auto_names import auto_name
 from converter.files.checkpoint import GIVE_IT, Checkpoint
 from converter.files.shapes import Shapes
 from converter.weights_only.dialect import MAX_STAGES
-from resnet_pt.architecture import HeadKind, HeadLayer, Norm, Output, Pool
+from resnet_pt.architecture import Output
+from resnet_pt.ops import Activation, Dense, Dropout, Flatten, GlobalPool, Norm, Op, Pool, PReLU
+from resnet_pt.program import Layer
 
 if TYPE_CHECKING:
     from converter.weights_only.match import Match
 
-AUTO_NAMES: Mapping[str, HeadKind] = {
-    "global_average_pooling2d": "global_avg_pool",
-    "globalaveragepooling2d": "global_avg_pool",  # Keras 1
-    "global_avg_pooling": "global_avg_pool",  # ImageAI
-    "pooler": "global_avg_pool",  # keras-hub
-    "pool1": "global_avg_pool",  # image-classifiers; the stem's of another network is no head's
-    "pool5": "global_avg_pool",  # keras-resnet
-    "global_max_pooling2d": "global_max_pool",
-    "globalmaxpooling2d": "global_max_pool",
-    "average_pooling2d": "avg_pool",
-    "averagepooling2d": "avg_pool",
-    "max_pooling2d": "max_pool",
-    "maxpooling2d": "max_pool",
-    "flatten": "flatten_hwc",
-    "dropout": "dropout",
+MEAN, PEAK = GlobalPool("avg"), GlobalPool("max")
+AVERAGE, MAXIMUM = (Pool((2, 2), (2, 2), 0, mode=mode) for mode in ("avg", "max"))
+FLATTEN = Flatten("hwc")
+
+AUTO_NAMES: Mapping[str, Op] = {
+    "global_average_pooling2d": MEAN,
+    "globalaveragepooling2d": MEAN,  # Keras 1
+    "global_avg_pooling": MEAN,  # ImageAI
+    "pooler": MEAN,  # keras-hub
+    "pool1": MEAN,  # image-classifiers; the stem's of another network is no head's
+    "pool5": MEAN,  # keras-resnet
+    "global_max_pooling2d": PEAK,
+    "globalmaxpooling2d": PEAK,
+    "average_pooling2d": AVERAGE,
+    "averagepooling2d": AVERAGE,
+    "max_pooling2d": MAXIMUM,
+    "maxpooling2d": MAXIMUM,
+    "flatten": FLATTEN,
+    "dropout": Dropout(0.5),
 }
-"""The names that Keras makes up for weightless layers, without the number behind them."""
+"""The names that Keras makes up for weightless layers, without the number behind them; each with
+Keras' default where a setting is not in the file."""
 
 ACTIVATIONS = frozenset(["activation", "re_lu", "relu", "softmax"])
 """The same, of layers that compute an activation alone."""
@@ -50,21 +57,24 @@ HEAD_EPS = 1e-3
 HEAD_MOMENTUM = 0.01
 """Keras' defaults for a BatchNormalization, in every version since 1.2."""
 
-Kinds = Mapping[str, HeadKind | None]
-"""What the head's layers are by name or class, in order; None for what has weights, or is none of
-the layers in `AUTO_NAMES`."""
+RELU = Activation("relu")
+"""What a hidden Dense layer is taken to have behind it."""
 
-HeadAndOutputs = tuple[tuple[HeadLayer, ...], tuple[Output, ...]]
+Listed = Mapping[str, Op | None]
+"""The head's layers by name or class, in order; None for what has weights, or is none of the layers
+in `AUTO_NAMES`."""
+
+HeadAndOutputs = tuple[tuple[Layer, ...], tuple[Output, ...]]
 
 
-def _kind(checkpoint: Checkpoint, layer: str) -> HeadKind | None:
+def _listed(checkpoint: Checkpoint, layer: str) -> Op | None:
     """By its class, where the container tells it; else by the name that Keras gives."""
     return AUTO_NAMES.get(checkpoint.kinds.get(layer, auto_name(layer)))
 
 
-def flatten_kind(shapes: Shapes) -> HeadKind:
-    """The order in which a Flatten wrote a map; Theano-ordered kernels tell channels first."""
-    return "flatten_chw" if shapes.channels_first else "flatten_hwc"
+def flatten_op(shapes: Shapes) -> Flatten:
+    """A Flatten in the order that the file tells: Theano-ordered kernels are of channels first."""
+    return Flatten("chw") if shapes.channels_first else FLATTEN
 
 
 def head_from_names(
@@ -77,13 +87,13 @@ def head_from_names(
     softmax behind a single one would always be 1. Raises MismatchError for widths that do not
     follow each other.
     """
-    chain: list[HeadLayer] = []
+    chain: list[Layer] = []
     if not checkpoint.is_ordered:
         match = replace(match, head=_in_turn(checkpoint, match, shapes, features))
     trailing = _trailing(checkpoint, match, shapes, features)
-    kinds = {layer: _kind(checkpoint, layer) for layer in trailing}
+    kinds = {layer: _listed(checkpoint, layer) for layer in trailing}
     if is_old(checkpoint, match) and hides_head(checkpoint, match):
-        kinds = {**kinds, IMPLIED_FLATTEN: "flatten_hwc"}
+        kinds = {**kinds, IMPLIED_FLATTEN: FLATTEN}
     kept = _kept_pool(checkpoint, match)
     if not match.head:
         return _headless(match, kinds, shapes, features, kept)
@@ -94,35 +104,38 @@ def head_from_names(
     width, spatial = features, True
     listed = _listed_activations(trailing, match, shapes, kinds)
     for layer in trailing:
-        found = _layer(layer, match, shapes, kinds, features)
-        if found is None and layer in listed.values():
-            found = HeadLayer(layer, "activation", activation="relu")
-        if found is None:
+        op = _op(layer, match, shapes, kinds, features)
+        if op is None and layer in listed.values():
+            op = RELU
+        if op is None:
             continue
-        if found.kind.startswith("global") and not spatial and "dense" in {x.kind for x in chain}:
+        if isinstance(op, GlobalPool) and not spatial and _has(chain, Dense):
             raise MismatchError(
                 f"{layer!r} pools a map and is listed behind a Dense layer, which would have to "
                 "read one",
                 hints=[checkpoint.advice],
             )
-        if found.kind == "dense" and spatial:
-            chain = _made_flat(match, chain, features, found, shapes)
-        if found.kind == "dense" or found.kind.startswith(("global", "flatten")):
+        if isinstance(op, Dense) and spatial:
+            chain = _made_flat(match, chain, features, layer, op, shapes)
+        if isinstance(op, Dense | GlobalPool | Flatten):
             spatial = False
-        width = _checked_width(found, width, features, chain)
-        chain.append(found)
-        if found.kind == "dense" and _is_hidden(layer, match, shapes) and layer not in listed:
-            chain.append(HeadLayer(f"{layer}_activation", "activation", activation="relu"))
+        if isinstance(op, Dense):
+            _check_width(layer, op, width, features, chain)
+            width = op.out_features
+        chain.append(Layer(layer, op))
+        if isinstance(op, Dense) and _is_hidden(layer, match, shapes) and layer not in listed:
+            chain.append(Layer(f"{layer}_activation", RELU))
     linked = _linked(chain)
     last = linked[-1]
     own = auto_name(last.name) == "dense"  # the project's own, as Keras names it
     activation = "softmax" if own else match.dialect.defaults.output
-    activation = "sigmoid" if last.out_features == 1 else activation
+    is_single = isinstance(last.op, Dense) and last.op.out_features == 1
+    activation = "sigmoid" if is_single else activation
     return linked, (Output(last.name, last.name, activation),)
 
 
 def _listed_activations(
-    trailing: Sequence[str], match: Match, shapes: Shapes, kinds: Kinds
+    trailing: Sequence[str], match: Match, shapes: Shapes, kinds: Listed
 ) -> Mapping[str, str]:
     """`{hidden Dense layer: the first activation that is listed before the next Dense layer}`,
     and the same of the layers that a head begins with before its first Dense layer."""
@@ -175,18 +188,18 @@ def _arranged(checkpoint: Checkpoint, match: Match, shapes: Shapes, features: in
             "order of layers",
             hints=[checkpoint.advice],
         )
-    kinds = {layer: _kind(checkpoint, layer) for layer in checkpoint.layers}
+    kinds = {layer: _listed(checkpoint, layer) for layer in checkpoint.layers}
     pools = [
         layer
-        for layer, kind in kinds.items()
-        if layer == "avg_pool" or (kind and kind.startswith(("global", "avg")))
+        for layer, op in kinds.items()
+        if layer == "avg_pool" or isinstance(op, GlobalPool) or op == AVERAGE
     ]
     if match.dialect.defaults.shortcut_pool:  # those are its shortcuts'
-        pools = [layer for layer in pools if kinds[layer] != "avg_pool"]
+        pools = [layer for layer in pools if kinds[layer] != AVERAGE]
     if not match.dialect.defaults.preactivation:  # the first one is the stem's
-        pools += [layer for layer, kind in kinds.items() if kind == "max_pool"][1:]
-    flat = [layer for layer, kind in kinds.items() if kind == "flatten_hwc"]
-    dropouts = [layer for layer, kind in kinds.items() if kind == "dropout"]
+        pools += [layer for layer, op in kinds.items() if op == MAXIMUM][1:]
+    flat = [layer for layer, op in kinds.items() if isinstance(op, Flatten)]
+    dropouts = [layer for layer, op in kinds.items() if isinstance(op, Dropout)]
     dense = [layer for layer in match.head if shapes.has(layer, "kernel")]
     widths = {"": features} | {layer: shapes.dense(layer)[1] for layer in dense}
     behind: dict[str, list[str]] = {layer: [] for layer in widths}
@@ -244,49 +257,39 @@ MAX_ORDERED = 7
 """Heads of more Dense layers than that are read in the file's order."""
 
 
-def _layer(
-    layer: str, match: Match, shapes: Shapes, kinds: Kinds, features: int
-) -> HeadLayer | None:
+def _op(layer: str, match: Match, shapes: Shapes, kinds: Listed, features: int) -> Op | None:
     if shapes.has(layer, "moving_mean"):
-        norm = Norm(
+        return Norm(
             shapes.vector(layer),
             HEAD_EPS,
             HEAD_MOMENTUM,
             gamma=shapes.has(layer, "gamma"),
             beta=shapes.has(layer, "beta"),
         )
-        return HeadLayer(layer, "norm", norm=norm)
     if shapes.has(layer, "kernel"):
-        inputs, outputs = shapes.dense(layer)
-        return HeadLayer(layer, "dense", "", inputs, outputs, shapes.has(layer, "bias"))
+        return Dense(*shapes.dense(layer), shapes.has(layer, "bias"))
     slopes = shapes.slopes(layer)
     if slopes is not None:
-        return HeadLayer(layer, "prelu", "", slopes)
-    kind = kinds[layer]
-    if kind in ("avg_pool", "max_pool"):
-        return _window_pool(layer, kind, match, shapes, features)
-    if kind is None and layer == POOL:
-        kind = "avg_pool" if _has_window(match, shapes, kinds, features) else "global_avg_pool"
-    if kind is None and layer == "max_pool":
-        kind = "global_max_pool"
-    if kind is None:
-        return None
-    if kind == "flatten_hwc":
-        kind = flatten_kind(shapes)
-    pool = _window(match.dialect.defaults.ending_window) if kind == "avg_pool" else None
-    return HeadLayer(layer, kind, pool=pool, rate=0.5 if kind == "dropout" else 0.0)
+        return PReLU(slopes)
+    op = kinds[layer]
+    if isinstance(op, Pool):
+        return _window_pool(op, match, shapes, features)
+    if op is None and layer == POOL:
+        is_windowed = _has_window(match, shapes, kinds, features)
+        return _window(match) if is_windowed else MEAN
+    if op is None and layer == "max_pool":
+        return PEAK
+    return flatten_op(shapes) if isinstance(op, Flatten) else op
 
 
-def _has_window(match: Match, shapes: Shapes, kinds: Kinds, features: int) -> bool:
+def _has_window(match: Match, shapes: Shapes, kinds: Listed, features: int) -> bool:
     """Whether a pool of the name `avg_pool` has a window, and does not average the whole map: in
     front of a Flatten or a global pool, or where nothing follows it in Keras' own old code. The
     tutorials' pool, in front of their own top, is as large as the map of their own pictures."""
-    following = [kind for kind in kinds.values() if kind]
-    if any(kind.startswith("global") for kind in following):
+    following = kinds.values()
+    if IMPLIED_FLATTEN in kinds or any(isinstance(op, GlobalPool) for op in following):
         return True
-    if IMPLIED_FLATTEN in kinds:
-        return True
-    if "flatten_hwc" in following:
+    if any(isinstance(op, Flatten) for op in following):
         return not _is_tutorials(match, shapes, features)
     return match.dialect.defaults.ending == "avg_pool" and not match.head
 
@@ -304,47 +307,53 @@ def _is_tutorials(match: Match, shapes: Shapes, features: int) -> bool:
 OWN_TOP = "fc1000"
 
 
-def _window_pool(
-    layer: str, kind: HeadKind, match: Match, shapes: Shapes, features: int
-) -> HeadLayer:
+def _window_pool(pool: Pool, match: Match, shapes: Shapes, features: int) -> Pool | GlobalPool:
     """A pool that Keras named. Its window is not in the file: where the next Dense layer reads one
     number for each channel, it is as large as the map; else Keras' default, 2x2."""
     dense = [shapes.dense(one)[0] for one in match.head if shapes.has(one, "kernel")]
-    mode: Literal["avg", "max"] = "avg" if kind == "avg_pool" else "max"
     if dense and dense[0] != features:
-        return HeadLayer(layer, kind, pool=_window(2, mode))
-    if match.dialect.defaults.ending == "avg_pool" and mode == "avg":
-        return HeadLayer(layer, kind, pool=_window(match.dialect.defaults.ending_window))
-    return HeadLayer(layer, "global_avg_pool" if mode == "avg" else "global_max_pool")
+        return pool
+    if match.dialect.defaults.ending == "avg_pool" and pool.mode == "avg":
+        return _window(match)
+    return GlobalPool(pool.mode)
 
 
-def _window(size: int, mode: Literal["avg", "max"] = "avg") -> Pool:
-    return Pool((size, size), (size, size), 0, mode=mode)
+def _window(match: Match) -> Pool:
+    """The average that the naming's code ends in."""
+    size = match.dialect.defaults.ending_window
+    return AVERAGE.replace(kernel=(size, size), stride=(size, size))
+
+
+def _has(chain: Sequence[Layer], *ops: type[Op]) -> bool:
+    """Whether a layer of these kinds is there."""
+    return any(isinstance(one.op, ops) for one in chain)
 
 
 def _made_flat(
-    match: Match, chain: Sequence[HeadLayer], features: int, dense: HeadLayer, shapes: Shapes
-) -> list[HeadLayer]:
+    match: Match,
+    chain: Sequence[Layer],
+    features: int,
+    layer: str,
+    dense: Dense,
+    shapes: Shapes,
+) -> list[Layer]:
     """The layers before a Dense layer, which needs a vector: with a pool or Flatten, where none is
     listed, that its width asks for. A nested base lists no pool, and has it before the head."""
-    if any(one.kind.startswith(("global", "flatten")) for one in chain):
+    if _has(chain, GlobalPool, Flatten):
         return list(chain)
-    has_window = any(one.kind in ("avg_pool", "max_pool") for one in chain)
+    has_window = _has(chain, Pool)
     if dense.in_features == 2 * features and not has_window:
         raise MismatchError(
-            f"Dense layer {dense.name!r} reads two numbers for each of {features} channels, and "
+            f"Dense layer {layer!r} reads two numbers for each of {features} channels, and "
             "the file lists no layer that makes them: an average and a maximum, joined in one "
             "order or the other, or a Flatten of a map of two pixels",
             hints=[f"convert the whole model (model.save), or {GIVE_IT}"],
         )
     if dense.in_features != features or has_window:
-        return [*chain, HeadLayer(IMPLIED_FLATTEN, flatten_kind(shapes))]
+        return [*chain, Layer(IMPLIED_FLATTEN, flatten_op(shapes))]
     if match.dialect.defaults.ending == "avg_pool" and not chain:
-        return [
-            HeadLayer(IMPLIED_POOL, "avg_pool", pool=_window(match.dialect.defaults.ending_window)),
-            HeadLayer("flatten", flatten_kind(shapes)),
-        ]
-    return [HeadLayer(IMPLIED_POOL, "global_avg_pool"), *chain]
+        return [Layer(IMPLIED_POOL, _window(match)), Layer("flatten", flatten_op(shapes))]
+    return [Layer(IMPLIED_POOL, MEAN), *chain]
 
 
 POOL = "avg_pool"
@@ -361,14 +370,14 @@ IMPLIED_FLATTEN = "flattened"
 """The same of a Flatten that is not listed, before a Dense layer of more inputs than channels."""
 
 
-def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> tuple[str, ...]:
+def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[Layer]) -> tuple[str, ...]:
     """What a head rests on that nothing in a weights-only file says, in words."""
     found = []
     found += [
         f"what is nested beside {layer!r} and has no weights is not in the file"
         for layer in _nested(checkpoint, head)[:1]
     ]
-    if any(layer.kind == "norm" for layer in head):
+    if _has(head, Norm):
         found.append(f"the epsilon of the head's norms is not in the file: {HEAD_EPS:g} is assumed")
     hidden = hides_head(checkpoint, match)
     if hidden and is_old(checkpoint, match):
@@ -379,9 +388,8 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
     elif hidden:
         found.append(f"the window of {POOL!r} is not in the file: the whole map is assumed")
     elif _is_of_other_code(checkpoint, match, head):
-        size = {layer.name: layer.pool.kernel if layer.pool else () for layer in head}[POOL]
-        window = "x".join(map(str, size)) or "the whole map"
-        found.append(f"the window of {POOL!r} is not in the file: {window} is assumed")
+        (pool,) = (layer.op for layer in head if layer.name == POOL)
+        found.append(f"the window of {POOL!r} is not in the file: {_shown(pool)} is assumed")
     elif any(layer.name == IMPLIED_FLATTEN for layer in head):
         found.append(
             "the file lists no Flatten and no joined pools before a Dense layer that reads more "
@@ -400,47 +408,49 @@ def doubts(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> t
     if match.dialect.defaults.without_top and not match.head:
         found.append(match.dialect.defaults.without_top)
     for layer in head:
-        if _kind(checkpoint, layer.name) in ("avg_pool", "max_pool"):
-            size = layer.pool.kernel if layer.pool else ()
-            window = "x".join(map(str, size)) or "the whole map"
+        if isinstance(_listed(checkpoint, layer.name), Pool):
+            window = _shown(layer.op)
             found.append(f"the window of {layer.name!r} is not in the file: {window} is assumed")
     return tuple(found)
 
 
-def _is_of_other_code(checkpoint: Checkpoint, match: Match, head: Sequence[HeadLayer]) -> bool:
+def _shown(pool: Op) -> str:
+    """The window of a pool."""
+    return "x".join(map(str, pool.kernel)) if isinstance(pool, Pool) else "the whole map"
+
+
+def _is_of_other_code(checkpoint: Checkpoint, match: Match, head: Sequence[Layer]) -> bool:
     """Whether a pool of that name is listed in front of a Flatten, and not of Keras' own top, which
     has had none since keras-applications 1.0.6."""
     names = {layer.name for layer in head}
-    is_flat = any(layer.kind.startswith("flatten") for layer in head)
+    is_flat = _has(head, Flatten)
     is_new = (checkpoint.version() or (1,)) >= (2, 2, 3) and match.dialect.name == "res-branch"
     own = OWN_TOP in names and not is_new
     return POOL in names and POOL in checkpoint.layers and is_flat and not own
 
 
-def _nested(checkpoint: Checkpoint, head: Sequence[HeadLayer]) -> list[str]:
+def _nested(checkpoint: Checkpoint, head: Sequence[Layer]) -> list[str]:
     """The layers of a head that are those of a model in the file's list, which hides the others."""
     groups = {one.layer: one.group for one in checkpoint.weights if checkpoint.is_ordered}
     return [one.name for one in head if groups.get(one.name, one.name) != one.name]
 
 
-def _checked_width(layer: HeadLayer, width: int, features: int, chain: Sequence[HeadLayer]) -> int:
-    if layer.kind == "dense":
-        flat = any(one.kind.startswith("flatten") for one in chain)
-        first = not any(one.kind == "dense" for one in chain)
-        fits = layer.in_features == width or (flat and first and not layer.in_features % features)
-        if not fits:
-            raise MismatchError(
-                f"Dense layer {layer.name!r} reads {layer.in_features} numbers, but the layer "
-                f"before it gives {width}",
-                hints=[BRANCHES],
-            )
-        return layer.out_features
-    return width
+def _check_width(
+    layer: str, dense: Dense, width: int, features: int, chain: Sequence[Layer]
+) -> None:
+    is_first = _has(chain, Flatten) and not _has(chain, Dense)
+    if dense.in_features != width and not (is_first and not dense.in_features % features):
+        raise MismatchError(
+            f"Dense layer {layer!r} reads {dense.in_features} numbers, but the layer before it "
+            f"gives {width}",
+            hints=[BRANCHES],
+        )
 
 
-def _linked(chain: Sequence[HeadLayer]) -> tuple[HeadLayer, ...]:
-    sources = ["", *(layer.name for layer in chain)]
-    return tuple(replace(one, source=source) for one, source in zip(chain, sources, strict=False))
+def _linked(chain: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Each layer reading the one before it."""
+    names = ["", *(layer.name for layer in chain)]
+    return tuple(replace(one, inputs=(name,)) for one, name in zip(chain, names, strict=False))
 
 
 def keeps_pool(checkpoint: Checkpoint, match: Match) -> bool:
@@ -473,24 +483,20 @@ def is_nested(checkpoint: Checkpoint, match: Match) -> bool:
     return match.dialect.name == "res-branch" and checkpoint.is_ordered and not is_listed
 
 
-def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[HeadLayer]:
-    if not keeps_pool(checkpoint, match):
-        return []
-    return [HeadLayer(IMPLIED_POOL, "avg_pool", pool=_window(match.dialect.defaults.ending_window))]
+def _kept_pool(checkpoint: Checkpoint, match: Match) -> list[Layer]:
+    return [Layer(IMPLIED_POOL, _window(match))] if keeps_pool(checkpoint, match) else []
 
 
 def _headless(
-    match: Match, kinds: Kinds, shapes: Shapes, features: int, kept: Sequence[HeadLayer]
+    match: Match, kinds: Listed, shapes: Shapes, features: int, kept: Sequence[Layer]
 ) -> HeadAndOutputs:
     """What a network without a top returns: its map, or what the pools and the Flatten make of it
     that the names still list."""
-    listed = [_layer(layer, match, shapes, kinds, features) for layer in kinds]
-    chain = [one for one in listed if one and one.kind.startswith(("flatten", *POOLING))]
+    listed = {layer: _op(layer, match, shapes, kinds, features) for layer in kinds}
+    kept_ops = Flatten | GlobalPool | Pool
+    chain = [Layer(layer, op) for layer, op in listed.items() if isinstance(op, kept_ops)]
     if not chain or (kept and chain[0].name != kept[0].name):
         chain = [*kept, *chain]
     if not chain:
         return (), (Output("features", ""),)
     return _linked(chain), (Output(chain[-1].name, chain[-1].name),)
-
-
-POOLING = ("global", "avg_pool", "max_pool")

@@ -18,6 +18,7 @@ from typing import Any
 
 from converter.errors import MismatchError
 from converter.facts import words
+from converter.facts.changes import map_head
 from converter.facts.fact import Evidence, Fact
 from converter.files.checkpoint import Checkpoint
 from converter.files.keras_hub_classes import BACKBONE, CLASSIFIERS, PREPROCESSOR
@@ -27,7 +28,7 @@ from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.weights_only.match import Match
 from resnet_pt import preprocessing
-from resnet_pt.architecture import ACTIVATIONS, Architecture, HeadKind, HeadLayer
+from resnet_pt.architecture import ACTIVATIONS, Architecture, Dense, Dropout, GlobalPool
 
 NAMINGS = ("keras-hub", "keras-hub-v2", "keras-hub-vd")
 """The dialects of the layers that a ResNetBackbone makes."""
@@ -60,7 +61,7 @@ CONVOLUTIONS = {
 }
 """The convolutions of each type of block, less the shortcut's."""
 
-POOLS: Mapping[str, HeadKind] = {"avg": "global_avg_pool", "max": "global_max_pool"}
+POOLS = {"avg": GlobalPool("avg"), "max": GlobalPool("max")}
 
 Settings = Mapping[str, Any]
 
@@ -356,21 +357,17 @@ def _with_head(architecture: Architecture, settings: Settings) -> Architecture:
     """A pool, a Dropout and a Dense layer, which is all that the class has."""
     _check_choice("pooling", settings, tuple(POOLS))
     head = architecture.head
-    kinds = [layer.kind for layer in head if layer.kind != "dropout"]
-    if kinds != [POOLS[settings["pooling"]], "dense"]:
+    ops = [layer.op for layer in head if not isinstance(layer.op, Dropout)]
+    if len(ops) != 2 or ops[0] != POOLS[settings["pooling"]] or not isinstance(ops[1], Dense):
         raise _misfit("pooling", settings, f"a head of {words.describe_head(head)}")
-    classes, activation = head[-1].out_features, _activation(settings)
+    classes, activation = ops[1].out_features, _activation(settings)
     _compare("num_classes", settings, classes)
     rate = _rate(settings)
+    dropped = map_head(architecture, lambda op: Dropout(rate) if isinstance(op, Dropout) else op)
     return replace(
-        architecture,
-        head=tuple(_dropped(layer, rate) for layer in head),
+        dropped,
         outputs=tuple(replace(one, activation=activation) for one in architecture.outputs),
     )
-
-
-def _dropped(layer: HeadLayer, rate: float) -> HeadLayer:
-    return replace(layer, rate=rate) if layer.kind == "dropout" else layer
 
 
 def _rate(settings: Settings) -> float:

@@ -10,6 +10,7 @@ from converter.facts.table import BY_NAME, hidden
 from converter.files.checkpoint import Checkpoint, Weight
 from converter.weights_only.listing import Listing
 from resnet_pt.architecture import Architecture
+from resnet_pt.ops import Activation, Dense, Flatten
 
 
 def gamma_fact(listing: Listing) -> tuple[Fact, ...]:
@@ -39,8 +40,8 @@ def flatten_fact(checkpoint: Checkpoint, architecture: Architecture) -> tuple[Fa
     """The order of a Flatten of more than one pixel, where the file does not tell it: of channels
     first, Keras wrote them first until 2.2 (keras 2.1.6 and 2.2.0 `layers/core.py`, Flatten), and
     its kernels since Keras 2 are the same."""
-    is_flat = any(layer.kind == "flatten_hwc" for layer in architecture.head)
-    dense = [layer.in_features for layer in architecture.head if layer.kind == "dense"]
+    is_flat = any(layer.op == Flatten("hwc") for layer in architecture.head)
+    dense = [layer.op.in_features for layer in architecture.head if isinstance(layer.op, Dense)]
     version = checkpoint.version() or ()
     if not is_flat or dense[:1] == [architecture.features] or not (2,) <= version < (2, 2):
         return ()
@@ -83,8 +84,8 @@ def hidden_fact(architecture: Architecture) -> tuple[Fact, ...]:
     if row.why_not(architecture):
         return ()
     value = row.value(architecture)
-    first = itertools.takewhile(lambda layer: layer.kind != "dense", architecture.head)
-    listed = [layer.name for layer in first if layer.kind == "activation"]
+    first = itertools.takewhile(lambda layer: not isinstance(layer.op, Dense), architecture.head)
+    listed = [layer.name for layer in first if isinstance(layer.op, Activation)]
     said = [
         f"which function {name!r} is, is not in the file: {value} is assumed" for name in listed
     ]
@@ -97,7 +98,7 @@ def hidden_fact(architecture: Architecture) -> tuple[Fact, ...]:
 
 def output_fact(architecture: Architecture) -> tuple[Fact, ...]:
     values = [output.activation for output in architecture.outputs]
-    if not any(layer.kind == "dense" for layer in architecture.head):
+    if not any(isinstance(layer.op, Dense) for layer in architecture.head):
         return ()
     reason = "weights do not record the last activation; the logits come before it"
     return (Fact("output", ", ".join(values), Evidence.DEFAULT, reason),)

@@ -16,17 +16,7 @@ from typing import Any
 
 from converter.files.model_config import is_reference
 from converter.whole_model.ranges import number
-
-Value = float | tuple[float, ...]
-"""One number, or one for each channel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rescaling:
-    """x * scale + offset."""
-
-    scale: Value
-    offset: Value
+from resnet_pt.ops import Factor, Rescaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +60,22 @@ class Same:
 Operation = Rescaling | Reverse | Pick | Stack | Sum | Same
 
 
-def times(value: Value, factor: Value) -> Value:
+def times(value: Factor, factor: Factor) -> Factor:
     """The product, channel by channel."""
     return _each(value, factor, lambda a, b: a * b)
 
 
-def plus(value: Value, other: Value) -> Value:
+def plus(value: Factor, other: Factor) -> Factor:
     """The sum, channel by channel."""
     return _each(value, other, lambda a, b: a + b)
 
 
-def each(value: Value, compute: Callable[[float], float]) -> Value:
+def each(value: Factor, compute: Callable[[float], float]) -> Factor:
     """The same function of every number."""
     return tuple(map(compute, value)) if isinstance(value, tuple) else compute(value)
 
 
-def _each(one: Value, other: Value, compute: Callable[[float, float], float]) -> Value:
+def _each(one: Factor, other: Factor, compute: Callable[[float, float], float]) -> Factor:
     if isinstance(one, tuple) and isinstance(other, tuple):
         return tuple(compute(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(other, tuple):
@@ -198,7 +188,7 @@ FUNCTIONS: Mapping[str, str] = {
 # ---- both
 
 
-def _elementwise(operator: str, value: Value, is_first: bool) -> Operation | None:
+def _elementwise(operator: str, value: Factor, is_first: bool) -> Operation | None:
     """x with a constant behind the operator, or before it."""
     if operator == "add":
         return Rescaling(1.0, value)
@@ -211,7 +201,7 @@ def _elementwise(operator: str, value: Value, is_first: bool) -> Operation | Non
     return Rescaling(each(value, lambda one: 1.0 / one), 0.0)
 
 
-def constant(value: Any) -> Value | None:
+def constant(value: Any) -> Factor | None:
     """A number, or one for each channel: a list, with axes of length 1 around it. Keras 3 wraps
     tensors and arrays (`__tensor__`, `__numpy__`), Keras 2.0 numpy's numbers (`{"value": …}`)."""
     if isinstance(value, dict):

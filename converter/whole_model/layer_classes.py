@@ -14,7 +14,7 @@ from typing import Any, Literal
 from converter.files.kinds import truth, whole
 from converter.files.model_config import Config, call_arguments, first_argument, is_operator
 from converter.whole_model import arithmetic
-from converter.whole_model.arithmetic import Rescaling, Reverse, Stack
+from converter.whole_model.arithmetic import Reverse, Stack
 from converter.whole_model.keras_classes import OPERATOR, why_unknown
 from converter.whole_model.ops import (
     Activation,
@@ -22,7 +22,6 @@ from converter.whole_model.ops import (
     BatchNorm,
     Convolution,
     Dense,
-    Dropout,
     Flatten,
     GlobalPooling,
     Identity,
@@ -39,6 +38,7 @@ from converter.whole_model.ops import (
     Unknown,
 )
 from converter.whole_model.ranges import channels, number, padding, window
+from resnet_pt.ops import Dropout, Rescaling
 from resnet_pt.ops.protocol import MAX_CHANNELS
 
 

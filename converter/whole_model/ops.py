@@ -1,4 +1,7 @@
-"""What a layer computes, as plain frozen data: the settings of Keras' classes that count."""
+"""What a layer computes, as plain frozen data: the settings of Keras' classes that count.
+
+A layer that is the same on both sides, such as a Dropout, is the op of `resnet_pt.ops` itself.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from converter.whole_model.arithmetic import Channels, Pick, Rescaling, Reverse, Stack
+from converter.whole_model.arithmetic import Channels, Pick, Reverse, Stack
 from converter.whole_model.keras_classes import CUSTOM
+from resnet_pt.ops import Op as Shared
 
 Pair = tuple[int, int]
 
@@ -101,11 +105,6 @@ class Flatten:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropout:
-    rate: float
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """A layer that only acts while training, or only names a tensor."""
 
@@ -159,10 +158,8 @@ Op = (
     | Pooling
     | GlobalPooling
     | Flatten
-    | Dropout
     | Identity
     | Add
-    | Rescaling
     | Normalization
     | Reverse
     | Repeat
@@ -171,6 +168,7 @@ Op = (
     | Channels
     | Reshape
     | Unknown
+    | Shared
 )
 
 

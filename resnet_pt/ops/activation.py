@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.protocol import Op, Shape, short
 
@@ -26,6 +26,11 @@ class Activation(Op, frozen=True):
     """An activation by Keras' `name`."""
 
     name: str
+
+    elementwise: ClassVar[bool] = True
+
+    def words(self) -> str:
+        return self.name
 
     def problems(self) -> Iterator[str]:
         if self.name not in ACTIVATIONS:

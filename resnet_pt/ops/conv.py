@@ -35,6 +35,13 @@ class Conv(Op, frozen=True):
 
     fresh: ClassVar[bool] = True
 
+    @property
+    def reads(self) -> int:
+        return self.in_channels
+
+    def words(self) -> str:
+        return f"conv {'x'.join(map(str, self.kernel))} {self.out_channels}"
+
     def tensors(self) -> tuple[Tensor, ...]:
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
         bias = (Tensor("bias", (self.out_channels,), "bias"),) if self.bias else ()

@@ -23,6 +23,13 @@ class Dense(Op, frozen=True):
 
     fresh: ClassVar[bool] = True
 
+    @property
+    def reads(self) -> int:
+        return self.in_features
+
+    def words(self) -> str:
+        return f"dense {self.out_features}"
+
     def tensors(self) -> tuple[Tensor, ...]:
         bias = (Tensor("bias", (self.out_features,), "bias"),) if self.bias else ()
         return (Tensor("weight", (self.out_features, self.in_features), "kernel"), *bias)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.protocol import Op, Shape
 
@@ -15,6 +15,8 @@ class Dropout(Op, frozen=True):
     """A share `rate` of the numbers is dropped."""
 
     rate: float
+
+    elementwise: ClassVar[bool] = True
 
     def problems(self) -> Iterator[str]:
         if not 0 <= self.rate <= 1:

@@ -18,6 +18,9 @@ class Flatten(Op, frozen=True):
 
     order: Literal["hwc", "chw"]
 
+    def words(self) -> str:
+        return f"flatten_{self.order}"
+
     def shape(self, *inputs: Shape) -> Shape:
         known = [length for length in inputs[0] if length is not None]
         return (math.prod(known) if len(known) == len(inputs[0]) else None,)

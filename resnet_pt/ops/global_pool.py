@@ -17,6 +17,9 @@ class GlobalPool(Op, frozen=True):
     mode: Literal["avg", "max"]
     keepdims: bool = False
 
+    def words(self) -> str:
+        return f"global_{self.mode}_pool"
+
     def shape(self, *inputs: Shape) -> Shape:
         (map,) = inputs
         gives = (map[0], 1, 1) if self.keepdims else (map[0],)

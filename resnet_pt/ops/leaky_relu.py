@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.protocol import Op, Shape, finite
 
@@ -15,6 +15,11 @@ class LeakyReLU(Op, frozen=True):
     """x, or `slope` * x where x is negative."""
 
     slope: float
+
+    elementwise: ClassVar[bool] = True
+
+    def words(self) -> str:
+        return "leaky_relu"
 
     def problems(self) -> Iterator[str]:
         yield from finite("a slope of", self.slope)

@@ -43,6 +43,10 @@ class Norm(Op, frozen=True):
 
     fresh: ClassVar[bool] = True
 
+    @property
+    def reads(self) -> int:
+        return self.channels
+
     @classmethod
     def standardizing(cls, channels: int) -> Norm:
         """Keras' Normalization as a norm."""

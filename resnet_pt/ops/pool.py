@@ -24,6 +24,9 @@ class Pool(Op, frozen=True):
     fill: Literal["-inf", "zero"] = "-inf"
     mode: Literal["max", "avg"] = "max"
 
+    def words(self) -> str:
+        return f"{self.mode}_pool"
+
     @property
     def dilation(self) -> tuple[int, int]:
         """Of its window: none."""

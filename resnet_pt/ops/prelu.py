@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.dense import READS_A_MAP
 from resnet_pt.ops.protocol import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
@@ -16,6 +16,12 @@ class PReLU(Op, frozen=True):
     """A slope for each number of a vector. Keras' on a map has one for each pixel."""
 
     channels: int
+
+    elementwise: ClassVar[bool] = True
+
+    @property
+    def reads(self) -> int:
+        return self.channels
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (Tensor("weight", (self.channels,), "alpha"),)

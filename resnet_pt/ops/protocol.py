@@ -66,6 +66,19 @@ class Op(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower):
     arity: ClassVar[tuple[int, int]] = (1, 1)
     """The least and the greatest number of values that it reads."""
 
+    elementwise: ClassVar[bool] = False
+    """Whether it gives a number for each that it reads, made of that one alone (a norm makes it of
+    a whole batch)."""
+
+    @property
+    def reads(self) -> int | None:
+        """The channels of a map, or the numbers of a vector, that it reads; None for any."""
+        return None
+
+    def words(self) -> str:
+        """Its kind and width, for a person."""
+        return str(self.__struct_config__.tag)
+
     def tensors(self) -> tuple[Tensor, ...]:
         """Its tensors, in the order of its module's `state_dict`."""
         return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.protocol import Factor, MisfitError, Op, Shape, finite, shown
 
@@ -17,6 +17,8 @@ class Rescaling(Op, frozen=True):
 
     scale: Factor
     offset: Factor = 0.0
+
+    elementwise: ClassVar[bool] = True
 
     def problems(self) -> Iterator[str]:
         for what, factor in (("scale", self.scale), ("offset", self.offset)):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from converter.facts.changes import norms
+from converter.facts.changes import map_head, norms
 from converter.files.checkpoint import Array
 from converter.formats.fold import folded, folds
-from converter.formats.plain import Plain, plain
+from converter.formats.plain import Plain
 from converter.mapping.export import ExportPlan, ExportStep, Zeros
 from converter.mapping.transforms import Transform
-from resnet_pt.architecture import Architecture
-from resnet_pt.tensors import head_prefix
+from resnet_pt.architecture import Architecture, Dense, Dropout, Pool
+from resnet_pt.tensors import head_modules
 from resnet_pt.tensors import tensors as shapes
 
 TORCH_MOMENTUM = 0.1
@@ -28,11 +27,10 @@ do), {place} from 0; {index} counts the blocks of a stage from 0. '{head}' is th
 def equivalent(architecture: Architecture) -> Architecture:
     """The network that the destination gets, as one of ours: without biases of convolutions, with
     epsilon 1e-5, and with a bias in the classifier. It can be run without the library."""
-    dense = plain(architecture).classifier
-    head = tuple(
-        replace(layer, bias=True) if layer is dense else layer for layer in architecture.head
+    biased = map_head(
+        architecture, lambda op: op.replace(bias=True) if isinstance(op, Dense) else op
     )
-    return folded(replace(architecture, head=head))
+    return folded(biased)
 
 
 def export(
@@ -60,8 +58,8 @@ def export(
 
 def unrolled(table: Table, architecture: Architecture) -> Iterator[tuple[str, str]]:
     """(our module, theirs) for every row and block."""
-    dense = plain(architecture).classifier
-    head = head_prefix(architecture, dense) if dense else ""
+    dense = architecture.classifier
+    head = head_modules(architecture)[dense.name] if dense else ""
     for stage, depth in enumerate(architecture.depths):
         for index in range(depth):
             holes = {"layer": stage + 1, "stage": stage + 2, "place": stage, "index": index}
@@ -95,10 +93,11 @@ def losses(architecture: Architecture) -> list[str]:
 def _head_losses(architecture: Architecture) -> list[str]:
     found = []
     for layer in architecture.head:
-        if layer.kind == "dropout":
-            found.append(f"dropout of {layer.rate:g} before the classifier")
-        if layer.kind == "avg_pool" and layer.pool:
-            window = "x".join(map(str, layer.pool.kernel))
+        op = layer.op
+        if isinstance(op, Dropout):
+            found.append(f"dropout of {op.rate:g} before the classifier")
+        if isinstance(op, Pool):
+            window = "x".join(map(str, op.kernel))
             found.append(
                 f"the {window} pool: it is a mean over the map, which differs for larger pictures"
             )

@@ -14,7 +14,7 @@ from converter.parity.comparing.sizes import (
     proof_bytes,
     take,
 )
-from resnet_pt.architecture import Architecture
+from resnet_pt.architecture import Architecture, Flatten, GlobalPool, Pool
 
 Input = npt.NDArray[np.float32]
 
@@ -76,17 +76,17 @@ def default_size(architecture: Architecture) -> Size:
 
 def takes_any_size(architecture: Architecture) -> bool:
     """Whether no layer of the head is tied to the size of the map."""
-    kinds = [layer.kind for layer in architecture.head]
-    flattens = any(kind.startswith("flatten") for kind in kinds)
-    pooled = any(kind in ("global_avg_pool", "global_max_pool", "avg_pool") for kind in kinds)
-    return not flattens or pooled
+    ops = [layer.op for layer in architecture.head]
+    averaged = any(isinstance(op, Pool) and op.mode == "avg" for op in ops)
+    pooled = averaged or any(isinstance(op, GlobalPool) for op in ops)
+    return pooled or not any(isinstance(op, Flatten) for op in ops)
 
 
 def takes_other_sizes(architecture: Architecture) -> bool:
     """Whether every layer of the head does the same for a map of any size: a pool with a window
     of its own does not."""
-    kinds = [layer.kind for layer in architecture.head]
-    return takes_any_size(architecture) and not {"avg_pool", "max_pool"} & set(kinds)
+    has_window = any(isinstance(layer.op, Pool) for layer in architecture.head)
+    return takes_any_size(architecture) and not has_window
 
 
 def smooth_picture(

@@ -25,9 +25,9 @@ from converter.parity.comparing.compare import (
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Sample
 from converter.parity.original.sampling import spread
-from resnet_pt.architecture import Architecture
-from resnet_pt.program import module_name
-from resnet_pt.tensors import head_prefix
+from resnet_pt.architecture import Architecture, GlobalPool, Pool
+from resnet_pt.lower import lower
+from resnet_pt.tensors import head_modules
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from converter.parity.comparing.torch_run import Results
     from resnet_pt.network import ResNet
 
-POOLS = ("global_avg_pool", "global_max_pool", "avg_pool", "max_pool")
 
 NOISE_SAMPLES = 1024
 """Elements of a layer that its noise is measured on."""
@@ -162,12 +161,10 @@ class LayerError:
 def compared(structure: Structure) -> dict[str, str]:
     """`{torch module: Keras layer}` for every module whose output is held against the original's:
     those of the structure, and the pools of the head."""
-    architecture = structure.architecture
     found = dict(structure.outputs)
-    for layer in architecture.head:
-        if layer.kind in POOLS:
-            plain = architecture.is_plain_head
-            found["avgpool" if plain else f"head.{module_name(layer.name)}"] = layer.name
+    for layer in lower(structure.architecture).layers:
+        if layer.original and isinstance(layer.op, GlobalPool | Pool):
+            found[layer.module] = layer.original
     # A norm with a Scale behind it is judged by what comes out of both.
     return {module: layer for module, layer in found.items() if f"{module}.scale" not in found}
 
@@ -342,7 +339,7 @@ def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[s
     architecture = getattr(model, "architecture", None)
     if not isinstance(architecture, Architecture):
         return {}
-    modules = {layer.name: head_prefix(architecture, layer) for layer in architecture.head}
+    modules = head_modules(architecture)
     single = len(architecture.outputs) == 1
     return {
         "" if single else output.name: (

@@ -1,16 +1,19 @@
 """Sizes of pictures for a head that flattens a map: of another size it is another number of pixels
-than the layer behind reads. The sizes of maps are computed from the architecture, height and width
-each alone."""
+than the layer behind reads."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from converter.errors import MismatchError
-from resnet_pt.architecture import PASS_ON, Architecture, Block, Conv, HeadLayer, Pool
+from resnet_pt.architecture import Architecture
+from resnet_pt.lower import PICTURE, lower
+from resnet_pt.ops import Conv, Flatten, MisfitError, Pool, Shape
+from resnet_pt.ops.window import added
+from resnet_pt.program import Program, known_shapes, reader
 
 Size = tuple[int, int]
 """(height, width)."""
@@ -25,10 +28,10 @@ class NoSizeError(MismatchError):
 
 @dataclass(frozen=True, slots=True)
 class Flattened:
-    """A map that a head flattens: it is the `source`'s, of so many `channels`, and the layer
-    `reader` reads so many `numbers` of it."""
+    """A `map` of so many `channels` that is flattened, of which the layer `reader` reads so many
+    `numbers`."""
 
-    source: str
+    map: str
     channels: int
     reader: str
     numbers: int
@@ -42,7 +45,7 @@ def fitting_size(architecture: Architecture, usual: Size) -> Size:
     sides the same pixels are flattened in the same order, and the same numbers read them.
     Raises NoSizeError where no picture up to LARGEST_SIDE gives as many.
     """
-    wanted = flattened(architecture)
+    wanted = flattened(lower(architecture))
     if not wanted or fits(architecture, usual):
         return usual
     found = next(
@@ -58,49 +61,28 @@ def fitting_size(architecture: Architecture, usual: Size) -> Size:
 
 
 def fits(architecture: Architecture, size: Size) -> bool:
-    """Whether the network runs on a picture, and each layer that reads a flattened map gets as many
-    numbers as it wants."""
-    heights, widths = (sides(architecture, side, axis) for axis, side in enumerate(size))
-    if min(*heights.values(), *widths.values()) < 1:
+    """Whether the network runs on a picture: something is left of every map, a block and its
+    shortcut meet, and each layer that reads a flattened map gets as many numbers as it wants."""
+    try:
+        shapes = lower(architecture).shapes(_picture(architecture, size))
+    except MisfitError:
         return False
-    return all(
-        heights[one.source] * widths[one.source] * one.channels == one.numbers
-        for one in flattened(architecture)
-    )
+    return all(0 not in shape for shape in shapes.values())
 
 
-def flattened(architecture: Architecture) -> list[Flattened]:
-    """The maps that the head flattens for layers with a number of inputs of their own."""
-    maps = architecture.maps
-    found = []
-    for layer in architecture.head:
-        reader = _reader(architecture, layer.name)
-        if layer.kind.startswith("flatten") and layer.source in maps and reader:
-            numbers = reader.norm.channels if reader.norm else reader.in_features
-            channels = _channels(architecture, layer.source)
-            found.append(Flattened(layer.source, channels, reader.name, numbers))
+def _picture(architecture: Architecture, size: Sequence[int | None]) -> dict[str, Shape]:
+    return {PICTURE: (architecture.in_channels, *size)}
+
+
+def flattened(program: Program) -> list[Flattened]:
+    """The maps that are flattened for layers with a number of inputs of their own."""
+    shapes, found = program.shapes(), []
+    for layer in program.layers:
+        read = shapes[layer.inputs[0]]
+        behind = reader(program, layer.name) if isinstance(layer.op, Flatten) else None
+        if len(read) == 3 and read[0] and behind and behind.op.reads:
+            found.append(Flattened(layer.inputs[0], read[0], behind.original, behind.op.reads))
     return found
-
-
-def _reader(architecture: Architecture, name: str) -> HeadLayer | None:
-    """The first layer behind a head's layer that says how many numbers it reads of a vector."""
-    for layer in architecture.head:
-        if layer.source == name and layer.kind in ("dense", "prelu", "norm"):
-            return layer
-        passes = layer.kind in PASS_ON or layer.kind.startswith("flatten")
-        found = _reader(architecture, layer.name) if layer.source == name and passes else None
-        if found:
-            return found
-    return None
-
-
-def _channels(architecture: Architecture, name: str) -> int:
-    """Of the map that a layer of the head gives; '' for the features."""
-    layers = {layer.name: layer for layer in architecture.head}
-    while name and not layers[name].conv:
-        name = layers[name].source
-    conv = layers[name].conv if name else None
-    return conv.out_channels if conv else architecture.features
 
 
 def _sizes(architecture: Architecture, wanted: Flattened) -> Iterator[Size]:
@@ -109,89 +91,57 @@ def _sizes(architecture: Architecture, wanted: Flattened) -> Iterator[Size]:
     pixels, rest = divmod(wanted.numbers, wanted.channels)
     if rest:
         return
-    heights, widths = (_pictures(architecture, wanted.source, axis) for axis in (0, 1))
+    heights, widths = _pictures(architecture, wanted.map)
     for height in range(math.isqrt(pixels), 0, -1):
         if pixels % height == 0:
             yield from itertools.product(heights.get(height, ()), widths.get(pixels // height, ()))
 
 
-def _pictures(architecture: Architecture, layer: str, axis: int) -> Mapping[int, Sequence[int]]:
-    """`{side of a layer's map: the sides of pictures that give it}`, multiples of the network's
-    stride, as pictures mostly are, before others."""
-    stride = math.prod(one.stride[axis] for one in _trunk(architecture))
-    found: dict[int, list[int]] = {}
+def _pictures(architecture: Architecture, name: str) -> list[Mapping[int, Sequence[int]]]:
+    """For heights and for widths, `{side of a map: the sides of pictures that give it}`, multiples
+    of the network's stride, as pictures mostly are, before others."""
+    program = lower(architecture)
+    found: list[dict[int, list[int]]] = [{}, {}]
     for side in range(1, LARGEST_SIDE + 1):
-        found.setdefault(sides(architecture, side, axis)[layer], []).append(side)
-    return {key: sorted(some, key=lambda side: side % stride > 0) for key, some in found.items()}
+        shape = known_shapes(program.layers, _picture(architecture, (side, side)))[name]
+        for some, length in zip(found, shape[1:] if shape else (), strict=False):
+            some.setdefault(length or 0, []).append(side)
+    return [
+        {length: sorted(some, key=lambda side: side % stride > 0) for length, some in one.items()}
+        for one, stride in zip(found, _strides(program, name), strict=True)
+    ]
 
 
-def _trunk(architecture: Architecture) -> Iterator[Conv | Pool]:
-    """The windows that a picture goes through up to the features."""
-    yield from _stem(architecture)
-    for block in itertools.chain(*architecture.stages):
-        yield from block.convs
-
-
-def _stem(architecture: Architecture) -> Iterator[Conv | Pool]:
-    stem = architecture.stem
-    yield from (one.conv for one in stem.front)
-    yield from (conv for conv, _ in stem.deep)
-    yield stem.conv
-    if stem.pool:
-        yield stem.pool
-
-
-def sides(architecture: Architecture, side: int, axis: int) -> dict[str, int]:
-    """The heights (`axis` 0) or widths (1) of the head's maps, by their layers, '' for the
-    features, of a picture of that `side`; 0 where nothing is left of a map, or a block and its
-    shortcut do not meet."""
-    side = _through(_stem(architecture), side, axis)
-    for block in itertools.chain(*architecture.stages):
-        side = _behind_block(block, side, axis)
-    found = {"": side}
-    for layer in architecture.head:
-        if layer.source in found and not layer.ends_maps:
-            windows = [one for one in (layer.conv, layer.pool) if one]
-            found[layer.name] = _through(windows, found[layer.source], axis)
-    return found
+def _strides(program: Program, name: str) -> tuple[int, int]:
+    """By how much a map is smaller than the picture, in height and width: of a block, by its
+    convolutions."""
+    by_name, height, width = program.by_name(), 1, 1
+    while layer := by_name.get(name):
+        if isinstance(layer.op, Conv | Pool):
+            height, width = height * layer.op.stride[0], width * layer.op.stride[1]
+        name = layer.inputs[0]
+    return height, width
 
 
 def maps(architecture: Architecture, size: Size) -> Iterator[int]:
     """How many numbers each map holds on the way of a picture of that size, nothing computed: the
     picture, what is padded, and what each window gives."""
-    shape = (architecture.in_channels, *size)
-    yield math.prod(shape)
-    for window in _stem(architecture):
-        shape = yield from _numbers(window, shape)
-    for block in itertools.chain(*architecture.stages):
-        short = block.shortcut
-        around = shape
-        for part in (short.pool, short.conv) if short else ():
-            around = (yield from _numbers(part, around)) if part else around
-        for window in block.convs:
-            shape = yield from _numbers(window, shape)
-    shapes = {"": shape}
-    for layer in architecture.head:
-        if layer.source in shapes and not layer.ends_maps:
-            shapes[layer.name] = shapes[layer.source]
-            for one in (layer.conv, layer.pool):
-                if one:
-                    shapes[layer.name] = yield from _numbers(one, shapes[layer.name])
+    program, picture = lower(architecture), _picture(architecture, size)
+    shapes = known_shapes(program.layers, picture)
+    yield _numbers(picture[PICTURE])
+    for layer in program.layers:
+        read, given = shapes[layer.inputs[0]], shapes[layer.name]
+        if isinstance(layer.op, Conv | Pool) and read and given:
+            channels, *sides = read
+            padded = (
+                (side or 0) + added(layer.op.padding, axis) for axis, side in enumerate(sides)
+            )
+            yield _numbers((channels, *padded))
+            yield _numbers(given)
 
 
-Map = tuple[int, int, int]
-"""(channels, height, width)."""
-
-
-def _numbers(window: Conv | Pool, shape: Map) -> Generator[int, None, Map]:
-    """The numbers of what a window reads when it is padded, and of what it gives; its shape."""
-    channels, height, width = shape
-    top, left = (_added(window, axis) for axis in (0, 1))
-    yield channels * (height + top) * (width + left)
-    given = window.out_channels if isinstance(window, Conv) else channels
-    height, width = (_through([window], side, axis) for axis, side in enumerate((height, width)))
-    yield given * height * width
-    return given, height, width
+def _numbers(shape: Shape) -> int:
+    return math.prod(length or 0 for length in shape)
 
 
 PROOF_LIMIT = 4 * 2**30
@@ -217,38 +167,3 @@ def prediction_bytes(architecture: Architecture, size: Size) -> int:
 def take(number: int) -> str:
     """`3.9 GB`, for a message."""
     return f"{number / 1e9:,.1f} GB"
-
-
-def _behind_block(block: Block, side: int, axis: int) -> int:
-    short = block.shortcut
-    windows = [one for one in (short.pool, short.conv) if one] if short else []
-    main = _through(block.convs, side, axis)
-    return main if main == _through(windows, side, axis) else 0
-
-
-def _through(windows: Iterable[Conv | Pool], side: int, axis: int) -> int:
-    for window in windows:
-        side = max(0, _behind(window, side, axis)) if side else 0
-    return side
-
-
-def _behind(window: Conv | Pool, side: int, axis: int) -> int:
-    """TensorFlow's 'same' leaves a position for each stride that begins within the map; else there
-    is one for each at which the whole window lies within what was padded."""
-    stride = window.stride[axis]
-    if window.padding == "same":
-        return -(-side // stride)
-    dilation = window.dilation[axis] if isinstance(window, Conv) else 1
-    reach = dilation * (window.kernel[axis] - 1) + 1
-    return (side + _added(window, axis) - reach) // stride + 1
-
-
-def _added(window: Conv | Pool, axis: int) -> int:
-    """What is added to a side of a map; what 'same' adds depends on it, and is less than a
-    window."""
-    if window.padding == "same":
-        return 0
-    if isinstance(window.padding, int):
-        return 2 * window.padding
-    left, right, top, bottom = window.padding
-    return (top + bottom, left + right)[axis]

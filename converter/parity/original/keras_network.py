@@ -18,7 +18,7 @@ from resnet_pt import ops
 from resnet_pt.architecture import Architecture
 from resnet_pt.lower import lower
 from resnet_pt.ops.window import Padding
-from resnet_pt.program import Input, Layer, Program
+from resnet_pt.program import Input, Layer, Program, reader
 
 
 def keras_network(architecture: Architecture) -> Any:
@@ -141,24 +141,10 @@ def _global_pool(call: Call, op: ops.GlobalPool) -> Any:
 
 def _flatten(call: Call, op: ops.Flatten) -> Any:
     """A Reshape to the width that is read next: maps of any size have no static one."""
-    x, width = call.x, _width(call.program, call.layer.name)
+    x, behind = call.x, reader(call.program, call.layer.name)
     if op.order == "chw" and len(x.shape) == 4:
         x = layers.Permute((3, 1, 2))(x)
-    return layers.Reshape((width,))(x) if width else layers.Flatten()(x)
-
-
-def _width(program: Program, name: str) -> int | None:
-    """How many numbers the layers behind a vector read; None where it is what is returned."""
-    for layer in program.readers().get(name, ()):
-        op = layer.op
-        if isinstance(op, ops.Dense):
-            return op.in_features
-        if isinstance(op, ops.Norm | ops.PReLU):
-            return op.channels
-        found = _width(program, layer.name)
-        if found:
-            return found
-    return None
+    return layers.Reshape((behind.op.reads,))(x) if behind else layers.Flatten()(x)
 
 
 MAKERS: Mapping[type[ops.Op], Callable[[Call, Any], Any]] = {

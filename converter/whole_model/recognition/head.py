@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from converter.errors import MismatchError
 from converter.whole_model import ops as g
-from converter.whole_model.arithmetic import Channels, Rescaling, Stack
+from converter.whole_model.arithmetic import Channels, Stack
 from converter.whole_model.graph import Node
 from converter.whole_model.recognition.placing import Placing, Tokens
 from converter.whole_model.recognition.refusals import (
@@ -18,13 +18,21 @@ from converter.whole_model.recognition.refusals import (
     WHOLE_STAGES,
     unplaced,
 )
-from resnet_pt.architecture import (
-    ACTIVATIONS,
-    Block,
-    HeadKind,
-    HeadLayer,
-    Output,
+from resnet_pt.architecture import Block, Output
+from resnet_pt.ops import (
+    Activation,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    LeakyReLU,
+    Op,
+    PReLU,
+    Shape,
 )
+from resnet_pt.ops.activation import ACTIVATIONS
+from resnet_pt.program import Layer, known_shapes
 
 
 @dataclass
@@ -38,10 +46,11 @@ class HeadReader(Placing):
     features: int = 0
     """Channels of the last block's map."""
 
-    def head(self, features: Node) -> tuple[HeadLayer, ...]:
+    def head(self, features: Node) -> tuple[Layer, ...]:
         """Every layer after the features, each with the one it reads."""
         names = {features.id: ""}
-        found: list[HeadLayer] = []
+        shapes: dict[str, Shape] = {"": (self.features, None, None)}
+        found: list[Layer] = []
         for node in self.graph.nodes:
             sources = [names[source] for source in self.sources(node) if source in names]
             if not sources or node.id in self.placed or node.id in self.skipped:
@@ -54,16 +63,18 @@ class HeadReader(Placing):
                 layer = self.head_layer(node, name, sources[0])
             else:
                 layer = self.joined(node, sources)
-            if layer.source in self.maps and not layer.ends_maps:
+            shape = known_shapes([layer], shapes)[layer.name]
+            shapes[layer.name] = shape or (None,)
+            if len(shapes[layer.name]) == 3:
                 self.maps.add(layer.name)
-            if layer.kind.startswith("global") or self.vectors.issuperset(layer.sources):
+            if isinstance(layer.op, GlobalPool) or self.vectors.issuperset(layer.inputs):
                 self.vectors.add(layer.name)
             names[node.id] = layer.name
             found.append(layer)
             self.placed.add(node.id)
         return tuple(found)
 
-    def joined(self, node: Node, sources: Sequence[str]) -> HeadLayer:
+    def joined(self, node: Node, sources: Sequence[str]) -> Layer:
         """Vectors side by side, as of an average and a maximum over the map."""
         all_in_head = len(sources) >= len(node.inputs) and self.vectors.issuperset(sources)
         is_joined = isinstance(node.op, Channels) or (
@@ -72,77 +83,89 @@ class HeadReader(Placing):
         if not is_joined or not all_in_head:
             reason = "it joins several layers, and not the vectors of global pools alone"
             raise unplaced(replace(node, op=g.Unknown(g.class_name(node.op), reason)), "the head")
-        return HeadLayer(node.layer, "concat", sources[0], joined=tuple(sources[1:]))
+        return Layer(node.layer, Concat(), tuple(sources))
 
-    def head_layer(self, node: Node, name: str, source: str) -> HeadLayer:
+    def head_layer(self, node: Node, name: str, source: str) -> Layer:
+        return Layer(name, self.head_op(node, name, source), (source,))
+
+    def head_op(self, node: Node, name: str, source: str) -> Op:
+        """What a layer of the head that reads one value computes."""
         op = node.op
-        if isinstance(op, g.Dense) and source in self.maps:
-            reason = "it reads a map, pixel by pixel: a pool or a Flatten has to come before"
-            raise unplaced(replace(node, op=g.Unknown("Dense", reason)), "the head")
         if isinstance(op, g.Dense):
-            inputs, outputs = self.shapes.dense(node.layer)
-            if op.units != outputs:
-                raise MismatchError(
-                    f"{node.layer}/kernel has {outputs} units, but model_config says {op.units}"
-                )
-            self.place(f"head:{name}", node)
-            return HeadLayer(name, "dense", source, inputs, outputs, op.bias)
+            return self.dense(node, name, source)
         if isinstance(op, g.Convolution) and not op.depthwise:
             if source in self.vectors:
-                reason = "it reads a vector, which it takes for a map of one pixel"
-                raise unplaced(replace(node, op=g.Unknown("Conv2D", reason)), "the head")
-            conv = self.conv(Tokens([node]), f"head:{name}", "the head")
-            return HeadLayer(name, "conv", source, conv=conv)
+                raise self.refused(
+                    node, "Conv2D", "it reads a vector, which it takes for a map of one pixel"
+                )
+            return self.conv(Tokens([node]), f"head:{name}", "the head")
         if isinstance(op, g.BatchNorm):
             norm = self.norm(Tokens([node]), f"head:{name}")
-            return HeadLayer(name, "norm", source, norm=norm)
+            assert norm is not None
+            return norm
         if isinstance(op, g.Pooling):
-            kind: HeadKind = "avg_pool" if op.mode == "avg" else "max_pool"
-            return HeadLayer(name, kind, source, pool=self.pool(Tokens([node]), positive=True))
-        if isinstance(op, g.GlobalPooling) and op.is_last and self.graph.channels_first:
-            op = g.Unknown({"avg": "Mean", "max": "Maximum"}[op.mode], CHANNELS_FIRST)
+            pool = self.pool(Tokens([node]), positive=True)
+            assert pool is not None
+            return pool
         if isinstance(op, g.GlobalPooling):
-            kind = "global_avg_pool" if op.mode == "avg" else "global_max_pool"
-            return HeadLayer(name, kind, source)
+            if op.is_last and self.graph.channels_first:
+                raise self.refused(node, {"avg": "Mean", "max": "Maximum"}[op.mode], CHANNELS_FIRST)
+            return GlobalPool(op.mode)
         if isinstance(op, g.Flatten):
             as_stored = self.graph.channels_first and not op.channels_last
-            return HeadLayer(name, "flatten_chw" if as_stored else "flatten_hwc", source)
-        if isinstance(op, g.Reshape) and op.target == (self.features,) and source in self.vectors:
-            return HeadLayer(name, "flatten_hwc", source)  # `tf.reshape(x, [-1, C])` of a vector
+            return Flatten("chw" if as_stored else "hwc")
         if isinstance(op, g.Reshape) and len(op.target) == 1:
-            op = g.Unknown("Reshape", "of a map, a given width may set pixels beside pictures")
-        if isinstance(op, g.Dropout):
-            return HeadLayer(name, "dropout", source, rate=op.rate)
-        if isinstance(op, g.Activation) and op.name == "leaky_relu":
-            self.forget_inner(node)
-            self.outputs[f"head:{name}"] = node.layer
-            return HeadLayer(name, "leaky_relu", source, slope=op.slope)
-        if isinstance(op, g.PReLU):
-            return self.prelu(node, name, source)
-        if isinstance(op, Rescaling):
-            return HeadLayer(name, "rescaling", source, rescaling=(op.scale, op.offset))
-        if isinstance(op, g.Activation) and op.name in ACTIVATIONS:
-            if op.name == "softmax" and source in self.maps and self.graph.channels_first:
-                raise unplaced(replace(node, op=g.Unknown("Softmax", OVER_WIDTH)), "the head")
-            self.forget_inner(node)
-            self.outputs[f"head:{name}"] = node.layer
-            return HeadLayer(name, "activation", source, activation=op.name)
+            if op.target == (self.features,) and source in self.vectors:
+                return Flatten("hwc")  # `tf.reshape(x, [-1, C])` of a vector
+            reason = "of a map, a given width may set pixels beside pictures"
+            raise self.refused(node, "Reshape", reason)
         if isinstance(op, g.Activation):
-            op = g.Unknown(f"activation {op.name!r}", NOT_THE_SAME)
-        raise unplaced(replace(node, op=op), "the head")
+            return self.activation(node, op, name, source)
+        if isinstance(op, g.PReLU):
+            return self.prelu(node, name)
+        if isinstance(op, Op):
+            return op
+        raise unplaced(node, "the head")
 
-    def prelu(self, node: Node, name: str, source: str) -> HeadLayer:
+    def refused(self, node: Node, class_name: str, reason: str) -> MismatchError:
+        return unplaced(replace(node, op=g.Unknown(class_name, reason)), "the head")
+
+    def dense(self, node: Node, name: str, source: str) -> Dense:
+        op = node.op
+        assert isinstance(op, g.Dense)
+        if source in self.maps:
+            reason = "it reads a map, pixel by pixel: a pool or a Flatten has to come before"
+            raise self.refused(node, "Dense", reason)
+        inputs, outputs = self.shapes.dense(node.layer)
+        if op.units != outputs:
+            raise MismatchError(
+                f"{node.layer}/kernel has {outputs} units, but model_config says {op.units}"
+            )
+        self.place(f"head:{name}", node)
+        return Dense(inputs, outputs, op.bias)
+
+    def activation(self, node: Node, op: g.Activation, name: str, source: str) -> Op:
+        is_leaky = op.name == "leaky_relu"
+        if not is_leaky and op.name not in ACTIVATIONS:
+            raise self.refused(node, f"activation {op.name!r}", NOT_THE_SAME)
+        if op.name == "softmax" and source in self.maps and self.graph.channels_first:
+            raise self.refused(node, "Softmax", OVER_WIDTH)
+        self.forget_inner(node)
+        self.outputs[f"head:{name}"] = node.layer
+        return LeakyReLU(op.slope) if is_leaky else Activation(op.name)
+
+    def prelu(self, node: Node, name: str) -> PReLU:
         slopes = self.shapes.slopes(node.layer)
         if slopes is None:
             reason = (
                 "its slopes are for the pixels of a map; only those of a vector are carried over"
             )
-            raise unplaced(replace(node, op=g.Unknown("PReLU", reason)), "the head")
+            raise self.refused(node, "PReLU", reason)
         self.place(f"head:{name}", node)
-        return HeadLayer(name, "prelu", source, slopes)
+        return PReLU(slopes)
 
     def output(
-        self, id: str, features: Node, head: Sequence[HeadLayer], maps: Mapping[str, int]
+        self, id: str, features: Node, head: Sequence[Layer], maps: Mapping[str, int]
     ) -> Output:
         """What the model returns, less the activation that ends it."""
         node = self.nodes[self.resolve(id)]
@@ -160,11 +183,11 @@ class HeadReader(Placing):
                 hints=[WHOLE_STAGES + ", ".join(repr(end.layer) for end in ends)],
             )
         layer = by_name[name]
-        kinds = {one.kind for one in head}
-        is_pooled = "conv" in kinds and layer.name in self.vectors
-        if layer.kind == "activation" and ("dense" in kinds or is_pooled):
+        has_dense, has_conv = (any(isinstance(x.op, kind) for x in head) for kind in (Dense, Conv))
+        has_logits = has_dense or (has_conv and layer.name in self.vectors)
+        if isinstance(layer.op, Activation) and has_logits:
             del self.outputs[f"head:{name}"]
-            return Output(node.layer, layer.source, layer.activation)
+            return Output(node.layer, layer.inputs[0], layer.op.name)
         return Output(node.layer, name)
 
     def stage_maps(self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]) -> dict[str, int]:

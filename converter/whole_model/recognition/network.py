@@ -36,12 +36,12 @@ from resnet_pt.architecture import (
     Architecture,
     Block,
     Conv,
-    HeadLayer,
+    Layer,
     Norm,
     Output,
     Shortcut,
 )
-from resnet_pt.tensors import head_prefix
+from resnet_pt.tensors import head_modules
 
 
 def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
@@ -334,7 +334,7 @@ class _Recogniser(StemReader, HeadReader):
 
     def tail(
         self, sums: Sequence[Node], stages: Sequence[Sequence[Block]]
-    ) -> tuple[Norm | None, tuple[HeadLayer, ...], tuple[Output, ...]]:
+    ) -> tuple[Norm | None, tuple[Layer, ...], tuple[Output, ...]]:
         last, norm = sums[-1], None
         features = last
         if self.is_activated(last):
@@ -353,7 +353,7 @@ class _Recogniser(StemReader, HeadReader):
         outputs = tuple(self.output(id, features, head, maps) for id in self.graph.outputs)
         used = {output.layer for output in outputs}
         for layer in reversed(head):  # a final softmax leads to no output
-            used |= set(layer.sources) if layer.name in used else set()
+            used |= set(layer.inputs) if layer.name in used else set()
         self.leave_out(layer.name for layer in head if layer.name not in used)
         return norm, tuple(layer for layer in head if layer.name in used), outputs
 
@@ -375,7 +375,7 @@ class _Recogniser(StemReader, HeadReader):
 
     def named(self, architecture: Architecture) -> dict[str, str]:
         """`layers`, with the head's modules under their torch names."""
-        modules = {f"head:{one.name}": head_prefix(architecture, one) for one in architecture.head}
+        modules = {f"head:{name}": one for name, one in head_modules(architecture).items()}
         for table in (self.layers, self.outputs):
             for key in [key for key in table if key.startswith("head:")]:
                 table[modules[key]] = table.pop(key)

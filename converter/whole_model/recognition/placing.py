@@ -18,6 +18,7 @@ from converter.whole_model.recognition.refusals import (
 from resnet_pt.architecture import (
     NON_NEGATIVE,
     Conv,
+    Dropout,
     Norm,
     Padding,
     Pool,
@@ -90,7 +91,7 @@ class Placing:
             for node in self.graph.nodes
             if isinstance(node.op, g.Identity)
             or node.op == g.Activation("linear")
-            or (isinstance(node.op, g.Dropout) and node.id in in_body)
+            or (isinstance(node.op, Dropout) and node.id in in_body)
         }
         self.readers: dict[str, list[Node]] = {}
         for node in self.graph.nodes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from converter.whole_model import ops as g
-from converter.whole_model.arithmetic import Channels, Rescaling, Reverse, Value, plus, times
+from converter.whole_model.arithmetic import Channels, Reverse, plus, times
 from converter.whole_model.graph import Node
 from converter.whole_model.recognition.placing import Placing, Tokens
 from converter.whole_model.recognition.refusals import (
@@ -21,6 +21,7 @@ from resnet_pt.architecture import (
     Norm,
     Stem,
 )
+from resnet_pt.ops import Factor, Rescaling
 
 
 @dataclass
@@ -90,10 +91,10 @@ class StemReader(Placing):
 
     def picture(
         self, tokens: Tokens, shape: tuple[int | None, ...]
-    ) -> tuple[tuple[int, ...], tuple[Value, Value] | None]:
+    ) -> tuple[tuple[int, ...], tuple[Factor, Factor] | None]:
         """(channels, rescaling) of everything that is done to the picture, as one of each."""
         channels: tuple[int, ...] = ()
-        rescaling: tuple[Value, Value] | None = None
+        rescaling: tuple[Factor, Factor] | None = None
         while tokens.nodes and isinstance(tokens.nodes[0].op, PICTURE):
             node = tokens.nodes.pop(0)
             self.placed.add(node.id)
@@ -141,7 +142,7 @@ PICTURE = (Rescaling, Reverse, g.Repeat, Channels)
 """What can be done to a picture before the network."""
 
 
-def _then(node: Node, scale: Value, offset: Value) -> tuple[Value, Value]:
+def _then(node: Node, scale: Factor, offset: Factor) -> tuple[Factor, Factor]:
     """A scale and an offset, with those of a further node behind."""
     op = node.op
     assert isinstance(op, Rescaling)
@@ -152,5 +153,5 @@ def _then(node: Node, scale: Value, offset: Value) -> tuple[Value, Value]:
         raise unplaced(replace(node, op=g.Unknown("Rescaling", reason)), "the stem") from None
 
 
-def _picked(factor: Value, picks: Sequence[int]) -> Value:
+def _picked(factor: Factor, picks: Sequence[int]) -> Factor:
     return tuple(factor[number] for number in picks) if isinstance(factor, tuple) else factor
