@@ -191,7 +191,7 @@ REFUSED = {
     "activation": (changed(WIDE, activation="elu"), "activation elu"),
     "head": (
         changed(WIDE, head=(*WIDE.head, Layer("act", Activation("elu"), ("fc",)))),
-        "head of global_avg_pool, dense, activation",
+        "head of global_avg_pool, dense 10, elu",
     ),
 }
 
