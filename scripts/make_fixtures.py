@@ -1462,11 +1462,6 @@ that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the enviro
 The files under "Taken over" were made earlier, in the same way (inputs of 224x224, filters divided
 by 16), and put in the record format by `scripts/make_fixtures.py museum`. This file is written by
 `scripts/make_fixtures.py readme fixtures`.
-
-`format-1/` holds networks as this project itself wrote them before a head was a program of layers
-(format 1 of the description in a file): one of each kind of head, with what that version computed
-from a seeded picture in `outputs.npz`. Weights and pixels are whole numbers and powers of two, so
-that nothing is rounded and the bits are the same on any machine (`tests/test_format_1.py`).
 """
 
 
