@@ -12,6 +12,7 @@ from helpers import as_text, copy, facts, fixture, opened, weightless_removed, w
 
 from converter.errors import MismatchError
 from resnet_pt.architecture import Pool
+from resnet_pt.ops import Activation
 
 PAD = "7x7/2, padding 3"
 SAME = "7x7/2, 'same' as in TensorFlow"
@@ -114,7 +115,7 @@ def test_head_activation_beats_the_assumed_relu(tmp_path):
         assert facts(network)["head activation"] == ("relu", "default")
     with opened(alone, head_activation="tanh") as (_, network):
         assert facts(network)["head activation"] == ("tanh", "set by the user")
-        assert "tanh" in [layer.activation for layer in network.architecture.head]
+        assert Activation("tanh") in [layer.op for layer in network.architecture.head]
 
 
 @pytest.mark.parametrize(
