@@ -13,6 +13,7 @@ from torch import nn
 import resnet_pt
 from converter.conversion import convert
 from resnet_pt import Architecture, ResNet, resnet
+from resnet_pt.architecture import FORMAT
 from resnet_pt.files import FileError
 from resnet_pt.tensors import tensors
 
@@ -93,14 +94,14 @@ def test_a_description_of_an_earlier_version_lacks_fields_and_is_read():
     architecture = resnet()
     data = architecture.to_dict()
     for layer in data["head"]:
-        del layer["joined"]
+        del layer["module"]
     del data["stem"]["rescaling"]
 
     assert Architecture.from_dict(data) == architecture
     model = ResNet(architecture)
-    state = {"format": 1, "architecture": data}
+    state = {"format": FORMAT, "architecture": data}
     model.set_extra_state(state)
-    data["head"][-1]["out_features"] = 7
+    data["head"][-1]["op"]["out_features"] = 7
     with pytest.raises(ValueError, match="another architecture"):
         model.set_extra_state(state)
 
