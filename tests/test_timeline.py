@@ -123,7 +123,7 @@ def shown(architecture, with_epsilon):
     the last activation, which weights do not tell."""
     data = architecture.to_dict()
     head = [
-        {key: value for key, value in one.items() if key not in {"name", "source", "rate"}}
+        {key: value for key, value in one["op"].items() if key != "rate"}
         for one in data.pop("head")
     ]
     for key in ("input_size", "preprocessing", "outputs"):

@@ -168,7 +168,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param(lambda d: d.update(format=2), "a format that this version", id="format"),
+        pytest.param(lambda d: d.update(format=3), "a format that this version", id="format"),
         pytest.param(lambda d: d.pop("architecture"), "not readable", id="no architecture"),
         pytest.param(
             lambda d: d["architecture"].update(rotated=True), "not readable", id="a field unknown"
