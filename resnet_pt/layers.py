@@ -1,17 +1,16 @@
-"""The few layers that Keras has and torch lacks, and how each description becomes a module."""
+"""The few layers that Keras has and torch lacks."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnet_pt.ops import Conv, Factor, Norm, Op, Padding, Pool
+from resnet_pt.ops.window import Padding
 
 Pads = tuple[int, int, int, int]
+Pair = tuple[int, int]
+Factor = float | tuple[float, ...]
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -48,18 +47,28 @@ def pads(
 class PaddedConv2d(nn.Conv2d):
     """A convolution whose padding torch cannot state: 'same' with a stride, or one-sided."""
 
-    def __init__(self, conv: Conv) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        bias: bool,
+    ) -> None:
         super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel,
-            conv.stride,
-            groups=conv.groups,
-            bias=conv.bias,
-            dilation=conv.dilation,
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
         )
-        self.pads = conv.padding
-        self.window = (conv.kernel, conv.stride, conv.dilation)
+        self.pads = padding
+        self.window = (kernel, stride, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, pads(self.pads, x, *self.window)))
@@ -72,11 +81,11 @@ class PaddedMaxPool2d(nn.MaxPool2d):
     """A max-pool whose padding torch cannot state: 'same', one-sided, or with zeros that can win
     over a negative map."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool.kernel, pool.stride)
-        self.pads = pool.padding
-        self.fill = float("-inf") if pool.fill == "-inf" else 0.0
-        self.window = (pool.kernel, pool.stride)
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding, fill: float) -> None:
+        super().__init__(kernel, stride)
+        self.pads = padding
+        self.fill = fill
+        self.window = (kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, pads(self.pads, x, *self.window), value=self.fill)
@@ -89,10 +98,10 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 class PaddedAvgPool2d(nn.AvgPool2d):
     """An average pool with 'same' padding: Keras divides by the elements that are really there."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool.kernel, pool.stride)
-        self.pads = pool.padding
-        self.window = (pool.kernel, pool.stride)
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding) -> None:
+        super().__init__(kernel, stride)
+        self.pads = padding
+        self.window = (kernel, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         amount = pads(self.pads, x, *self.window)
@@ -156,74 +165,11 @@ class Channels(nn.Module):
         return f"{self.channels}"
 
 
-class Function(nn.Module):
-    """An op that is a plain function, as a module."""
-
-    def __init__(self, op: Op) -> None:
-        super().__init__()
-        self.op = op
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.op.compute(*inputs)
-
-    def _get_name(self) -> str:
-        return type(self.op).__name__
-
-    def extra_repr(self) -> str:
-        return ", ".join(
-            f"{name}={value}" for name, value in msgspec.structs.asdict(self.op).items()
-        )
-
-
 class Exponential(nn.Module):
     """e to the power of x."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.exp()
-
-
-def convolution(conv: Conv) -> nn.Conv2d:
-    """The plainest module that computes `conv`."""
-    if not isinstance(conv.padding, int):
-        return PaddedConv2d(conv)
-    return nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel,
-        conv.stride,
-        conv.padding,
-        groups=conv.groups,
-        bias=conv.bias,
-        dilation=conv.dilation,
-    )
-
-
-def normalisation(norm: Norm, flat: bool = False) -> nn.Module:
-    """BatchNorm for a map, or for a vector if `flat`; vectors that Keras had not are frozen."""
-    kind = nn.BatchNorm1d if flat else nn.BatchNorm2d
-    module = kind(norm.channels, eps=norm.eps, momentum=norm.momentum)
-    module.weight.requires_grad_(norm.gamma)
-    module.bias.requires_grad_(norm.beta)
-    return module
-
-
-def pooling(pool: Pool) -> nn.Module:
-    """The plainest module that computes `pool`; square windows print as torchvision's do."""
-    plain = isinstance(pool.padding, int) and (pool.fill == "-inf" or pool.padding == 0)
-    if pool.mode == "avg":
-        whole = pool.padding == 0
-        return nn.AvgPool2d(_square(pool.kernel), _square(pool.stride)) if whole else _avg(pool)
-    if not plain:
-        return PaddedMaxPool2d(pool)
-    return nn.MaxPool2d(_square(pool.kernel), _square(pool.stride), pool.padding)  # type: ignore[arg-type]
-
-
-def _avg(pool: Pool) -> nn.Module:
-    return PaddedAvgPool2d(pool)
-
-
-def _square(pair: tuple[int, int]) -> Any:
-    return pair[0] if pair[0] == pair[1] else pair
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resnet_pt.architecture import Conv, Pool
-from resnet_pt.layers import PaddedConv2d, convolution, pooling, same_padding
+from resnet_pt.layers import same_padding
 from resnet_pt.ops import Flatten
 
 # size, kernel, stride: the output has ceil(size / stride) elements, and the odd zero goes last.
@@ -31,7 +31,7 @@ def test_same_padding(size, kernel, stride, expected):
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 9), (8, 9)])
 def test_a_same_convolution_looks_where_tensorflow_looks(size):
-    conv = PaddedConv2d(Conv(1, 1, (3, 3), (2, 2), "same"))
+    conv = Conv(1, 1, (3, 3), (2, 2), "same").module()
     torch.nn.init.ones_(conv.weight)
     picture = torch.arange(size[0] * size[1], dtype=torch.float32).reshape(1, 1, *size)
 
@@ -50,21 +50,21 @@ def test_a_same_convolution_looks_where_tensorflow_looks(size):
 def test_zeros_around_a_negative_map_win_and_nothing_does_not():
     negative = torch.full((1, 1, 4, 4), -1.0)
 
-    assert pooling(Pool(padding=1, fill="zero"))(negative).max() == 0
-    assert pooling(Pool(padding=1))(negative).max() == -1
+    assert Pool(padding=1, fill="zero").module()(negative).max() == 0
+    assert Pool(padding=1).module()(negative).max() == -1
 
 
 def test_an_average_pool_counts_only_what_is_there():
     ones = torch.ones(1, 1, 3, 3)
 
-    result = pooling(Pool((2, 2), (2, 2), "same", mode="avg"))(ones)
+    result = Pool((2, 2), (2, 2), "same", mode="avg").module()(ones)
 
     assert torch.equal(result, torch.ones(1, 1, 2, 2))
 
 
 def test_plain_padding_stays_a_plain_torch_layer():
-    assert type(convolution(Conv(3, 4, (7, 7), (2, 2), 3))) is torch.nn.Conv2d
-    assert type(pooling(Pool())) is torch.nn.MaxPool2d
+    assert type(Conv(3, 4, (7, 7), (2, 2), 3).module()) is torch.nn.Conv2d
+    assert type(Pool().module()) is torch.nn.MaxPool2d
 
 
 def test_flatten_writes_a_map_as_channels_last_keras_does():

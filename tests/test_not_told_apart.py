@@ -25,7 +25,7 @@ from converter.parity.rivals import alike, rivals, with_ties
 from converter.testing import assert_same_logits
 from resnet_pt import load
 from resnet_pt.architecture import Conv
-from resnet_pt.layers import ACTIVATIONS, activation, convolution
+from resnet_pt.layers import ACTIVATIONS, activation
 
 PATH = fixture("keras-2.2.4-tensorflow")
 
@@ -190,7 +190,7 @@ def test_paddings_that_are_alike_give_the_same_only_for_multiples_of_the_stride(
     weight = torch.arange(1.0, kernel**2 + 1).reshape(1, 1, kernel, kernel)
 
     def result(size, how):
-        layer = convolution(Conv(1, 1, (kernel, kernel), (stride, stride), how))
+        layer = Conv(1, 1, (kernel, kernel), (stride, stride), how).module()
         layer.weight.data = weight
         with torch.no_grad():
             return layer(torch.arange(1.0, size**2 + 1).reshape(1, 1, size, size))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resnet_pt.architecture import Conv, Pool
-from resnet_pt.layers import convolution, pads, pooling
+from resnet_pt.layers import pads
 
 random = np.random.default_rng(3)
 
@@ -39,7 +39,7 @@ def test_a_same_max_pool_looks_only_at_what_is_there(size):
     padded = around(picture, BY_HAND[size[0]], BY_HAND[size[1]], -np.inf)
     expected = [[window.max() for window in row] for row in windows(padded, 3, 2)]
 
-    assert np.array_equal(given(pooling(Pool(padding="same")), picture), expected)
+    assert np.array_equal(given(Pool(padding="same").module(), picture), expected)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -48,10 +48,10 @@ def test_a_zero_padded_max_pool_looks_at_its_zeros(size):
     padded = around(picture, (1, 1), (1, 1), 0)
     expected = [[window.max() for window in row] for row in windows(padded, 3, 2)]
 
-    result = given(pooling(Pool(padding=1, fill="zero")), picture)
+    result = given(Pool(padding=1, fill="zero").module(), picture)
 
     assert np.array_equal(result, expected)
-    assert not np.array_equal(result, given(pooling(Pool(padding=1)), picture))
+    assert not np.array_equal(result, given(Pool(padding=1).module(), picture))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -60,7 +60,7 @@ def test_an_average_pool_divides_by_what_is_there(size):
     padded = around(picture, BY_HAND[size[0]], BY_HAND[size[1]], np.nan)
     expected = [[np.nanmean(window) for window in row] for row in windows(padded, 3, 2)]
 
-    result = given(pooling(Pool(padding="same", mode="avg")), picture)
+    result = given(Pool(padding="same", mode="avg").module(), picture)
 
     assert np.allclose(result, expected, rtol=1e-6, atol=1e-7)
 
@@ -69,7 +69,7 @@ def test_an_average_pool_divides_by_what_is_there(size):
 @pytest.mark.parametrize("padding", ["same", (1, 0, 2, 1)], ids=["same", "one-sided"])
 def test_a_convolution_pads_as_it_says(padding, size):
     picture = random.normal(size=size).astype("f4")
-    conv = convolution(Conv(1, 1, (3, 3), (2, 2), padding))
+    conv = Conv(1, 1, (3, 3), (2, 2), padding).module()
     kernel = conv.weight.detach().numpy()[0, 0]
     left, right, top, bottom = (
         (*BY_HAND[size[1]], *BY_HAND[size[0]]) if padding == "same" else padding

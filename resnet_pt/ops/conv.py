@@ -70,6 +70,12 @@ class Conv(Op, frozen=True):
         return gives
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt.layers import convolution
+        from torch import nn
 
-        return convolution(self)
+        from resnet_pt.layers import PaddedConv2d
+
+        window = (self.in_channels, self.out_channels, self.kernel, self.stride)
+        others = (self.dilation, self.groups, self.bias)
+        if isinstance(self.padding, int):
+            return nn.Conv2d(*window, self.padding, *others)
+        return PaddedConv2d(*window, self.padding, *others)

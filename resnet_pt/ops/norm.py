@@ -77,6 +77,11 @@ class Norm(Op, frozen=True):
         return (self.channels, *value[1:])
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt.layers import normalisation
+        """BatchNorm of a map or of a vector; vectors that Keras had not are frozen."""
+        from torch import nn
 
-        return normalisation(self, flat=len(inputs[0]) == 1)
+        kind = nn.BatchNorm1d if len(inputs[0]) == 1 else nn.BatchNorm2d
+        module = kind(self.channels, eps=self.eps, momentum=self.momentum)
+        module.weight.requires_grad_(self.gamma)
+        module.bias.requires_grad_(self.beta)
+        return module

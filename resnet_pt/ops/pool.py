@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from resnet_pt.ops.protocol import MAX_WINDOW, MisfitError, Op, Shape, sizes
 from resnet_pt.ops.window import Padding, amounts, behind
@@ -49,6 +49,21 @@ class Pool(Op, frozen=True):
         return (map[0], *behind(self, map[1:]))
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt.layers import pooling
+        """torch's own where it has the padding; square windows print as torchvision's do."""
+        from torch import nn
 
-        return pooling(self)
+        from resnet_pt.layers import PaddedAvgPool2d, PaddedMaxPool2d
+
+        sides = (_square(self.kernel), _square(self.stride))
+        if self.mode == "avg" and self.padding == 0:
+            return nn.AvgPool2d(*sides)
+        if self.mode == "avg":
+            return PaddedAvgPool2d(self.kernel, self.stride, self.padding)
+        if isinstance(self.padding, int) and (self.fill == "-inf" or self.padding == 0):
+            return nn.MaxPool2d(*sides, self.padding)
+        fill = float("-inf") if self.fill == "-inf" else 0.0
+        return PaddedMaxPool2d(self.kernel, self.stride, self.padding, fill)
+
+
+def _square(pair: tuple[int, int]) -> Any:
+    return pair[0] if pair[0] == pair[1] else pair

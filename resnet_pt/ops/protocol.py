@@ -93,9 +93,11 @@ class Op(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower):
 
     def module(self, *inputs: Shape) -> nn.Module:
         """A new torch module that computes it, for inputs of these shapes."""
-        from resnet_pt.layers import Function
+        from resnet_pt.function import Function
 
-        return Function(self)
+        settings = msgspec.structs.asdict(self).items()
+        words = ", ".join(f"{name}={value}" for name, value in settings)
+        return Function(self.compute, type(self).__name__, words)
 
     def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The result of an op that is a plain function: one without a module of its own."""
