@@ -32,5 +32,5 @@ class Flatten(Op, frozen=True):
 
     def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
         (x,) = inputs
-        turned = self.order == "hwc" and x.dim() == 4
-        return (x.permute(0, 2, 3, 1) if turned else x).flatten(1)
+        turned = self.order == "hwc" and x.dim() >= 4
+        return (x.movedim(1, -1) if turned else x).flatten(1)
