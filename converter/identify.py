@@ -22,8 +22,8 @@ from converter.facts.strides import KERAS
 from converter.facts.table import BY_NAME
 from converter.facts.user import padding_fact, set_by_user
 from converter.files.checkpoint import COUNT, Checkpoint
-from converter.files.shapes import Shapes
-from converter.network import Network
+from converter.files.shapes import KernelLayout, Shapes
+from converter.network import Lifted, Network
 from converter.options import Options
 from converter.weights_only.dialect import Dialect
 from converter.weights_only.dilated import check_dilated
@@ -58,14 +58,16 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
             naming.name if naming else "",
             defaults.preprocessing if defaults else None,
         )
+    if isinstance(reading.structure, Lifted):
+        return _general(checkpoint, reading, layout, (backend_fact, *kernel_facts[1:]), options)
     facts = _with_padding(reading)
     defaults = _defaults(reading, dialects, theano)
-    released, facts = as_released(checkpoint, reading.dialect, reading.structure, facts, defaults)
+    released, facts = as_released(checkpoint, reading.dialect, reading.residual, facts, defaults)
     structure, facts = set_by_user(released, facts, options, defaults)
     if checkpoint.config is None and not (options.against or options.keras_python):
         check_dilated(checkpoint, structure)
     facts = of_release(checkpoint, reading.dialect, facts)
-    if BY_NAME["padding"].why_not(reading.structure.architecture):
+    if BY_NAME["padding"].why_not(reading.residual.architecture):
         facts = padding_fact(facts, structure.architecture, Evidence.DEFAULT, STRIDES_NOW)
     structure, variance, running = variance_transforms(checkpoint, structure, options)
     bias = _bias_fact(structure.architecture)
@@ -92,6 +94,24 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
     )
 
 
+def _general(
+    checkpoint: Checkpoint,
+    reading: Reading,
+    layout: KernelLayout,
+    facts: tuple[Fact, ...],
+    options: Options,
+) -> Network:
+    """A network of another kind. What a user may set of a residual one, its configuration says."""
+    return Network(
+        structure=reading.structure,
+        layout=KernelLayout("hwio", layout.flipped),
+        facts=(*given_facts(checkpoint), *reading.facts, *facts),
+        dialect=reading.dialect,
+        theano=layout.flipped,
+        left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
+    )
+
+
 STRIDES_NOW = (
     "what the code of this naming does where a 3x3 strides; weights that come from torchvision are "
     "padded evenly (--padding even)"
@@ -103,7 +123,7 @@ def _with_padding(reading: Reading) -> tuple[Fact, ...]:
     amounts = [fact for fact in reading.facts if fact.name == "amounts"]
     if not amounts:
         return reading.facts
-    architecture = reading.structure.architecture
+    architecture = reading.residual.architecture
     return padding_fact(reading.facts, architecture, amounts[0].evidence, amounts[0].reason)
 
 

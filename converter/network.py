@@ -12,6 +12,8 @@ from converter.files.checkpoint import Weight
 from converter.files.shapes import KernelLayout
 from converter.mapping.transforms import Transform
 from resnet_pt.architecture import Architecture
+from resnet_pt.lower import lower
+from resnet_pt.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,36 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a tensor of a general network comes from: an array of the Keras `layer`, stored under
+    the outermost layer `group`, and what is done to it."""
+
+    group: str
+    layer: str
+    parameter: str
+    transforms: tuple[Transform, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """A general network: its program, `{tensor: where it comes from}`, and `{module: Keras layer}`
+    of what a proof compares layer by layer."""
+
+    program: Program
+    sources: Mapping[str, Source]
+    outputs: Mapping[str, str]
+    channels_first: bool = False
+    unread: frozenset[tuple[str, str]] = frozenset()
+    """(outermost layer, layer) of those with weights that lead to no output."""
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """What is in a file: a structure, how its kernels lie, and the facts with their evidence.
     `defaults` are what the code of its naming does, `is_changed` says that options made it another
     one than the file describes."""
 
-    structure: Structure
+    structure: Structure | Lifted
     layout: KernelLayout
     facts: tuple[Fact, ...]
     dialect: str
@@ -51,8 +77,26 @@ class Network:
     is_changed: bool = False
 
     @property
+    def lifted(self) -> Lifted | None:
+        """A general network; None for a residual one of a known kind, which has an architecture."""
+        return self.structure if isinstance(self.structure, Lifted) else None
+
+    @property
+    def residual(self) -> Structure:
+        """The structure of a residual network of a known kind; none other is asked for it."""
+        assert isinstance(self.structure, Structure)
+        return self.structure
+
+    @property
     def architecture(self) -> Architecture:
-        return self.structure.architecture
+        return self.residual.architecture
+
+    @property
+    def program(self) -> Program:
+        """The network as a program, whatever it is."""
+        if isinstance(self.structure, Lifted):
+            return self.structure.program
+        return lower(self.structure.architecture)
 
     @property
     def evident(self) -> Architecture:

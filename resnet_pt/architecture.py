@@ -250,7 +250,7 @@ class Architecture:
         check_parts(data)
         data = upgraded(data)
         architecture = msgspec.convert(data, cls)
-        if not _holds(architecture.to_dict(), data):
+        if not holds(architecture.to_dict(), data):
             raise ValueError("the architecture holds fields that this version does not know")
         return architecture
 
@@ -274,10 +274,10 @@ def check_parts(data: Any) -> None:
             raise ValueError(f"it has more than {MAX_PARTS:,} parts")
 
 
-def _holds(found: Any, given: Any) -> bool:
+def holds(found: Any, given: Any) -> bool:
     """Whether all that is `given` was found."""
     if isinstance(given, dict):
-        return all(key in found and _holds(found[key], value) for key, value in given.items())
+        return all(key in found and holds(found[key], value) for key, value in given.items())
     if isinstance(given, list):
-        return len(found) == len(given) and all(map(_holds, found, given))
+        return len(found) == len(given) and all(map(holds, found, given))
     return bool(found == given)

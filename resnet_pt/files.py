@@ -19,7 +19,10 @@ from resnet_pt.architecture import FORMAT, Architecture, check_parts
 from resnet_pt.archive import check_archive, check_sums
 from resnet_pt.check import problems
 from resnet_pt.digest import digest
+from resnet_pt.general import General, from_dict
 from resnet_pt.network import ResNet, described
+from resnet_pt.program import Program
+from resnet_pt.program import problems as of_program
 from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"
@@ -53,8 +56,8 @@ class FileError(ValueError):
     """A file that is not a converted network, or is not as it was written."""
 
 
-def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> ResNet:
-    """The network in a `.pth` or `.safetensors` file, in eval mode, on `device`.
+def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Any:
+    """The network, a `ResNet` or a `General` one, in a `.pth` or `.safetensors` file, in eval mode, on `device`.
 
     The file says which network it is: no other argument is needed. Names, shapes and dtypes are
     held against that architecture, and a checksum against the tensors, before anything is used.
@@ -65,30 +68,41 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Re
     return load_described(Path(path), device)[0]
 
 
-def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[ResNet, dict[str, Any]]:
+def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
     """The network, and all that its file says of it: the evidence of each fact, class labels."""
     if not path.is_file() and path.exists():
         raise FileError(f"{path} is no file")
     state, description = read(path)
+    is_general = "program" in description
     try:
-        architecture = Architecture.from_dict(description.get("architecture"))
+        network: Architecture | Program = (
+            from_dict(description.get("program"))
+            if is_general
+            else Architecture.from_dict(description.get("architecture"))
+        )
     except (ValueError, RecursionError) as error:
         told = str(error)[:200]
-        raise FileError(f"{path}: the architecture in the file is not readable: {told}") from error
-    wrong = problems(architecture)
+        what = "network" if is_general else "architecture"
+        raise FileError(f"{path}: the {what} in the file is not readable: {told}") from error
+    wrong = problems(network) if isinstance(network, Architecture) else of_program(network)
     if wrong:
         raise FileError(f"{path} describes a network that cannot be: {'; '.join(wrong[:5])}")
-    _check_tensors(path, state, tensors(architecture))
+    _check_tensors(path, state, tensors(network))
     _check_digest(path, state, description)
     with torch.device("meta"):
-        model = ResNet(architecture)
+        model = built(network)
     state[EXTRA_STATE] = {**model.get_extra_state(), "layers": description.get("layers", {})}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), description
 
 
+def built(network: Architecture | Program) -> ResNet | General:
+    """A new network."""
+    return ResNet(network) if isinstance(network, Architecture) else General(network)
+
+
 def save(
-    model: ResNet,
+    model: ResNet | General,
     path: str | os.PathLike[str],
     *,
     labels: Sequence[str] = (),
@@ -109,7 +123,8 @@ def save(
         for name, tensor in model.state_dict().items()
         if name != EXTRA_STATE
     }
-    wrong = mismatches(state, tensors(model.architecture))
+    described_as = model.architecture if isinstance(model, ResNet) else model.program
+    wrong = mismatches(state, tensors(described_as))
     if wrong:
         raise ValueError(
             f"the model is not what its architecture says: {'; '.join(wrong[:5])}. "

@@ -1,4 +1,4 @@
-"""The tensors of a network, from its `Architecture` alone: names, shapes, and their Keras names.
+"""The tensors of a network, from its `Architecture` or `Program` alone: names, shapes, and their Keras names.
 
 The names are torchvision's. A test holds this list against the `state_dict` that
 `resnet_pt.ResNet` really has; it exists apart so that planning a conversion needs no torch.
@@ -10,21 +10,22 @@ from collections.abc import Iterator
 
 from resnet_pt.architecture import Architecture
 from resnet_pt.lower import lower
-from resnet_pt.program import Layer
+from resnet_pt.program import Layer, Program
 
 
-def tensors(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+def tensors(network: Architecture | Program) -> dict[str, tuple[int, ...]]:
     """`{name: shape}` in the order of the network's `state_dict`; a counter has shape ()."""
     return {
         f"{layer.module}.{tensor.name}": tensor.shape
-        for layer in parts(architecture)
+        for layer in parts(network)
         for tensor in layer.op.tensors()
     }
 
 
-def parts(architecture: Architecture) -> Iterator[Layer]:
+def parts(network: Architecture | Program) -> Iterator[Layer]:
     """Every layer that has tensors, in the order of the network."""
-    return lower(architecture).with_tensors()
+    program = network if isinstance(network, Program) else lower(network)
+    return program.with_tensors()
 
 
 def head_modules(architecture: Architecture) -> dict[str, str]:

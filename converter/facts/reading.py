@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from converter.facts.fact import Evidence, Fact
 from converter.files.checkpoint import Checkpoint, Weight
-from converter.network import Structure
+from converter.network import Lifted, Structure
 
 KERAS_RESNET_0_1 = "padding_conv1"
 """The layer that pads the stem of keras-resnet before 0.2, and of no later version."""
@@ -17,11 +17,17 @@ KERAS_RESNET_0_1 = "padding_conv1"
 class Reading:
     """What the file itself says, before the user does."""
 
-    structure: Structure
+    structure: Structure | Lifted
     facts: tuple[Fact, ...]
     dialect: str
     is_raised: bool = False
     left_out: tuple[Weight, ...] = ()
+
+    @property
+    def residual(self) -> Structure:
+        """The structure of a residual network of a known kind; none other is asked for it."""
+        assert isinstance(self.structure, Structure)
+        return self.structure
 
 
 def groups_fact(checkpoint: Checkpoint) -> tuple[Fact, ...]:

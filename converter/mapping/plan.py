@@ -6,7 +6,7 @@ constant, or left out by name. All misfits are found here, at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,13 @@ from converter.mapping.transforms import (
     Transform,
 )
 from resnet_pt.check import problems
-from resnet_pt.ops import Dense, Norm, Tensor
+from resnet_pt.ops import AxisNorm, Dense, Norm, Tensor
 from resnet_pt.program import Layer
+from resnet_pt.program import problems as of_program
 from resnet_pt.tensors import parts
 
 if TYPE_CHECKING:
-    from converter.network import Network
+    from converter.network import Lifted, Network, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class Plan:
 
 def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     """Pair every weight with a tensor, or raise one MismatchError that lists all misfits."""
-    structure = network.structure
-    weights = checkpoint.of_layer()
-    misfits = problems(structure.architecture)
+    general = network.lifted
+    described = general.program if general else network.architecture
+    misfits = of_program(general.program) if general else problems(network.architecture)
     if misfits:
         raise MismatchError(
             f"the layers of {checkpoint.path} do not fit each other",
@@ -132,17 +133,16 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
         )
     steps: list[Step] = []
     used: set[Weight] = set(network.left_out)
-    for part in parts(structure.architecture):
-        layer = structure.layers.get(part.module)
-        found = dict(weights.get(layer, {})) if layer else {}
+    step_of = _lifted(checkpoint, general) if general else _residual(checkpoint, network)
+    for part in parts(described):
         for target in part.op.tensors():
-            step = _step(part, target, found, network)
+            step, missing = step_of(part, target)
             steps.append(step)
             if step.source:
                 used.add(step.source)
                 misfits += _shape_misfit(step)
             elif target.parameter and target.required:
-                misfits.append(_missing(layer, part, target.parameter))
+                misfits.append(missing)
     misfits += [
         f"not used: {one.path} {one.shape}" for one in checkpoint.weights if one not in used
     ]
@@ -150,6 +150,58 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
     if misfits:
         raise MismatchError(f"the weights of {checkpoint.path} do not fit the network", misfits)
     return Plan(tuple(steps), network.left_out)
+
+
+StepOf = Callable[[Layer, Tensor], tuple[Step, str]]
+"""A layer and one of its tensors → the step that makes it, and what is missing if it has no
+source."""
+
+
+def _residual(checkpoint: Checkpoint, network: Network) -> StepOf:
+    weights, layers = checkpoint.of_layer(), network.residual.layers
+
+    def step_of(part: Layer, target: Tensor) -> tuple[Step, str]:
+        layer = layers.get(part.module)
+        found = dict(weights.get(layer, {})) if layer else {}
+        return _step(part, target, found, network), _missing(layer, part, target.parameter)
+
+    return step_of
+
+
+def _lifted(checkpoint: Checkpoint, general: Lifted) -> StepOf:
+    by_name: dict[tuple[str, str], list[Weight]] = {}
+    for weight in checkpoint.weights:
+        by_name.setdefault((weight.layer, weight.parameter), []).append(weight)
+
+    def step_of(part: Layer, target: Tensor) -> tuple[Step, str]:
+        name = f"{part.module}.{target.name}"
+        source = general.sources.get(name) if target.required else None
+        found = _found(by_name, source) if source else None
+        step = Step(
+            target=name,
+            shape=target.shape,
+            source=found,
+            transforms=source.transforms if source and found else (),
+            constant=target.constant,
+            eps=part.op.eps if isinstance(part.op, Norm | AxisNorm) else 0.0,
+        )
+        return step, _missing(part.original, part, source.parameter if source else "")
+
+    return step_of
+
+
+def _found(by_name: Mapping[tuple[str, str], list[Weight]], source: Source) -> Weight | None:
+    """The array of a tensor; of two nested models with layers of one name that of the right one."""
+    for parameter in SPELLINGS.get(source.parameter, (source.parameter,)):
+        some = by_name.get((source.layer, parameter), [])
+        own = [one for one in some if one.group == source.group]
+        if len(some) == 1 or len(own) == 1:
+            return some[0] if len(some) == 1 else own[0]
+    return None
+
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {"depthwise_kernel": ("depthwise_kernel", "kernel")}
+"""Keras 3 calls a DepthwiseConv's array `kernel`."""
 
 
 def _step(part: Layer, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:

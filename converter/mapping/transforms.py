@@ -44,9 +44,9 @@ class Transpose:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Turn kernels by 180 degrees: reverse the two spatial `axes`."""
+    """Turn kernels by 180 degrees: reverse the spatial `axes`."""
 
-    axes: tuple[int, int]
+    axes: tuple[int, ...]
 
     def shape(self, shape: Shape) -> Shape:
         return shape
@@ -163,6 +163,126 @@ class Ungroup:
 
     def __str__(self) -> str:
         return "undo depthwise and sum → grouped"
+
+
+@dataclass(frozen=True, slots=True)
+class Reshaped:
+    """The same numbers, in the same order, in another shape."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def shape(self, shape: Shape) -> Shape:
+        if shape != self.before:
+            raise ValueError(f"{shape} is not {self.before}")
+        return self.after
+
+    def apply(self, array: Array) -> Array:
+        return array.reshape(self.after)
+
+    def inverse(self) -> Reshaped:
+        return Reshaped(self.after, self.before)
+
+    def __str__(self) -> str:
+        return f"{self.before} → {self.after}"
+
+
+def unsqueezed(sizes: tuple[int, ...]) -> Reshaped:
+    """A vector → an array whose other axes have a length of 1."""
+    return Reshaped((int(np.prod(sizes)),), sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Squeeze:
+    """Take away an `axis` of length 1: Keras 1's kernels of sequences are (window, 1, in, out)."""
+
+    axis: int
+
+    def shape(self, shape: Shape) -> Shape:
+        if shape[self.axis] != 1:
+            raise ValueError(f"axis {self.axis} of {shape} is not 1 long")
+        return (*shape[: self.axis], *shape[self.axis + 1 :])
+
+    def apply(self, array: Array) -> Array:
+        return array.reshape(self.shape(array.shape))
+
+    def inverse(self) -> Transform:
+        return Expand(self.axis)
+
+    def __str__(self) -> str:
+        return f"without axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """What undoes `Squeeze`."""
+
+    axis: int
+
+    def shape(self, shape: Shape) -> Shape:
+        return (*shape[: self.axis], 1, *shape[self.axis :])
+
+    def apply(self, array: Array) -> Array:
+        return array.reshape(self.shape(array.shape))
+
+    def inverse(self) -> Squeeze:
+        return Squeeze(self.axis)
+
+    def __str__(self) -> str:
+        return f"with axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseKernel:
+    """A depthwise kernel (*window, in, `multiplier`) → the grouped one that it is, (in *
+    multiplier, 1, *window), all multiples of one input beside each other; `axes` are the window's."""
+
+    axes: int
+    multiplier: int
+
+    def shape(self, shape: Shape) -> Shape:
+        *window, inputs, multiplier = shape
+        if len(window) != self.axes or multiplier != self.multiplier:
+            raise ValueError(f"{shape} is no kernel of this multiplier over {self.axes} axes")
+        return (inputs * multiplier, 1, *window)
+
+    def apply(self, array: Array) -> Array:
+        order = (self.axes, self.axes + 1, *range(self.axes))
+        return array.transpose(order).reshape(self.shape(array.shape))
+
+    def inverse(self) -> Undepthwise:
+        return Undepthwise(self.axes, self.multiplier)
+
+    def __str__(self) -> str:
+        return "depthwise → grouped"
+
+
+@dataclass(frozen=True, slots=True)
+class Undepthwise:
+    """What undoes `DepthwiseKernel`."""
+
+    axes: int
+    multiplier: int
+
+    def shape(self, shape: Shape) -> Shape:
+        return (*shape[2:], shape[0] // self.multiplier, self.multiplier)
+
+    def apply(self, array: Array) -> Array:
+        outputs, _, *window = array.shape
+        split = array.reshape(outputs // self.multiplier, self.multiplier, *window)
+        return split.transpose((*range(2, self.axes + 2), 0, 1))
+
+    def inverse(self) -> DepthwiseKernel:
+        return DepthwiseKernel(self.axes, self.multiplier)
+
+    def __str__(self) -> str:
+        return "undo depthwise → grouped"
+
+
+def kernel_to_torch(axes: int) -> Transpose:
+    """(*window, in, out) → (out, in, *window); of a transposed convolution (*window, out, in)."""
+    label = {1: "TIO → OIT", 2: "HWIO → OIHW", 3: "DHWIO → OIDHW"}[axes]
+    return Transpose((axes + 1, axes, *range(axes)), label)
 
 
 COMPUTED = (Square, OutsideRoot)

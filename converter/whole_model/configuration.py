@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +16,12 @@ from converter.files.model_config import NARROW, all_layers, layer_name
 from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.whole_model.graph import Graph, parse_graph
+from converter.whole_model.keras_layers.call import Era
+from converter.whole_model.lift import lift
 from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
 from resnet_pt.architecture import Architecture
+from resnet_pt.program import Program
 
 
 def read_config(
@@ -29,7 +33,10 @@ def read_config(
     graph = parse_graph(checkpoint.config)
     check_quantised(checkpoint.config)
     check_unfrozen(graph, checkpoint.config)
-    written = recognise(graph, shapes, theano)
+    try:
+        written = recognise(graph, shapes, theano)
+    except MismatchError as refusal:
+        return _general(checkpoint, graph, theano, refusal)
     architecture = raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
     pictures, stem = preprocessing, architecture.stem
@@ -49,6 +56,50 @@ def read_config(
         is_raised=is_raised,
         left_out=tuple(one for one in checkpoint.weights if one.layer in written.unread),
     )
+
+
+def _general(checkpoint: Checkpoint, graph: Graph, theano: bool, refusal: MismatchError) -> Reading:
+    """A model that is no residual network of a known kind, where all of its layers are
+    understood. Raises `refusal`, which says why recognition failed, where it names the one layer
+    that is not."""
+    try:
+        lifted = lift(graph, _era(checkpoint, theano))
+    except MismatchError as error:
+        if len(error.findings) == 1 and error.findings[0].split(" (")[0] in refusal.headline:
+            raise refusal from error
+        raise error from refusal
+    unread = lifted.unread
+    return Reading(
+        structure=lifted,
+        facts=(*_facts_of_program(lifted.program), *_precision(checkpoint.config)),
+        dialect="names of its own, read by the graph",
+        left_out=tuple(one for one in checkpoint.weights if (one.group, one.layer) in unread),
+    )
+
+
+def _era(checkpoint: Checkpoint, theano: bool) -> Era:
+    """The Keras whose layers they are: the one that wrote the file, or the configuration."""
+    config = checkpoint.config or {}
+    text = checkpoint.keras_version or str(config.get("keras_version") or "")
+    version = replace(checkpoint, keras_version=text or None).version() or ()
+    return Era(version, text, theano)
+
+
+def _facts_of_program(program: Program) -> tuple[Fact, ...]:
+    """What the network is, in the words of its configuration."""
+    kinds = Counter(type(layer.op).__name__ for layer in program.layers)
+    listed = ", ".join(f"{count} {name}" for name, count in kinds.most_common(6))
+    reason = "the layers of the model, each by its own configuration"
+    left = [one.activation for one in program.outputs]
+    outputs = (
+        ()
+        if set(left) == {"linear"}
+        else (Fact("output", ", ".join(left), Evidence.MODEL_CONFIG, LEFT_OFF),)
+    )
+    return (Fact("layers", listed, Evidence.MODEL_CONFIG, reason), *outputs)
+
+
+LEFT_OFF = "what the last layer applies to the logits, which are what the network gives"
 
 
 def _facts_of_config(architecture: Architecture, is_raised: bool) -> tuple[Fact, ...]:
@@ -74,8 +125,7 @@ def _output_fact(architecture: Architecture) -> tuple[Fact, ...]:
     values = [output.activation for output in architecture.outputs]
     if set(values) == {"linear"}:
         return ()
-    reason = "what the last layer applies to the logits, which are what the network gives"
-    return (Fact("output", ", ".join(values), Evidence.MODEL_CONFIG, reason),)
+    return (Fact("output", ", ".join(values), Evidence.MODEL_CONFIG, LEFT_OFF),)
 
 
 def _assumed(structure: Structure) -> tuple[Fact, ...]:

@@ -23,6 +23,7 @@ from converter.files.model_config import (
     inbound,
     is_channels_first,
     is_model,
+    is_operator,
     layer_name,
     model_layers,
     reference_list,
@@ -48,22 +49,46 @@ MAX_DEPTH = 8
 @dataclass(frozen=True, slots=True)
 class Node:
     """One call of one layer. `id` is unique in the graph; `layer` is the name that its weights
-    have in the file and `outer` the nested models around it, outermost first."""
+    have in the file and `outer` the nested models around it, outermost first. `config` is the layer
+    as the configuration has it, with the `arguments` of this call; None where it is an activation
+    that another layer applies."""
 
     id: str
     layer: str
     outer: tuple[str, ...]
     op: Op
     inputs: tuple[str, ...]
+    config: Config | None = None
+    arguments: Any = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is an operator on tensors, and no layer."""
+        if self.config is None:
+            return False
+        return self.config["class_name"] in TENSORFLOW_OPERATORS or is_operator(self.config)
+
+
+TRAINS = "it is called with training=True, at inference too"
+
+TENSORFLOW_OPERATORS = ("TFOpLambda", "SlicingOpLambda")
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The nodes in the order in which they can run, nested models opened up."""
+    """The nodes in the order in which they can run, nested models opened up. `calls` are all that
+    the configuration has, before channels that are picked one by one are joined; `inputs` are in
+    the model's order, and `reused` the nested models that are used several times."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     channels_first: bool
+    calls: tuple[Node, ...] = ()
+    inputs: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+
+    def by_call(self) -> dict[str, Node]:
+        return {node.id: node for node in self.calls}
 
     def by_id(self) -> dict[str, Node]:
         return {node.id: node for node in self.nodes}
@@ -88,9 +113,17 @@ def parse_graph(config: Config) -> Graph:
         )
     try:
         builder = _Builder()
-        outputs = builder.model(one_replica(config), (), ())
+        whole = one_replica(config)
+        outputs = builder.model(whole, (), ())
         nodes = with_channels_joined(builder.nodes, outputs)
-        return Graph(nodes, tuple(outputs), builder.channels_first)
+        return Graph(
+            nodes,
+            tuple(outputs),
+            builder.channels_first,
+            tuple(builder.nodes.values()),
+            _inputs(whole),
+            tuple(dict.fromkeys(builder.reused)),
+        )
     except (
         *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
         RecursionError,
@@ -106,10 +139,21 @@ def parse_graph(config: Config) -> Graph:
         ) from error
 
 
+def _inputs(config: Config) -> tuple[str, ...]:
+    """The names of a functional model's inputs, in its order."""
+    inner = config["config"]
+    functional = isinstance(inner, dict) and "input_layers" in inner
+    return tuple(references(inner["input_layers"])) if functional else ()
+
+
 class _Builder:
-    """Walks a configuration and collects nodes; `outer` is the path of enclosing models."""
+    """Walks a configuration and collects nodes; `outer` is the path of enclosing models, and
+    `place` the same with the numbers of their calls, which tells the uses of one apart."""
 
     def __init__(self) -> None:
+        self.reused: list[str] = []
+        self.models: set[tuple[str, ...]] = set()
+        self.place: tuple[str, ...] = ()
         self.nodes: dict[str, Node] = {}
         self.channels_first = False
         self.training = False
@@ -142,7 +186,9 @@ class _Builder:
         if isinstance(layer["config"], dict):
             shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
         return (
-            self.node("/".join((*outer, "input")), "input", outer, Input(input_shape(shape)), ()),
+            self.node(
+                "/".join((*self.place, "input")), "input", outer, Input(input_shape(shape)), ()
+            ),
         )
 
     def functional(
@@ -209,35 +255,60 @@ class _Builder:
     ) -> tuple[str, ...]:
         name = layer_name(layer)
         if is_model(layer):
-            return self.model(layer, (*outer, name), inputs)
+            return self.nested(layer, (*outer, name), inputs, f"{name}{suffix}")
         config = layer["config"]
         self.channels_first |= is_channels_first(config)
         with _of_layer(name):
             op = operator_of(layer, arguments) or op_of(layer["class_name"], config)
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
-            op = Unknown(layer["class_name"], "it is called with training=True, at inference too")
-        current = self.node("/".join((*outer, name)) + suffix, name, outer, op, inputs)
+            op = Unknown(layer["class_name"], TRAINS)
+        id = "/".join((*self.place, name)) + suffix
+        current = self.node(id, name, outer, op, inputs, layer, arguments)
         built_in = built_in_activation(op, config)
         if built_in:
             current = self.node(f"{current}/activation", name, outer, built_in, (current,))
         return (current,)
 
+    def nested(
+        self, model: Config, outer: tuple[str, ...], inputs: tuple[str, ...], name: str
+    ) -> tuple[str, ...]:
+        """One use of a model within another."""
+        if outer in self.models:
+            self.reused.append(outer[-1])
+        self.models.add(outer)
+        before, self.place = self.place, (*self.place, name)
+        try:
+            return self.model(model, outer, inputs)
+        finally:
+            self.place = before
+
     def node(
-        self, id: str, layer: str, outer: tuple[str, ...], op: Op, inputs: tuple[str, ...]
+        self,
+        id: str,
+        layer: str,
+        outer: tuple[str, ...],
+        op: Op,
+        inputs: tuple[str, ...],
+        config: Config | None = None,
+        arguments: Any = None,
     ) -> str:
-        if id in self.nodes and outer:
-            raise MismatchError(
-                f"the model {outer[-1]!r} is used twice: shared weights cannot be carried over",
-                hints=[
-                    f"if that is the ResNet: model.get_layer({outer[-1]!r}).save writes it alone"
-                ],
-            )
         if id in self.nodes:
             raise ValueError(f"two layers called {id!r}")
         if len(self.nodes) >= MAX_NODES:
             raise ValueError(f"more than {MAX_NODES:,} layers")
-        self.nodes[id] = Node(id, layer, outer, op, inputs)
+        self.nodes[id] = Node(id, layer, outer, op, inputs, config, arguments)
         return id
+
+
+def check_reused(graph: Graph) -> None:
+    """Raise MismatchError for a nested model that is used several times: a residual network of a
+    known kind has none."""
+    if graph.reused:
+        name = graph.reused[0]
+        raise MismatchError(
+            f"the model {name!r} is used twice: shared weights cannot be carried over",
+            hints=[f"if that is the ResNet: model.get_layer({name!r}).save writes it alone"],
+        )
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from resnet_pt.ops.protocol import Op, Shape
 from resnet_pt.ops.sides import (
@@ -53,7 +53,7 @@ class PoolNd(Op, frozen=True):
             "max": (F.max_pool1d, F.max_pool2d, F.max_pool3d),
             "avg": (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
         }
-        pool = pools[self.mode][len(self.kernel) - 1]
+        pool: Any = pools[self.mode][len(self.kernel) - 1]
         found: torch.Tensor = pool(wide, self.kernel, self.stride)
         if self.mode == "avg" and wide is not x:
             there = padded(torch.ones_like(x[:1, :1]), self.around, self.kernel, self.stride, ones)

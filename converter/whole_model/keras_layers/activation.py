@@ -32,6 +32,7 @@ from resnet_pt.ops.elementwise import NAMES, SIXTH
 LEAKY = 0.2
 """The slope of an activation named 'leaky_relu', in tf.keras 2 and in Keras 3."""
 
+
 def activation_op(call: Call, name: Any, value: Value) -> Op | None:
     """The op of an activation as a configuration says it; None for 'linear'."""
     if isinstance(name, dict) and name.get("class_name") == "function":

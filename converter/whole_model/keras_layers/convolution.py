@@ -8,10 +8,9 @@ from typing import Any
 from converter.mapping.transforms import (
     DepthwiseKernel,
     Flip,
-    KernelToTorch,
     Squeeze,
     Transform,
-    Transpose,
+    kernel_to_torch,
 )
 from converter.whole_model.keras_layers.activation import activated
 from converter.whole_model.keras_layers.call import (
@@ -27,6 +26,8 @@ from resnet_pt.ops import Conv, ConvNd, ConvTranspose, Op
 from resnet_pt.ops.sides import Around
 
 BIAS = {"bias": From("bias")}
+DEPTHWISE = "depthwise_kernel"
+"""In Keras 3 a DepthwiseConv's array may be called `kernel`: the plan knows both."""
 
 
 def _kernel_size(call: Call, axes: int) -> tuple[int, ...]:
@@ -115,15 +116,13 @@ def kernel_transforms(call: Call, axes: int) -> tuple[Transform, ...]:
         found = (Squeeze(1),)
     if flips:
         found = (*found, Flip(tuple(range(axes))))
-    return (*found, KernelToTorch(axes))
+    return (*found, kernel_to_torch(axes))
 
 
 def _plain(axes: int) -> Lifting:
     def lift(call: Call) -> Value:
         value = call.map(axes)
-        kernel, stride, dilation = (
-            one(call, axes) for one in (_kernel_size, _strides, _dilation)
-        )
+        kernel, stride, dilation = (one(call, axes) for one in (_kernel_size, _strides, _dilation))
         bias = call.flag("use_bias", "bias", default=True)
         op = convolution_op(
             depth(value),
@@ -141,12 +140,16 @@ def _plain(axes: int) -> Lifting:
     return lift
 
 
+def _multiplier(call: Call) -> int:
+    return channels(call.config.get("depth_multiplier", 1), "depth_multiplier")
+
+
 def _depthwise_of(call: Call, value: Value, axes: int, bias: bool) -> tuple[Op, int]:
     kernel, stride, dilation = (one(call, axes) for one in (_kernel_size, _strides, _dilation))
     if call.era.theano:
         raise NotLiftedError("how Theano computes it is not known")
     inputs = depth(value)
-    outputs = inputs * channels(call.config.get("depth_multiplier", 1), "depth_multiplier")
+    outputs = inputs * _multiplier(call)
     sides = around(call, kernel, stride, dilation)
     return convolution_op(inputs, outputs, kernel, stride, sides, dilation, inputs, bias), outputs
 
@@ -155,27 +158,25 @@ def _depthwise(axes: int) -> Lifting:
     def lift(call: Call) -> Value:
         value = call.map(axes)
         op, _ = _depthwise_of(call, value, axes, call.flag("use_bias", "bias", default=True))
-        weights = {"weight": From(depthwise_name(call), (DepthwiseKernel(axes),)), **BIAS}
+        weights = {
+            "weight": From(depthwise_name(call), (DepthwiseKernel(axes, _multiplier(call)),)),
+            **BIAS,
+        }
         return activated(call, call.add(op, value, weights=weights))
 
     return lift
-
-
-def depthwise_name(call: Call) -> str:
-    """Keras 3 calls a DepthwiseConv's array `kernel`; both are known by one name here."""
-    return "kernel" if call.era.major >= 3 else "depthwise_kernel"
 
 
 def _separable(axes: int) -> Lifting:
     def lift(call: Call) -> Value:
         value = call.map(axes)
         op, middle = _depthwise_of(call, value, axes, bias=False)
-        kernel = {"weight": From("depthwise_kernel", (DepthwiseKernel(axes),))}
+        kernel = {"weight": From(DEPTHWISE, (DepthwiseKernel(axes, _multiplier(call)),))}
         between = call.add(op, value, part=".depthwise", weights=kernel)
         ones, bias = (1,) * axes, call.flag("use_bias", "bias", default=True)
         outputs = channels(call.first("filters", "nb_filter"), "filters")
         point = convolution_op(middle, outputs, ones, ones, ((0, 0),) * axes, ones, 1, bias)
-        weights = {"weight": From("pointwise_kernel", (KernelToTorch(axes),)), **BIAS}
+        weights = {"weight": From("pointwise_kernel", (kernel_to_torch(axes),)), **BIAS}
         return activated(call, call.add(point, between, part=".pointwise", weights=weights))
 
     return lift
@@ -186,9 +187,7 @@ def _transposed(axes: int) -> Lifting:
         if call.era.major < 2 or call.era.theano:
             raise NotLiftedError("how Keras 1, or Theano, computes it is not known")
         value = call.map(axes)
-        kernel, stride, dilation = (
-            one(call, axes) for one in (_kernel_size, _strides, _dilation)
-        )
+        kernel, stride, dilation = (one(call, axes) for one in (_kernel_size, _strides, _dilation))
         given = call.config.get("output_padding")
         extra = None if given is None else call.numbers(given, axes, "output_padding", padding)
         cuts = tuple(
@@ -204,20 +203,18 @@ def _transposed(axes: int) -> Lifting:
             dilation,
             bias=call.flag("use_bias", default=True),
         )
-        weights = {"weight": From("kernel", (KernelToTorch(axes),)), **BIAS}
+        weights = {"weight": From("kernel", (kernel_to_torch(axes),)), **BIAS}
         return activated(call, call.add(op, value, weights=weights))
 
     return lift
 
 
-def _cut(
-    call: Call, kernel: int, stride: int, dilation: int, extra: int | None
-) -> tuple[int, int]:
+def _cut(call: Call, kernel: int, stride: int, dilation: int, extra: int | None) -> tuple[int, int]:
     """What TensorFlow leaves off an axis of the whole result, (side - 1) * stride + reach.
 
     It is the gradient of a convolution that pads as that says: of an output of known length n for
-    'same' (side = ceil(n / stride)) it is (side - 1) * stride + reach - n in all, half of it before,
-    rounded down. Length: keras 2.15 `conv_utils.deconv_output_length`, 3.15
+    'same' (side = ceil(n / stride)) it is (side - 1) * stride + reach - n in all, half of it, rounded
+    down, before. Length: keras 2.15 `conv_utils.deconv_output_length`, 3.15
     `backend/common/backend_utils.py`, compute_conv_transpose_output_length.
     """
     mode, reach = _padding(call), dilation * (kernel - 1) + 1
@@ -228,10 +225,8 @@ def _cut(
         return 0, -more
     if mode != "same":
         raise NotLiftedError(f"its padding is {mode!r}")
-    if extra is None:  # n = side * stride
-        total = reach - stride
-    else:  # n = (side - 1) * stride + reach - 2 * (reach // 2) + extra
-        total = 2 * (reach // 2) - extra
+    # n = side * stride, or (side - 1) * stride + reach - 2 * (reach // 2) + extra
+    total = reach - stride if extra is None else 2 * (reach // 2) - extra
     pads = max(total, 0)
     before = pads // 2
     return before, total - before

@@ -16,7 +16,7 @@ from converter.facts.families import ONLY_RESNETS, WITH_SUMS, family
 from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.whole_model import ops as g
-from converter.whole_model.graph import Graph, Node
+from converter.whole_model.graph import Graph, Node, check_reused
 from converter.whole_model.layer_classes import JOINS
 from converter.whole_model.recognition.head import HeadReader
 from converter.whole_model.recognition.placing import Tokens
@@ -49,6 +49,7 @@ def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
 
     Raises MismatchError for a graph that is no residual network of a known kind.
     """
+    check_reused(graph)
     try:
         return _Recogniser(graph, shapes, theano).run()
     except MismatchError as error:

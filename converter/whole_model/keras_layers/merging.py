@@ -1,0 +1,91 @@
+"""Layers that join values: sums, products, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converter.whole_model.keras_layers.call import (
+    Call,
+    Lifting,
+    NotLiftedError,
+    Value,
+    same_rank,
+)
+from resnet_pt.ops import Add, Combine, Concatenate, Dot, MisfitError
+from resnet_pt.ops.combine import How
+
+HOW: dict[str, How] = {
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Average": "average",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+}
+
+
+def combined(call: Call, how: How) -> Value:
+    """The values number by number; of lower rank they get axes behind the batch, as Keras gives
+    them (2.3.1 `merge.py`)."""
+    if len(call.values) < 2:
+        raise NotLiftedError(f"it joins {len(call.values)} value")
+    values, _, _ = same_rank(call, call.values)
+    if how == "add":
+        try:
+            Add().shape(*(one.shape for one in values))
+            return call.add(Add(), *values)
+        except MisfitError:  # an axis of length 1 is repeated
+            pass
+    return call.add(Combine(how), *values)
+
+
+def _joining(how: How) -> Lifting:
+    return lambda call: combined(call, how)
+
+
+def beside(call: Call, axis: Any) -> Value:
+    """The values side by side."""
+    last = call.values[0].last
+    values = [call.turned(one, last) for one in call.values]
+    if len({one.rank for one in values}) != 1:
+        raise NotLiftedError("it sets values of different ranks side by side")
+    return call.add(Concatenate(values[0].axis(axis)), *values)
+
+
+def _concatenate(call: Call) -> Value:
+    return beside(call, call.config.get("axis", -1))
+
+
+def _dot(call: Call) -> Value:
+    return dotted(call, call.first("axes"), call.flag("normalize", default=False))
+
+
+def dotted(call: Call, said: Any, normalize: bool) -> Value:
+    """Sums of products over an axis of each; of maps they would have to lie as in Keras."""
+    axes = said if isinstance(said, list | tuple) else [said, said]
+    if len(call.values) != 2 or any(one.rank > 2 for one in call.values) or len(axes) != 2:
+        raise NotLiftedError("it is a dot product of other than two vectors or sequences")
+    one, other = call.values
+    places = (one.axis(axes[0]), other.axis(axes[1]))
+    return call.add(Dot(places, normalize), one, other)
+
+
+MODES: dict[str, How] = {"sum": "add", "mul": "multiply", "ave": "average", "max": "maximum"}
+
+
+def _merge(call: Call) -> Value:
+    """Keras 1's (1.2.2 `engine/topology.py`, Merge)."""
+    mode = call.config.get("mode")
+    if mode == "concat":
+        return beside(call, call.config.get("concat_axis", -1))
+    if mode not in MODES:
+        raise NotLiftedError(f"its mode is {mode!r}")
+    return combined(call, MODES[str(mode)])
+
+
+LAYERS: dict[str, Lifting] = {
+    **{name: _joining(how) for name, how in HOW.items()},
+    "Concatenate": _concatenate,
+    "Dot": _dot,
+    "Merge": _merge,
+}

@@ -1,0 +1,172 @@
+"""Norms: by kept statistics, and of each value by itself; scales and offsets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from converter.mapping.transforms import Transform, Transpose, unsqueezed
+from converter.whole_model.arithmetic import constant, each, times
+from converter.whole_model.keras_layers.call import (
+    Call,
+    From,
+    Lifting,
+    NotLiftedError,
+    Value,
+)
+from converter.whole_model.ranges import channels, number
+from resnet_pt.ops import (
+    AxisNorm,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    Norm,
+    Op,
+    UnitNorm,
+    Weighted,
+)
+
+VECTORS = {
+    "weight": From("gamma"),
+    "bias": From("beta"),
+    "running_mean": From("moving_mean"),
+    "running_var": From("moving_variance"),
+}
+
+
+def _only(value: Any) -> Any:
+    """tf.keras writes a list of one axis."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _side(value: Value, place: int) -> int:
+    side = value.shape[place]
+    if side is None:
+        raise NotLiftedError("how many numbers it normalises is not in the configuration")
+    return channels(side, "channels")
+
+
+def _batch_norm(call: Call) -> Value:
+    config, value = call.config, call.value
+    if config.get("mode", 0) != 0:
+        raise NotLiftedError("mode 1 and 2 normalise by the batch at hand")
+    if config.get("renorm"):
+        raise NotLiftedError("renorm=True keeps statistics of another kind")
+    if call.era.version and call.era.version < (1, 0, 8):
+        raise NotLiftedError("Keras before 1.0.8 keeps, or adds epsilon to, another deviation")
+    place = value.axis(_only(config.get("axis", -1)))
+    settings = (
+        _side(value, place),
+        number(call.first("epsilon"), "epsilon"),
+        1 - number(config.get("momentum", 0.99), "momentum"),
+        call.flag("scale", default=True),
+        call.flag("center", default=True),
+    )
+    plain = place == 0 and value.rank in (1, 3)
+    op: Op = Norm(*settings) if plain else AxisNorm(place, *settings)
+    return call.add(op, value, weights=VECTORS)
+
+
+def _layer_norm(call: Call) -> Value:
+    config, value = call.config, call.value
+    said = config.get("axis", -1)
+    axes = said if isinstance(said, list) else [said]
+    places = [value.axis(one) for one in axes]
+    order = sorted(range(len(places)), key=lambda one: places[one])
+    op = LayerNorm(
+        tuple(places[one] for one in order),
+        tuple(_side(value, places[one]) for one in order),
+        number(config.get("epsilon", 1e-3), "epsilon"),
+        call.flag("scale", default=True),
+        call.flag("center", default=True) and not config.get("rms_scaling"),
+        bool(config.get("rms_scaling")),
+    )
+    move: tuple[Transform, ...] = ()
+    if order != sorted(order):
+        move = (Transpose(tuple(order), "axes in torch's order"),)
+    return call.add(op, value, weights={"weight": From("gamma", move), "bias": From("beta", move)})
+
+
+def _group_norm(call: Call) -> Value:
+    config, value = call.config, call.value
+    place = value.axis(_only(config.get("axis", -1)))
+    count = _side(value, place)
+    said = config.get("groups", 32)
+    op = GroupNorm(
+        count if said == -1 else channels(said, "groups"),
+        count,
+        number(config.get("epsilon", 1e-3), "epsilon"),
+        place,
+        call.flag("scale", default=True),
+        call.flag("center", default=True),
+    )
+    return call.add(op, value, weights={"weight": From("gamma"), "bias": From("beta")})
+
+
+def _unit_norm(call: Call) -> Value:
+    said = call.config.get("axis", -1)
+    axes = said if isinstance(said, list) else [said]
+    return call.add(UnitNorm(tuple(sorted(call.value.axis(one) for one in axes))), call.value)
+
+
+def linear(value: Value, scale: Any, offset: Any, place: int | None = None) -> Op:
+    """x * scale + offset, one number or one for each of Keras' last axis (or at a `place`)."""
+    scales, offsets = (one if isinstance(one, tuple) else (one,) for one in (scale, offset))
+    return Linear(scales, offsets, value.here(value.rank - 1) if place is None else place)
+
+
+def _rescaling(call: Call) -> Value:
+    scale, offset = constant(call.first("scale")), constant(call.config.get("offset", 0.0))
+    if scale is None or offset is None:
+        raise NotLiftedError("its scale or offset is not a number, or one for each channel")
+    return call.add(linear(call.value, scale, offset), call.value)
+
+
+def _normalization(call: Call) -> Value:
+    """(x - mean) / max(sqrt(variance), 1e-7); keras 2.15 and 3.15 `normalization.py`."""
+    config, value = call.config, call.value
+    if config.get("invert"):
+        raise NotLiftedError("it is inverted")
+    said = _only(config.get("axis", -1))
+    if config.get("mean") is None:
+        if said in (None, []):
+            raise NotLiftedError("it was adapted over all axes, channels too")
+        place = value.axis(said)
+        norm = Norm.standardizing(_side(value, place))
+        if place or value.rank not in (1, 3):
+            raise NotLiftedError("it normalises another axis than the channels")
+        vectors = {
+            "running_mean": From("moving_mean"),
+            "running_var": From("moving_variance"),
+        }
+        return call.add(norm, value, weights=vectors)
+    mean, variance = constant(config["mean"]), constant(config["variance"])
+    if mean is None or variance is None:
+        raise NotLiftedError("its mean or variance is not a number for each channel")
+    scale = each(variance, lambda one: 1 / max(math.sqrt(one), 1e-7))
+    offset = times(times(mean, -1.0), scale)
+    place = value.here(value.rank - 1) if said in (None, []) else value.axis(said)
+    return call.add(linear(value, scale, offset, place), value)
+
+
+def _layer_scale(call: Call) -> Value:
+    """keras.applications' ConvNeXt: x times a gamma for each channel, which come last."""
+    value = call.value
+    place = value.here(value.rank - 1)
+    sizes = tuple(_side(value, place) if one == place else 1 for one in range(value.rank))
+    shaped = (unsqueezed(sizes),)
+    return call.add(Weighted(sizes), value, weights={"weight": From("gamma", shaped)})
+
+
+LAYERS: dict[str, Lifting] = {
+    "BatchNormalization": _batch_norm,
+    "BatchNormalizationV1": _batch_norm,
+    "BatchNormalizationV2": _batch_norm,
+    "SyncBatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "GroupNormalization": _group_norm,
+    "UnitNormalization": _unit_norm,
+    "Rescaling": _rescaling,
+    "Normalization": _normalization,
+    "LayerScale": _layer_scale,
+}

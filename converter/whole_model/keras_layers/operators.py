@@ -1,0 +1,343 @@
+"""Operators on tensors: `TFOpLambda` and `SlicingOpLambda` of tf.keras, Keras 3's operations.
+
+tf.keras names the function, and its constants stand in the call; Keras 3 has a class for each, and
+a configuration and the call's arguments. Both are read by one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from converter.files.kinds import whole
+from converter.files.model_config import (
+    CONSTANT,
+    Config,
+    call_arguments,
+    first_argument,
+    is_reference,
+)
+from converter.whole_model.arithmetic import Value as Number
+from converter.whole_model.arithmetic import constant, each, times
+from converter.whole_model.keras_layers.activation import activation_op
+from converter.whole_model.keras_layers.call import Call, NotLiftedError, Value
+from converter.whole_model.keras_layers.merging import beside, combined
+from converter.whole_model.keras_layers.norms import linear
+from converter.whole_model.keras_layers.shaping import permuted, reshaped
+from converter.whole_model.keras_layers.windows import resize_op
+from converter.whole_model.ranges import channels, number, padding
+from resnet_pt.ops import Elementwise, LeakyReLU, Pad, Reduce, Slice
+from resnet_pt.ops.combine import How
+from resnet_pt.ops.protocol import MAX_CHANNELS
+
+Arguments = Mapping[str, Any]
+Lifting = Callable[[Call, Arguments], Value]
+
+FIRST = "first"
+"""The argument that stands for a constant on the left of an operator."""
+
+
+def lift_operator(call: Call) -> Value | None:
+    """The value of an operator; None for a layer. Raises NotLiftedError for one that is not
+    understood."""
+    if call.class_name in ("TFOpLambda", "SlicingOpLambda"):
+        function = str(call.config.get("function"))
+        return _run(call, TENSORFLOW, function, _of_tensorflow(call.arguments))
+    if call.class_name not in KERAS_3:
+        return None
+    return _run(call, KERAS_3, call.class_name, _of_keras_3(call.config, call.arguments))
+
+
+def _run(call: Call, table: Mapping[str, Lifting], name: str, arguments: Arguments) -> Value:
+    if name not in table:
+        raise NotLiftedError(f"the function {name!r} is not understood")
+    return table[name](call, arguments)
+
+
+def _of_tensorflow(call: Any) -> dict[str, Any]:
+    """Its constants by name, tensors left out."""
+    given = {key: one for key, one in call_arguments(call).items() if key != "name"}
+    if isinstance(call, list) and call and call[0] == CONSTANT:
+        given[FIRST] = first_argument(call)
+    return {key: one for key, one in given.items() if one is not None}
+
+
+def _of_keras_3(config: Config, call: Any) -> dict[str, Any]:
+    """Its settings and constants by name; a constant on the right is `y`, on the left `first`."""
+    call = call if isinstance(call, dict) else {}
+    given = {key: one for key, one in config.items() if key not in ("name", "dtype", "trainable")}
+    given.update({k: v for k, v in (call.get("kwargs") or {}).items() if v is not None})
+    positional = list(call.get("args", ()))
+    for place, one in enumerate(positional):
+        if not _is_tensor(one):
+            given[FIRST if place == 0 else "y" if place == 1 else f"arg{place}"] = one
+    return given
+
+
+def _is_tensor(one: Any) -> bool:
+    if isinstance(one, list):
+        return bool(one) and all(_is_tensor(each_one) for each_one in one)
+    return isinstance(one, dict) and one.get("class_name") == "__keras_tensor__"
+
+
+# ---- arithmetic
+
+
+def _arithmetic(how: How) -> Lifting:
+    def lift(call: Call, given: Arguments) -> Value:
+        if len(call.values) == 2:
+            if call.values[0].rank != call.values[1].rank:
+                raise NotLiftedError("it joins values of different ranks")
+            return combined(call, how)
+        if FIRST in given:
+            return _with_constant(call, how, given[FIRST], is_first=True)
+        rest = [one for key, one in given.items() if key in ("y", "value", "bias", "x2")]
+        if len(rest) != 1 or is_reference(rest[0]):
+            raise NotLiftedError("its arguments are not one value and one constant")
+        return _with_constant(call, how, rest[0], is_first=False)
+
+    return lift
+
+
+def _with_constant(call: Call, how: How, said: Any, is_first: bool) -> Value:
+    value, found = call.value, constant(said)
+    if found is None:
+        raise NotLiftedError("its constant is not a number, or one for each channel")
+    scale, offset = _line(how, found, is_first)
+    return call.add(linear(value, scale, offset), value)
+
+
+def _line(how: How, number: Number, is_first: bool) -> tuple[Number, Number]:
+    """(scale, offset) of x with a constant."""
+    if how == "add":
+        return 1.0, number
+    if how == "subtract":
+        return (-1.0, number) if is_first else (1.0, times(number, -1.0))
+    if how == "multiply":
+        return number, 0.0
+    zero = 0.0 in (number if isinstance(number, tuple) else (number,))
+    if how != "divide" or is_first or zero:
+        raise NotLiftedError("it is another operation with a constant than + - * or / by it")
+    return each(number, lambda one: 1.0 / one), 0.0
+
+
+# ---- the rest
+
+
+def _activation(name: str) -> Lifting:
+    def lift(call: Call, given: Arguments) -> Value:
+        if given:
+            raise NotLiftedError(f"it is called with {', '.join(map(str, given))}")
+        op = activation_op(call, name, call.value)
+        return call.value if op is None else call.add(op, call.value)
+
+    return lift
+
+
+def _gelu(call: Call, given: Arguments) -> Value:
+    name = "gelu_tanh" if given.get("approximate") else "gelu"
+    op = activation_op(call, name, call.value)
+    assert op
+    return call.add(op, call.value)
+
+
+def _leaky(call: Call, given: Arguments) -> Value:
+    slope = given.get("negative_slope", given.get("alpha", 0.2))
+    return call.add(LeakyReLU(number(slope, "slope")), call.value)
+
+
+def _softmax(call: Call, given: Arguments) -> Value:
+    from converter.whole_model.keras_layers.activation import _softmax_op
+
+    return call.add(_softmax_op(call.value, given.get("axis", -1)), call.value)
+
+
+def _elementwise(name: str) -> Lifting:
+    return lambda call, given: call.add(Elementwise(name), call.value)
+
+
+def _reduced(mode: Any) -> Lifting:
+    def lift(call: Call, given: Arguments) -> Value:
+        value, said = call.value, given.get("axis", given.get("y"))
+        axes = said if isinstance(said, list) else [said]
+        if said is None or given.get("initial") is not None:
+            raise NotLiftedError("it works over all axes, the batch too")
+        places = tuple(sorted(value.axis(one) for one in axes))
+        keeps = bool(given.get("keepdims"))
+        left = value.rank if keeps else value.rank - len(places)
+        if value.is_moved and not keeps and left > 1:
+            raise NotLiftedError("it takes away one axis of a map")
+        return call.add(Reduce(mode, places, keeps), value)
+
+    return lift
+
+
+def _concat(call: Call, given: Arguments) -> Value:
+    return beside(call, given.get("axis", -1))
+
+
+def _resize(call: Call, given: Arguments) -> Value:
+    if given.get("preserve_aspect_ratio"):
+        raise NotLiftedError("its preserve_aspect_ratio is set")
+    size = given.get("size", given.get("y"))
+    if not isinstance(size, list) or len(size) != 2:
+        raise NotLiftedError(f"its size is {size!r}")
+    way = given.get("interpolation", given.get("method", "bilinear"))
+    if call.value.rank != 3 or given.get("data_format") == "channels_first":
+        raise NotLiftedError("it resizes what is no map with channels last")
+    value = call.turned(call.value, last=True)
+    sizes = tuple(channels(one, "size") for one in size)
+    return call.add(resize_op(call, sizes, {**given, "interpolation": way}), value)
+
+
+def _pad(call: Call, given: Arguments) -> Value:
+    value = call.value
+    widths = given.get("paddings", given.get("pad_width", given.get("y")))
+    mode = str(given.get("mode", "constant")).lower()
+    if mode != "constant" or not isinstance(widths, list) or len(widths) != value.rank + 1:
+        raise NotLiftedError("it pads with something else than one number, or other axes")
+    pairs = [call.numbers(one, 2, "paddings", padding) for one in widths]
+    if any(pairs[0]):
+        raise NotLiftedError("it pads the batch")
+    amounts = [(0, 0)] * value.rank
+    for place, pair in enumerate(pairs[1:]):
+        amounts[value.here(place)] = (pair[0], pair[1])
+    filled = number(given.get("constant_values") or 0.0, "constant_values")
+    return call.add(Pad(tuple(amounts), filled), value)
+
+
+def _reshaped(call: Call, given: Arguments) -> Value:
+    shape = given.get("newshape", given.get("shape", given.get("y")))
+    if not isinstance(shape, list) or len(shape) < 2 or shape[0] not in (-1, None):
+        raise NotLiftedError(f"it makes the shape {shape!r}, of another batch")
+    target = [-1 if one is None else whole(one, "shape", -1, MAX_CHANNELS) for one in shape[1:]]
+    return reshaped(call, target)
+
+
+def _transposed(call: Call, given: Arguments) -> Value:
+    axes = given.get("axes", given.get("perm", given.get("y")))
+    if not isinstance(axes, list) or not axes or axes[0] != 0:
+        raise NotLiftedError(f"it puts the axes in the order {axes!r}, the batch elsewhere")
+    return permuted(call, [whole(one, "axes", 1, 8) - 1 for one in axes[1:]])
+
+
+def _same(call: Call, given: Arguments) -> Value:
+    dtype = given.get("dtype", "float32")
+    if dtype != "float32":
+        raise NotLiftedError(f"it makes {dtype} of it")
+    return call.value
+
+
+def _item(call: Call, given: Arguments) -> Value:
+    """A part of one axis or more; one element is taken with its axis, and refused without."""
+    spec = given.get("slice_spec", given.get("y", given.get("key")))
+    spec = spec if isinstance(spec, list) else [spec]
+    value = call.value
+    dots = [place for place, one in enumerate(spec) if _named(one, "__ellipsis__") or one == "..."]
+    if dots:
+        missing = value.rank + 1 - (len(spec) - 1)
+        spec = [*spec[: dots[0]], *[{}] * missing, *spec[dots[0] + 1 :]]
+    if len(spec) > value.rank + 1:
+        raise NotLiftedError("it makes new axes")
+    for place, one in enumerate(spec):
+        value = _part(call, value, place, one)
+    return value
+
+
+def _named(one: Any, name: str) -> bool:
+    return isinstance(one, dict) and one.get("class_name") == name
+
+
+def _part(call: Call, value: Value, place: int, one: Any) -> Value:
+    inner = one.get("config", one) if isinstance(one, dict) else None
+    if not isinstance(inner, dict):
+        raise NotLiftedError("it takes single elements, and their axis away")
+    start, stop, step = (inner.get(key) for key in ("start", "stop", "step"))
+    if (start, stop, step) in ((None, None, None), (None, None, 1), (0, None, 1), (0, None, None)):
+        return value
+    if place == 0:
+        raise NotLiftedError("it takes a part of the batch")
+    numbers = [whole(0 if start is None else start, "start", -MAX_CHANNELS, MAX_CHANNELS)]
+    stop = None if stop is None else whole(stop, "stop", -MAX_CHANNELS, MAX_CHANNELS)
+    leap = whole(1 if step is None else step, "step", 1, MAX_CHANNELS)
+    return call.add(Slice(value.here(place - 1), numbers[0], stop, leap), value)
+
+
+ACTIVATED: Mapping[str, str] = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "elu": "elu",
+    "selu": "selu",
+    "silu": "silu",
+    "sigmoid": "sigmoid",
+    "softplus": "softplus",
+    "softsign": "softsign",
+    "tanh": "tanh",
+    "exp": "exponential",
+}
+
+ELEMENTWISE = ("abs", "square", "sqrt", "negative", "log")
+
+TENSORFLOW: dict[str, Lifting] = {
+    "math.add": _arithmetic("add"),
+    "__operators__.add": _arithmetic("add"),
+    "nn.bias_add": _arithmetic("add"),
+    "math.subtract": _arithmetic("subtract"),
+    "math.multiply": _arithmetic("multiply"),
+    "math.truediv": _arithmetic("divide"),
+    "math.divide": _arithmetic("divide"),
+    "math.maximum": _arithmetic("maximum"),
+    "math.minimum": _arithmetic("minimum"),
+    **{f"nn.{name}": _activation(known) for name, known in ACTIVATED.items()},
+    **{f"math.{name}": _activation(known) for name, known in ACTIVATED.items()},
+    **{f"math.{name}": _elementwise(name) for name in ELEMENTWISE},
+    "nn.gelu": _gelu,
+    "nn.leaky_relu": _leaky,
+    "nn.softmax": _softmax,
+    "math.reduce_mean": _reduced("mean"),
+    "math.reduce_max": _reduced("max"),
+    "math.reduce_min": _reduced("min"),
+    "math.reduce_sum": _reduced("sum"),
+    "concat": _concat,
+    "image.resize": _resize,
+    "compat.v1.pad": _pad,
+    "reshape": _reshaped,
+    "compat.v1.transpose": _transposed,
+    "__operators__.getitem": _item,
+    "identity": _same,
+    "stop_gradient": _same,
+    "cast": _same,
+}
+"""TensorFlow's functions, by the names that tf.keras 2.4 to 2.15 gives them."""
+
+KERAS_3: dict[str, Lifting] = {
+    "Add": _arithmetic("add"),
+    "Subtract": _arithmetic("subtract"),
+    "Multiply": _arithmetic("multiply"),
+    "Divide": _arithmetic("divide"),
+    "TrueDivide": _arithmetic("divide"),
+    "Maximum": _arithmetic("maximum"),
+    "Minimum": _arithmetic("minimum"),
+    **{name.title(): _activation(known) for name, known in ACTIVATED.items()},
+    **{name.title(): _elementwise(name) for name in ("abs", *ELEMENTWISE)},
+    "Absolute": _elementwise("abs"),
+    "Gelu": _gelu,
+    "LeakyRelu": _leaky,
+    "Softmax": _softmax,
+    "HardSigmoid": _activation("hard_sigmoid"),
+    "HardSilu": _activation("hard_silu"),
+    "Mean": _reduced("mean"),
+    "Max": _reduced("max"),
+    "Amax": _reduced("max"),
+    "Min": _reduced("min"),
+    "Sum": _reduced("sum"),
+    "Concatenate": _concat,
+    "Resize": _resize,
+    "Pad": _pad,
+    "Reshape": _reshaped,
+    "Transpose": _transposed,
+    "GetItem": _item,
+    "StopGradient": _same,
+    "Cast": _same,
+}
+"""Keras 3's operations (3.15 `src/ops`), by their classes. Layers of these names are told apart."""

@@ -1,0 +1,277 @@
+"""`lift`: the graph of any model whose layers are understood → the `Program` that computes it.
+
+The names are the Keras layers' own, nested models are prefixes, and a layer that is called several
+times is one module. Maps and volumes have their channels second; all else lies as in Keras. What is
+not understood is refused by name, all such layers at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from converter.discover import modules
+from converter.errors import MismatchError
+from converter.files.kinds import SettingError
+from converter.network import Lifted, Source
+from converter.whole_model import ops as g
+from converter.whole_model.graph import Graph, Node
+from converter.whole_model.keras_classes import CUSTOM, OF_CODE, why_unknown
+from converter.whole_model.keras_layers.call import (
+    MAP,
+    Call,
+    Era,
+    Lifting,
+    NotLiftedError,
+    Value,
+)
+from converter.whole_model.keras_layers.operators import lift_operator
+from resnet_pt.ops import Activation, Op, Softmax
+from resnet_pt.program import Input, Layer, Output, Program, module_name
+
+LEFT_OFF = ("softmax", "sigmoid")
+"""The activations that an output's last layer may apply, and that the network leaves out."""
+
+
+def liftings() -> dict[str, Lifting]:
+    """`{class name: lifting}` of every layer class that is understood."""
+    found: dict[str, Lifting] = {}
+    for module in modules("converter.whole_model.keras_layers"):
+        found.update(getattr(module, "LAYERS", {}))
+    return found
+
+
+def lift(graph: Graph, era: Era) -> Lifted:
+    """The network of a graph. Raises MismatchError that names every layer which is not understood,
+    and why."""
+    return _Lifter(graph, era).run()
+
+
+@dataclass
+class _Lifter:
+    graph: Graph
+    era: Era
+    values: dict[str, Value] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    weights: dict[str, Source] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    modules: dict[tuple[str, ...], str] = field(default_factory=dict)
+    finals: dict[str, str] = field(default_factory=dict)
+    """`{Keras layer call: the value that it gives}`."""
+
+    def run(self) -> Lifted:
+        liftings_ = liftings()
+        inputs: list[Input] = []
+        for node in self.graph.calls:
+            if isinstance(node.op, g.Input):
+                inputs.append(self.input(node))
+            elif node.config is None:  # an activation that its layer has applied
+                self.follow(node)
+            elif not self.is_behind_unknown(node):
+                self.lift(node, liftings_)
+        if self.refused:
+            raise self.refusal()
+        inputs.sort(key=lambda one: self.place_of_input(one.name))
+        outputs = self.outputs()
+        program = Program(tuple(inputs), tuple(self.live(outputs)), outputs)
+        return Lifted(
+            program,
+            self.weights,
+            self.compared(program),
+            self.graph.channels_first,
+            self.unread(program),
+        )
+
+    def unread(self, program: Program) -> frozenset[tuple[str, str]]:
+        """The layers with weights that lead to no output."""
+        there = {layer.module for layer in program.layers}
+        all_, read = set(), set()
+        for tensor, source in self.weights.items():
+            all_.add((source.group, source.layer))
+            if tensor.rpartition(".")[0] in there:
+                read.add((source.group, source.layer))
+        return frozenset(all_ - read)
+
+    def place_of_input(self, name: str) -> int:
+        listed = self.graph.inputs
+        return listed.index(name) if name in listed else len(listed)
+
+    def input(self, node: Node) -> Input:
+        assert isinstance(node.op, g.Input)
+        shape = tuple(node.op.shape[1:])
+        if not node.op.shape:
+            self.refused[node.layer] = "the shape of the model's input is not in its configuration"
+            shape = (None,)
+        last = not self.graph.channels_first
+        if last and len(shape) >= MAP:
+            shape = (shape[-1], *shape[:-1])
+        self.values[node.id] = Value(node.id, shape, last)
+        return Input(node.id, shape)
+
+    def follow(self, node: Node) -> None:
+        (source,) = node.inputs
+        if source in self.unknown:
+            self.unknown.add(node.id)
+        else:
+            self.values[node.id] = self.values[source]
+
+    def is_behind_unknown(self, node: Node) -> bool:
+        """A layer that reads what is not understood can only be looked at for its class."""
+        if not any(source in self.unknown for source in node.inputs):
+            return False
+        self.unknown.add(node.id)
+        assert node.config is not None
+        name = str(node.config["class_name"]).rpartition(">")[2]
+        if isinstance(node.op, g.Unknown) and node.op.class_name == "Lambda":
+            self.refused.setdefault(node.layer, f"(Lambda): {OF_CODE}")
+        elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
+            self.refused.setdefault(node.layer, f"({name}): {CUSTOM}")
+        return True
+
+    def lift(self, node: Node, known: Mapping[str, Lifting]) -> None:
+        assert node.config is not None
+        call = self.call(node)
+        try:
+            value = self.of_call(node, call, known)
+        except (NotLiftedError, SettingError, KeyError, TypeError) as error:
+            reason = (
+                str(error)
+                if isinstance(error, NotLiftedError | SettingError)
+                else (f"its configuration has no {error}")
+            )
+            self.refused[node.layer] = f"({call.class_name}): {reason}"
+            self.unknown.add(node.id)
+            return
+        self.values[node.id] = value
+        self.layers += call.layers
+        if call.layers:
+            self.finals[node.id] = value.name
+        for tensor, source in call.weights.items():
+            self.weights[tensor] = Source(
+                self.group(node), node.layer, source.parameter, source.transforms
+            )
+
+    def of_call(self, node: Node, call: Call, known: Mapping[str, Lifting]) -> Value:
+        if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
+            "it is called with training"
+        ):
+            raise NotLiftedError(node.op.reason)
+        if node.is_operator:
+            found = lift_operator(call)
+            if found is not None:
+                return found
+        if call.class_name not in known:
+            raise NotLiftedError(why_unknown(call.class_name))
+        return known[call.class_name](call)
+
+    def call(self, node: Node) -> Call:
+        assert node.config is not None
+        class_name = str(node.config["class_name"]).rpartition(">")[2]
+        config = node.config["config"]
+        return Call(
+            class_name,
+            node.layer,
+            config if isinstance(config, dict) else {},
+            tuple(self.values[source] for source in node.inputs),
+            self.module(node),
+            node.id,
+            self.era,
+            node.arguments,
+            self.graph.channels_first,
+        )
+
+    @staticmethod
+    def group(node: Node) -> str:
+        """The top-level layer that a file stores its weights under."""
+        return node.outer[0] if node.outer else node.layer
+
+    def module(self, node: Node) -> str:
+        """The path of a layer's module, one for all its calls."""
+        key = (*node.outer, node.layer)
+        if key not in self.modules:
+            path = ".".join(module_name(part) or "layer" for part in key)
+            taken = set(self.modules.values())
+            number = 1
+            found = path
+            while found in taken:
+                number += 1
+                found = f"{path}_{number}"
+            self.modules[key] = found
+        return self.modules[key]
+
+    # ---- outputs
+
+    def outputs(self) -> tuple[Output, ...]:
+        readers = Counter(name for layer in self.layers for name in layer.inputs)
+        values = [self.values[id].name for id in self.graph.outputs]
+        by_name = {layer.name: layer for layer in self.layers}
+        found: list[Output] = []
+        for id, value in zip(self.graph.outputs, values, strict=True):
+            left = "linear"
+            layer = by_name.get(value)
+            if layer and not readers[value] and values.count(value) == 1:
+                left = last_activation(layer.op, self.values[id])
+            if layer and left != "linear":
+                (value,) = layer.inputs
+            found.append(Output(self.output_name(id, found), value, left))
+        return tuple(found)
+
+    def output_name(self, id: str, before: list[Output]) -> str:
+        """Keras': that of the layer, or of the nested model, with a number where it is taken."""
+        node = self.graph.by_call()[id]
+        name = node.outer[0] if node.outer else node.layer
+        taken = [one.name for one in before]
+        number, found = 0, name
+        while found in taken:
+            number += 1
+            found = f"{name}_{number}"
+        return found
+
+    def live(self, outputs: tuple[Output, ...]) -> Iterator[Layer]:
+        """The layers that lead to an output, in their order."""
+        wanted = {one.value for one in outputs}
+        kept: list[Layer] = []
+        for layer in reversed(self.layers):
+            if layer.name in wanted:
+                wanted.update(layer.inputs)
+                kept.append(layer)
+        yield from reversed(kept)
+
+    def compared(self, program: Program) -> dict[str, str]:
+        """`{module: Keras layer}` of each module that gives what one layer of the outermost model
+        gives; not of one that is called several times."""
+        calls = Counter(layer.module for layer in program.layers)
+        finals = set(self.finals.values())
+        names = Counter(layer.original for layer in program.layers if layer.name in finals)
+        return {
+            layer.module: layer.original
+            for layer in program.layers
+            if layer.name in finals
+            and layer.module.rpartition(".")[2]
+            and calls[layer.module] == 1
+            and names[layer.original] == 1
+        }
+
+    def refusal(self) -> MismatchError:
+        found = [f"{name!r} {reason}" for name, reason in self.refused.items()]
+        count = f"{len(found)} layers of the model are" if len(found) > 1 else "a layer is"
+        return MismatchError(
+            f"{count} not understood, and nothing is guessed",
+            found,
+            [
+                "end the model before them (keras.Model(model.input, layer.output)), convert that, "
+                "and do the rest in PyTorch"
+            ],
+        )
+
+
+def last_activation(op: Op, value: Value) -> str:
+    """The activation that an op is, if an output leaves it out: a softmax over Keras' last axis, a
+    sigmoid; else 'linear'."""
+    if isinstance(op, Activation) and op.name in LEFT_OFF:
+        return op.name if op.name == "sigmoid" or value.rank != 2 else "linear"
+    if isinstance(op, Softmax) and not op.log and value.rank == 2 and op.axes == (1,):
+        return "softmax"
+    return "linear"

@@ -1,0 +1,65 @@
+"""A network of any kind, built from its `Program`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from resnet_pt.architecture import FORMAT, holds
+from resnet_pt.network import described
+from resnet_pt.program import Output, Program
+from resnet_pt.running import Network
+
+
+class General(Network):
+    """The network of a program, which travels with its weights.
+
+    Reads one float tensor for each input, in the order of `program.inputs` or by name: maps as
+    (N, C, H, W), everything else as in Keras. Gives the only output, or a dict of several by name;
+    `outputs` says which activation the original applied to each last, and this network leaves out.
+    `original_layers` names the layers of the original that modules stand for, `{module: layer}`.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.original_layers: dict[str, str] = {}
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return self.program.outputs
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What describes the tensors, kept beside them as `_extra_state`."""
+        state = {"format": FORMAT, "program": to_dict(self.program)}
+        return {**state, "layers": self.original_layers} if self.original_layers else state
+
+    def set_extra_state(self, state: dict[str, Any] | Tensor) -> None:
+        """Refuse weights that were made for another network."""
+        description = described(state)
+        try:
+            same = from_dict(description.get("program")) == self.program
+        except ValueError:
+            same = False
+        if not same:
+            raise ValueError(
+                "these weights belong to another network; build it from theirs: "
+                "resnet_pt.load(path), or General(from_dict(state['program']))"
+            )
+        self.original_layers = dict(description.get("layers", {}))
+
+
+def to_dict(program: Program) -> dict[str, Any]:
+    """Plain dicts, lists, strings and numbers: what goes into a file."""
+    return json.loads(msgspec.json.encode(program))  # type: ignore[no-any-return]
+
+
+def from_dict(data: Any) -> Program:
+    """The inverse of `to_dict`. Raises ValueError for what is no program, or one with settings that
+    this version does not know."""
+    program = msgspec.convert(data, Program)
+    if not holds(to_dict(program), data):
+        raise ValueError("the program holds settings that this version does not know")
+    return program
