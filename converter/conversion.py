@@ -62,7 +62,7 @@ def convert(
             network = identify(opened, settings)
             plan = make_plan(opened, network)
             if not (settings.against or settings.keras_python):  # they may settle on another one
-                check_expressible(settings.to, network.architecture)
+                check_expressible(settings.to, network)
         if settings.dry_run or target is None:
             if target is not None:
                 layout_of(settings, Path(target))  # refuses one that the conversion would
@@ -77,7 +77,7 @@ def convert(
             progress("trying the networks that the file allows")
             network, trials = decide(opened, network, recording, settings)
             plan = make_plan(opened, network)
-            check_expressible(settings.to, network.architecture)
+            check_expressible(settings.to, network)
         # Both import what they need while arrays are read.
         background.submit(importlib.import_module, destination.needs)
         if will_ask_keras(network, settings, recording):
@@ -151,7 +151,9 @@ def decide(
 ) -> tuple[Network, tuple[Trial, ...]]:
     """The network that a recording decides for, and the candidates that were tried: what came out
     of softmax proves no logits, and tells networks apart all the same."""
-    why_not_comparable(recording, network.architecture)  # raises for another model's
+    why_not_comparable(recording, network.described)  # raises for another model's
+    if network.lifted:
+        return network, ()
     network, trials = settle(checkpoint, network, recording, settings)
     if (
         recording.hidden and not trials[0].fits

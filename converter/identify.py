@@ -19,7 +19,7 @@ from converter.facts.fact import Evidence, Fact
 from converter.facts.given import given_facts
 from converter.facts.reading import Reading, groups_fact
 from converter.facts.strides import KERAS
-from converter.facts.table import BY_NAME
+from converter.facts.table import BY_NAME, TABLE
 from converter.facts.user import padding_fact, set_by_user
 from converter.files.checkpoint import COUNT, Checkpoint
 from converter.files.shapes import KernelLayout, Shapes
@@ -101,13 +101,21 @@ def _general(
     facts: tuple[Fact, ...],
     options: Options,
 ) -> Network:
-    """A network of another kind. What a user may set of a residual one, its configuration says."""
+    """A network of another kind. What a user may set of a residual one, its configuration says.
+    Raises UsageError for such an option."""
+    given = [row.flag for row in TABLE if getattr(options, row.option) is not None]
+    if given:
+        raise UsageError(
+            f"{given[0]} is for a residual network, and {checkpoint.path} is none of a known kind: "
+            "its configuration says what its layers are"
+        )
     return Network(
         structure=reading.structure,
         layout=KernelLayout("hwio", layout.flipped),
         facts=(*given_facts(checkpoint), *reading.facts, *facts),
         dialect=reading.dialect,
         theano=layout.flipped,
+        is_raised=reading.is_raised,
         left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from converter.facts.defaults import Defaults
 from converter.facts.fact import Fact
@@ -55,6 +55,8 @@ class Lifted:
     sources: Mapping[str, Source]
     outputs: Mapping[str, str]
     channels_first: bool = False
+    last: Mapping[str, str] = field(default_factory=dict)
+    """`{output: the Keras layer that applies the activation which is left out}`."""
     unread: frozenset[tuple[str, str]] = frozenset()
     """(outermost layer, layer) of those with weights that lead to no output."""
 
@@ -90,6 +92,11 @@ class Network:
     @property
     def architecture(self) -> Architecture:
         return self.residual.architecture
+
+    @property
+    def described(self) -> Architecture | Program:
+        """What describes the network in its file."""
+        return self.lifted.program if self.lifted else self.architecture
 
     @property
     def program(self) -> Program:

@@ -27,12 +27,11 @@ from resnet_pt.ops import Padding as Padding
 from resnet_pt.ops import Pool as Pool
 from resnet_pt.ops.activation import ACTIVATIONS as ACTIVATIONS
 from resnet_pt.ops.activation import NON_NEGATIVE as NON_NEGATIVE
+from resnet_pt.ops.protocol import holds
+from resnet_pt.program import FORMAT as FORMAT
 from resnet_pt.program import Layer as Layer
 from resnet_pt.program import known_shapes
 from resnet_pt.upgrade import upgraded
-
-FORMAT = 2
-"""Version of the description in a file; 1 is upgraded, and any other refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +271,3 @@ def check_parts(data: Any) -> None:
         left -= 1
         if left < len(waiting):
             raise ValueError(f"it has more than {MAX_PARTS:,} parts")
-
-
-def holds(found: Any, given: Any) -> bool:
-    """Whether all that is `given` was found."""
-    if isinstance(given, dict):
-        return all(key in found and holds(found[key], value) for key, value in given.items())
-    if isinstance(given, list):
-        return len(found) == len(given) and all(map(holds, found, given))
-    return bool(found == given)

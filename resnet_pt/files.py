@@ -19,9 +19,9 @@ from resnet_pt.architecture import FORMAT, Architecture, check_parts
 from resnet_pt.archive import check_archive, check_sums
 from resnet_pt.check import problems
 from resnet_pt.digest import digest
-from resnet_pt.general import General, from_dict
+from resnet_pt.general import General
 from resnet_pt.network import ResNet, described
-from resnet_pt.program import Program
+from resnet_pt.program import Program, from_dict
 from resnet_pt.program import problems as of_program
 from resnet_pt.tensors import tensors
 
@@ -57,7 +57,8 @@ class FileError(ValueError):
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Any:
-    """The network, a `ResNet` or a `General` one, in a `.pth` or `.safetensors` file, in eval mode, on `device`.
+    """The network in a `.pth` or `.safetensors` file, in eval mode, on `device`: a `ResNet`, or a
+    `General` one.
 
     The file says which network it is: no other argument is needed. Names, shapes and dtypes are
     held against that architecture, and a checksum against the tensors, before anything is used.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import msgspec
 from torch import Tensor
 
-from resnet_pt.architecture import FORMAT, holds
 from resnet_pt.network import described
-from resnet_pt.program import Output, Program
+from resnet_pt.program import FORMAT, Output, Program, from_dict, to_dict
 from resnet_pt.running import Network
 
 
@@ -49,17 +46,3 @@ class General(Network):
                 "resnet_pt.load(path), or General(from_dict(state['program']))"
             )
         self.original_layers = dict(description.get("layers", {}))
-
-
-def to_dict(program: Program) -> dict[str, Any]:
-    """Plain dicts, lists, strings and numbers: what goes into a file."""
-    return json.loads(msgspec.json.encode(program))  # type: ignore[no-any-return]
-
-
-def from_dict(data: Any) -> Program:
-    """The inverse of `to_dict`. Raises ValueError for what is no program, or one with settings that
-    this version does not know."""
-    program = msgspec.convert(data, Program)
-    if not holds(to_dict(program), data):
-        raise ValueError("the program holds settings that this version does not know")
-    return program

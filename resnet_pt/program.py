@@ -6,12 +6,16 @@ network is a loop over its layers: its tensors, its checks, sizes, and the modul
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from resnet_pt.ops import AnyOp, Conv, Flatten, MisfitError, Norm, Scale, Shape
-from resnet_pt.ops.protocol import short
+from resnet_pt.ops.protocol import holds, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,24 @@ def normed(program: Program) -> Iterator[Normed]:
             scale = only_reader(norm.name)
             is_scale = scale is not None and isinstance(scale.op, Scale)
             yield Normed(conv, norm, scale if is_scale else None)
+
+
+FORMAT = 2
+"""Version of the description in a file; 1 is upgraded, and any other refused."""
+
+
+def to_dict(program: Program) -> dict[str, Any]:
+    """Plain dicts, lists, strings and numbers: what goes into a file."""
+    return json.loads(msgspec.json.encode(program))  # type: ignore[no-any-return]
+
+
+def from_dict(data: Any) -> Program:
+    """The inverse of `to_dict`. Raises ValueError for what is no program, or one with settings that
+    this version does not know."""
+    program = msgspec.convert(data, Program)
+    if not holds(to_dict(program), data):
+        raise ValueError("the program holds settings that this version does not know")
+    return program
 
 
 RESERVED = frozenset(

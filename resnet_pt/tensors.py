@@ -1,4 +1,5 @@
-"""The tensors of a network, from its `Architecture` or `Program` alone: names, shapes, and their Keras names.
+"""The tensors of a network, from its `Architecture` or `Program` alone: names, shapes, and their
+Keras names.
 
 The names are torchvision's. A test holds this list against the `state_dict` that
 `resnet_pt.ResNet` really has; it exists apart so that planning a conversion needs no torch.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter.discover import modules
-from converter.errors import ParityError, UsageError, why_unread
+from converter.errors import MismatchError, ParityError, UsageError, why_unread
 from converter.facts.pictures import unsaid
 from converter.files.checkpoint import Array, Checkpoint
 from converter.files.publish import Draft
@@ -35,6 +35,8 @@ from resnet_pt.architecture import FORMAT, Architecture
 from resnet_pt.digest import digest
 from resnet_pt.labels import Label, read_labels
 from resnet_pt.labels import named as named_classes
+from resnet_pt.program import FORMAT as GENERAL
+from resnet_pt.program import to_dict as program_as_dict
 
 if TYPE_CHECKING:
     from converter.mapping.export import ExportPlan
@@ -100,6 +102,8 @@ class OwnLayout:
         self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
     ) -> None:
         description = describe(checkpoint, network)
+        if self.labels is not None and network.lifted:
+            raise UsageError("--labels: only a residual network's classes are named")
         if self.labels is not None:
             description["labels"] = list(fitting(self.labels, network.architecture))
         self.writer.write(one.file, plan.specs, tensors, description)
@@ -201,10 +205,15 @@ def _untold(module: ModuleType, network: Network) -> list[str]:
     return [f"no {module.PICTURES}: the network reads what the Keras model read; {reason}"]
 
 
-def check_expressible(to: str | None, architecture: Architecture) -> None:
+def check_expressible(to: str | None, network: Network) -> None:
     """MismatchError for a network that a destination cannot express; our own layout can say all."""
+    if to is not None and network.lifted:
+        raise MismatchError(
+            f"--to {to} takes residual networks of a known kind, and this is none",
+            hints=["without --to it is written in the self-describing layout"],
+        )
     if to is not None:
-        refuse(named(to), architecture)
+        refuse(named(to), network.architecture)
 
 
 def export_plan(to: str | None, network: Network) -> ExportPlan | None:
@@ -263,8 +272,7 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
     """What travels with the tensors; a checksum of both is added when they are written. No name of
     a file: the same input gives the same bytes."""
     return {
-        "format": FORMAT,
-        "architecture": network.architecture.to_dict(),
+        **_of_network(network),
         "facts": [
             {
                 "name": fact.name,
@@ -278,6 +286,13 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
         "source_sha256": checkpoint.sha256,
         **({"config_sha256": checkpoint.given.sha256} if checkpoint.given else {}),
     }
+
+
+def _of_network(network: Network) -> dict[str, Any]:
+    """The network itself: a program, or a residual network's architecture."""
+    if network.lifted:
+        return {"format": GENERAL, "program": program_as_dict(network.program)}
+    return {"format": FORMAT, "architecture": network.architecture.to_dict()}
 
 
 def runnable(

@@ -235,7 +235,8 @@ class Expand:
 @dataclass(frozen=True, slots=True)
 class DepthwiseKernel:
     """A depthwise kernel (*window, in, `multiplier`) → the grouped one that it is, (in *
-    multiplier, 1, *window), all multiples of one input beside each other; `axes` are the window's."""
+    multiplier, 1, *window), all multiples of one input beside each other; `axes` are the
+    window's."""
 
     axes: int
     multiplier: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,15 +13,21 @@ from converter.errors import ParityError, SourceError, UsageError
 from converter.files.checkpoint import Array, Checkpoint, as_float32
 from converter.mapping.plan import Plan
 from converter.parity.comparing.compare import GATES, Difference, difference
-from converter.parity.comparing.inputs import inputs, is_too_large, too_large
+from converter.parity.comparing.inputs import (
+    inputs,
+    inputs_of_program,
+    is_too_large,
+    too_large,
+)
 from converter.parity.comparing.layers import (
     LayerError,
     Watch,
     compared,
+    description,
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.comparing.outputs import OutputActivation, output_activations
+from converter.parity.comparing.outputs import OutputActivation, activated, output_activations
 from converter.parity.comparing.pairs import Pair, pairs
 from converter.parity.comparing.rounding import FEATURES, MANY, share
 from converter.parity.comparing.sizes import NoSizeError
@@ -34,13 +40,20 @@ from converter.parity.original.oracle import (
     choose_oracle,
     is_installed,
 )
-from converter.parity.original.recording import Pass, Recording, why_not_comparable
+from converter.parity.original.recording import (
+    Pass,
+    Recording,
+    output_names,
+    why_not_comparable,
+)
 from resnet_pt.architecture import Architecture
+from resnet_pt.program import Program
 
 if TYPE_CHECKING:
     from converter.network import Network
     from converter.options import Options
     from converter.parity.comparing.torch_run import Look, Results
+    from resnet_pt.general import General
     from resnet_pt.network import ResNet
 
 Progress = Callable[[str], None]
@@ -202,7 +215,7 @@ def prove_logits(
     """Run the original, unless there is a recording of it, and the converted network on the same
     inputs, and compare."""
     if recording:
-        reason = why_not_run(recording, network.architecture)
+        reason = why_not_run(recording, network.described)
         if reason:
             return Parity("not compared", recording.oracle, reason)
     elif network.variance:
@@ -224,8 +237,11 @@ def prove_logits(
     return replace(parity, notes=found, assumed=assumed)
 
 
-def why_not_run(recording: Recording, architecture: Architecture) -> str:
+def why_not_run(recording: Recording, network: Architecture | Program) -> str:
     """Why a network is not run on a recording's pictures; '' if it is."""
+    if isinstance(network, Program):
+        return why_not_comparable(recording, network)
+    architecture = network
     sizes = {one.input.shape[1:3] for one in recording.passes}
     large = [too_large(architecture, size) for size in sizes if is_too_large(architecture, size)]
     return why_not_comparable(recording, architecture) or "".join(large[:1])
@@ -251,6 +267,11 @@ def ask_keras(
     """Keras' own answer; where it has read the file and cannot load the model after all, the
     bundled definition's."""
     oracle = choose_oracle(checkpoint, network)
+    if network.lifted:
+        if not oracle.is_original:
+            raise OracleError(oracle.reason)
+        progress("asking Keras for the original's logits")
+        return ask(keras, oracle, checkpoint, network, inputs_of_program(network.program))
     size = network.architecture.input_size if oracle.fixed_size else None
     if size and is_too_large(network.architecture, size):
         oracle, size = type(oracle)("build", too_large(network.architecture, size)), None
@@ -283,12 +304,15 @@ def compare(
     """Every pass of a recording on every device, and every layer that it knows on the CPU."""
     from converter.parity.comparing import torch_run
 
-    model = torch_run.build(network.architecture, tensors)
+    model = torch_run.build(network.described, tensors)
     return compare_model(model, compared(network.structure), recording, where)
 
 
 def compare_model(
-    model: ResNet, outputs: Mapping[str, str], recording: Recording, where: Sequence[str]
+    model: ResNet | General,
+    outputs: Mapping[str, str],
+    recording: Recording,
+    where: Sequence[str],
 ) -> Parity:
     """The same for a network that is there: `outputs` is `{torch module: Keras layer}`.
 
@@ -310,7 +334,8 @@ def compare_model(
                     torch_run.arithmetic(reduced, device),
                     torch_run.watched(model, outputs, watch.wanted(look, outputs), look),
                 ):
-                    results = torch_run.run(model, one.input, dtype, device)
+                    results = torch_run.run(model, one.inputs, dtype, device)
+                results = as_recorded(results, model, recording)
             except torch_run.CannotRunError as error:
                 return _broken_off(model, outputs, recording, watch, str(error))
             ran.append((results, one, device, dtype, reduced))
@@ -320,7 +345,7 @@ def compare_model(
             if not reduced:
                 noise.tell(one.input, dtype, device, results)
     comparisons = [one for run in ran for one in _compared(*run, noise)]
-    picture = first.input[:1]
+    picture = [one[:1] for one in first.inputs]
     if first.dtype == "float64":
         with torch_run.watched(model, outputs, first.layers, watch.rounding):
             noise.reordered(first.input, torch_run.run_reordered(model, picture, "float64"))
@@ -329,14 +354,15 @@ def compare_model(
         suppress(RuntimeError),
         torch_run.watched(model, outputs, first.layers, watch.alone),
     ):
-        watch.finishing_alone(model, outputs, torch_run.run(model, picture, "float64", "cpu"))
+        results = torch_run.run(model, picture, "float64", "cpu")
+        watch.finishing_alone(model, outputs, as_recorded(results, model, recording))
     parity = _judged(recording, comparisons, watch.errors(), noise.floor, activations)
     diagnosis = parity.diagnosis or _diagnosis(model, outputs, first, parity.wrong)
     return _covered(replace(parity, diagnosis=diagnosis), outputs, first)
 
 
 def _broken_off(
-    model: ResNet, outputs: Mapping[str, str], recording: Recording, watch: Watch, why: str
+    model: Any, outputs: Mapping[str, str], recording: Recording, watch: Watch, why: str
 ) -> Parity:
     """A network that cannot run on the original's input, as far as it came: once more, to see what
     rounding does to its layers, and with each fed the original's."""
@@ -345,7 +371,7 @@ def _broken_off(
     first = recording.passes[0]
     for dtype, look in (("float32", watch.rounding), ("float64", watch.alone)):
         with suppress(RuntimeError), torch_run.watched(model, outputs, watch.modules, look):
-            torch_run.run(model, first.input[:1], dtype, "cpu")
+            torch_run.run(model, [one[:1] for one in first.inputs], dtype, "cpu")
     parity = _judged(recording, [], watch.errors(), {})
     words = _diagnosis(model, outputs, first, parity.wrong)
     note = f"it cannot run on the original's input: {why}"
@@ -353,13 +379,24 @@ def _broken_off(
     return _covered(parity, outputs, first)
 
 
+def as_recorded(results: Results, model: Any, recording: Recording) -> Results:
+    """A general network's results behind the activation that it leaves out, where the original is
+    known by what came out of that alone."""
+    program = description(model)
+    if not isinstance(program, Program):
+        return results
+    names = output_names(program)
+    for name in recording.hidden & results.keys():
+        if name in names and names[name].activation != "linear":
+            results[name] = activated(results[name], names[name].activation)
+    return results
+
+
 def _output_activations(
-    model: ResNet, one: Pass, results: Mapping[str, Array]
+    model: ResNet | General, one: Pass, results: Mapping[str, Array]
 ) -> tuple[OutputActivation, ...]:
-    architecture = getattr(model, "architecture", None)
-    if not isinstance(architecture, Architecture):
-        return ()
-    return output_activations(architecture, one, results)
+    network = description(model)
+    return () if network is None else output_activations(network, one, results)
 
 
 def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
@@ -372,11 +409,11 @@ def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
     )
 
 
-def _diagnosis(
-    model: ResNet, outputs: Mapping[str, str], one: Pass, wrong: LayerError | None
-) -> str:
+def _diagnosis(model: Any, outputs: Mapping[str, str], one: Pass, wrong: LayerError | None) -> str:
     from converter.parity.faults.diagnosis import diagnose
 
+    if isinstance(description(model), Program):
+        return ""
     return diagnose(model, outputs, one, wrong) if wrong else ""
 
 

@@ -8,19 +8,20 @@ from typing import Any
 
 from converter.errors import MismatchError
 from converter.facts import words
-from converter.facts.epsilon import raised_epsilon, why
+from converter.facts.epsilon import raised, raised_epsilon, why
 from converter.facts.fact import Evidence, Fact
 from converter.facts.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.files.checkpoint import Checkpoint
 from converter.files.model_config import NARROW, all_layers, layer_name
 from converter.files.shapes import Shapes
-from converter.network import Structure
+from converter.network import Lifted, Structure
 from converter.whole_model.graph import Graph, parse_graph
-from converter.whole_model.keras_layers.call import Era
+from converter.whole_model.keras_layers.call import MAP, Era
 from converter.whole_model.lift import lift
 from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
 from resnet_pt.architecture import Architecture
+from resnet_pt.ops import Norm
 from resnet_pt.program import Program
 
 
@@ -68,13 +69,28 @@ def _general(checkpoint: Checkpoint, graph: Graph, theano: bool, refusal: Mismat
         if len(error.findings) == 1 and error.findings[0].split(" (")[0] in refusal.headline:
             raise refusal from error
         raise error from refusal
+    lifted, is_raised = _with_raised_epsilons(checkpoint, lifted)
     unread = lifted.unread
     return Reading(
         structure=lifted,
         facts=(*_facts_of_program(lifted.program), *_precision(checkpoint.config)),
         dialect="names of its own, read by the graph",
+        is_raised=is_raised,
         left_out=tuple(one for one in checkpoint.weights if (one.group, one.layer) in unread),
     )
+
+
+def _with_raised_epsilons(checkpoint: Checkpoint, lifted: Lifted) -> tuple[Lifted, bool]:
+    """Every norm of a map's channels as it was really computed."""
+    shapes = lifted.program.shapes()
+    layers = tuple(
+        replace(layer, op=raised(checkpoint, layer.op))
+        if isinstance(layer.op, Norm) and len(shapes[layer.name]) == MAP
+        else layer
+        for layer in lifted.program.layers
+    )
+    is_raised = layers != lifted.program.layers
+    return replace(lifted, program=replace(lifted.program, layers=layers)), is_raised
 
 
 def _era(checkpoint: Checkpoint, theano: bool) -> Era:

@@ -10,7 +10,7 @@ Sources: keras 1.2.2 and 2.3.1 `engine/topology.py`, `engine/network.py`; keras 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -146,6 +146,20 @@ def _inputs(config: Config) -> tuple[str, ...]:
     return tuple(references(inner["input_layers"])) if functional else ()
 
 
+def _first_shape(layer: Config) -> Any:
+    """The shape, with the batch, that a layer or a nested model says that it reads; None where it
+    says none."""
+    for _ in range(MAX_DEPTH):
+        if not is_model(layer):
+            break
+        inputs, layers = _inputs(layer), model_layers(layer)
+        layer = next((one for one in layers if layer_name(one) in inputs), layers[0])
+    inner = layer["config"]
+    if not isinstance(inner, dict):
+        return None
+    return inner.get("batch_input_shape") or inner.get("batch_shape")
+
+
 class _Builder:
     """Walks a configuration and collects nodes; `outer` is the path of enclosing models, and
     `place` the same with the numbers of their calls, which tells the uses of one apart."""
@@ -182,9 +196,7 @@ class _Builder:
 
     def implied_input(self, layer: Config, outer: tuple[str, ...]) -> tuple[str, ...]:
         """A Sequential model's first layer carries the input's shape itself."""
-        shape: Any = None
-        if isinstance(layer["config"], dict):
-            shape = layer["config"].get("batch_input_shape") or layer["config"].get("batch_shape")
+        shape = _first_shape(layer)
         return (
             self.node(
                 "/".join((*self.place, "input")), "input", outer, Input(input_shape(shape)), ()
@@ -199,10 +211,12 @@ class _Builder:
         given = dict(zip(references(inner["input_layers"]), inputs, strict=False))
         ready = deque(call for layer in inner["layers"] for call in _calls(layer))
         calls = Counter(call.name for call in ready)
+        outputs = reference_list(inner["output_layers"])
+        which = _which(calls, [*outputs, *(one for call in ready for one in call.sources)])
 
         def missing(call: Call) -> tuple[str, int] | None:
             """(layer, which of its calls) that has to be made before this, or None."""
-            wanted = [(source[0], _which(calls, source)) for source in call.sources]
+            wanted = [(source[0], which(source)) for source in call.sources]
             wanted += [(call.name, call.number - 1)] if call.number else []
             return next((one for one in wanted if len(made.get(one[0], ())) <= one[1]), None)
 
@@ -213,18 +227,18 @@ class _Builder:
             if before:
                 blocked.setdefault(before, []).append(call)
                 continue
-            inputs = tuple(self.pick(made, calls, one) for one in call.sources)
+            inputs = tuple(self.pick(made, which, one) for one in call.sources)
             made.setdefault(call.name, []).append(self.call(call, outer, inputs, given))
             ready.extendleft(reversed(blocked.pop((call.name, call.number), [])))
         if blocked:
             raise ValueError("layers that wait for each other")
-        return tuple(self.pick(made, calls, one) for one in reference_list(inner["output_layers"]))
+        return tuple(self.pick(made, which, one) for one in outputs)
 
-    def pick(self, made: Made, calls: Mapping[str, int], reference: Reference) -> str:
+    def pick(self, made: Made, which: Which, reference: Reference) -> str:
         """The id of the tensor that a reference means; one of several that a layer of an unknown
         class gives (`tf.split`) is that layer's only one here."""
         name, _, tensor = reference
-        outputs = made[name][_which(calls, reference)]
+        outputs = made[name][which(reference)]
         is_unknown = isinstance(self.nodes[outputs[0]].op, Unknown)
         return outputs[0] if is_unknown and len(outputs) == 1 else outputs[tensor]
 
@@ -358,14 +372,23 @@ Made = Mapping[str, list[tuple[str, ...]]]
 """`{layer: the outputs of each of its calls so far}`."""
 
 
-def _which(calls: Mapping[str, int], reference: Reference) -> int:
-    """Which call of a layer a reference means.
+Which = Callable[[Reference], int]
+"""Which call of a layer, from 0, a reference means."""
 
-    A model used as a layer counts its own making as call 0, so a layer with one call in the
-    configuration can be referred to as call 1.
-    """
-    name, call, _ = reference
-    return 0 if calls[name] == 1 else call
+
+def _which(calls: Mapping[str, int], references: Sequence[Reference]) -> Which:
+    """A model used as a layer counts its own making as call 0, which no configuration lists: the
+    last call of n, which is referred to since all that is listed leads to an output, is then call
+    n (keras 2.2.4 `engine/network.py`, get_config: kept_nodes)."""
+    last: dict[str, int] = {}
+    for name, call, _ in references:
+        last[name] = max(call, last.get(name, 0))
+
+    def which(reference: Reference) -> int:
+        name, call, _ = reference
+        return call - 1 if call and last[name] >= calls[name] else call
+
+    return which
 
 
 def with_channels_joined(nodes: Mapping[str, Node], outputs: Sequence[str]) -> tuple[Node, ...]:

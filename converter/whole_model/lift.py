@@ -34,6 +34,10 @@ LEFT_OFF = ("softmax", "sigmoid")
 """The activations that an output's last layer may apply, and that the network leaves out."""
 
 
+TAKEN = ("program", "outputs", "original_layers", "architecture")
+"""Attributes of a general network, which no layer of it can have for a name."""
+
+
 def liftings() -> dict[str, Lifting]:
     """`{class name: lifting}` of every layer class that is understood."""
     found: dict[str, Lifting] = {}
@@ -58,6 +62,7 @@ class _Lifter:
     refused: dict[str, str] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     modules: dict[tuple[str, ...], str] = field(default_factory=dict)
+    last: dict[str, str] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
     """`{Keras layer call: the value that it gives}`."""
 
@@ -81,6 +86,7 @@ class _Lifter:
             self.weights,
             self.compared(program),
             self.graph.channels_first,
+            self.last,
             self.unread(program),
         )
 
@@ -192,6 +198,7 @@ class _Lifter:
         key = (*node.outer, node.layer)
         if key not in self.modules:
             path = ".".join(module_name(part) or "layer" for part in key)
+            path = f"{path}_layer" if path in TAKEN else path
             taken = set(self.modules.values())
             number = 1
             found = path
@@ -209,13 +216,14 @@ class _Lifter:
         by_name = {layer.name: layer for layer in self.layers}
         found: list[Output] = []
         for id, value in zip(self.graph.outputs, values, strict=True):
-            left = "linear"
+            left, name = "linear", self.output_name(id, found)
             layer = by_name.get(value)
             if layer and not readers[value] and values.count(value) == 1:
                 left = last_activation(layer.op, self.values[id])
             if layer and left != "linear":
                 (value,) = layer.inputs
-            found.append(Output(self.output_name(id, found), value, left))
+                self.last[name] = layer.original
+            found.append(Output(name, value, left))
         return tuple(found)
 
     def output_name(self, id: str, before: list[Output]) -> str:

@@ -137,3 +137,12 @@ def shown(number: int | None) -> str:
 def short(text: str) -> str:
     """A name of any length, for a message."""
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def holds(found: Any, given: Any) -> bool:
+    """Whether all that is `given` was found."""
+    if isinstance(given, dict):
+        return all(key in found and holds(found[key], value) for key, value in given.items())
+    if isinstance(given, list):
+        return len(found) == len(given) and all(map(holds, found, given))
+    return bool(found == given)

@@ -50,7 +50,16 @@ KERNELS = ("kernel", "bias")
 VARIABLES: Mapping[str, Sequence[str]] = {
     "conv2d": KERNELS,
     "dense": KERNELS,
+    "conv1d": KERNELS,
+    "conv3d": KERNELS,
+    "conv1d_transpose": KERNELS,
+    "conv2d_transpose": KERNELS,
+    "conv3d_transpose": KERNELS,
+    "depthwise_conv1d": ("depthwise_kernel", "bias"),
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
+    "separable_conv1d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "layer_scale": ("gamma",),
     "scale": ("gamma", "beta"),
     "p_re_lu": ("alpha",),
     "normalization": ("moving_mean", "moving_variance", COUNT),
@@ -60,6 +69,10 @@ VARIABLES: Mapping[str, Sequence[str]] = {
 NORMS = frozenset(
     ["batch_normalization", "batch_normalization_v1", "batch_norm", "sync_batch_normalization"]
 )
+
+
+OWN_NORMS = frozenset(["layer_normalization", "group_normalization"])
+"""Norms of each value by itself: no statistics are kept."""
 
 
 @dataclass(slots=True)
@@ -179,6 +192,8 @@ def _parameters(kind: str, count: int, has_gamma: bool) -> Sequence[str]:
         3: ("gamma",) if has_gamma else ("beta",),
         2: (),
     }
+    if kind in OWN_NORMS and count in (1, 2):
+        return ("gamma", "beta") if count == 2 else ("gamma",) if has_gamma else ("beta",)
     if kind in NORMS and count in norms:
         return (*norms[count], "moving_mean", "moving_variance")
     known = VARIABLES.get(kind, ())

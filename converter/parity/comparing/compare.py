@@ -73,7 +73,7 @@ def _cosine(one: Array, other: Array) -> float:
 
 
 def as_array(result: Tensor) -> Array:
-    """A map as (N, H, W, C), a vector as it is, on the CPU."""
-    moved = result.detach().permute(0, 2, 3, 1) if result.dim() == 4 else result.detach()
+    """A map as (N, H, W, C), a volume as (N, D, H, W, C), anything else as it is, on the CPU."""
+    moved = result.detach().movedim(1, -1) if result.dim() >= 4 else result.detach()
     values = moved.contiguous().cpu()
     return (values.float() if values.dtype.itemsize < 4 else values).numpy()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +18,8 @@ from converter.parity.comparing.sizes import (
     take,
 )
 from resnet_pt.architecture import Architecture, Flatten, GlobalPool, Pool
+from resnet_pt.ops import MisfitError, Shape
+from resnet_pt.program import Program
 
 Input = npt.NDArray[np.float32]
 
@@ -43,6 +48,53 @@ def inputs(architecture: Architecture, fixed: Size | None) -> list[Input]:
     if fixed is None and takes_any_size(architecture) and fits(architecture, other):
         found.append(smooth_picture(generator, other, channels))
     return [picture.astype(np.float32) for picture in found]
+
+
+SIDES = (64, 96, 128, 224, 32, 299, 48, 40)
+"""What is tried for the sides that a general network leaves open."""
+
+
+def inputs_of_program(program: Program) -> list[list[Input]]:
+    """Batches of one for each input of a general network, as they lie in Keras: noise, and what is
+    in the range of pictures. Raises NoSizeError where no size fits what the model leaves open, or
+    it would take more memory than a proof has."""
+    shapes = _fitting_shapes(program)
+    generator = np.random.default_rng(2016)
+    found = []
+    for low, high in ((-1, 1), (0, 255), (0, 1)):
+        batch = [generator.uniform(low, high, (1, *shape)) for shape in shapes]
+        found.append([one.astype(np.float32) for one in batch])
+    return found
+
+
+def _fitting_shapes(program: Program) -> list[tuple[int, ...]]:
+    """A shape for each input, as it lies in Keras."""
+    for side in SIDES:
+        shapes = {
+            one.name: tuple(side if length is None else length for length in one.shape)
+            for one in program.inputs
+        }
+        try:
+            numbers = [math.prod(shape) for shape in _known(program.shapes(shapes))]
+        except MisfitError:
+            continue
+        if 8 * sum(numbers) > PROOF_LIMIT:
+            raise NoSizeError(f"an input of {shapes} would take {take(8 * sum(numbers))} of maps")
+        return [(*shape[1:], shape[0]) if len(shape) >= MAP else shape for shape in shapes.values()]
+    raise NoSizeError(f"no input with sides of {', '.join(map(str, SIDES))} fits all of its layers")
+
+
+MAP = 3
+"""Axes behind the batch from which on channels come second."""
+
+
+def _known(shapes: Mapping[str, Shape]) -> Iterator[tuple[int, ...]]:
+    """The shapes; MisfitError for one that a layer leaves nothing of."""
+    for shape in shapes.values():
+        sides = tuple(side for side in shape if side)
+        if len(sides) < len(shape):
+            raise MisfitError(f"{shape} is nothing, or not known")
+        yield sides
 
 
 def usable_size(architecture: Architecture) -> Size:

@@ -27,12 +27,13 @@ from converter.parity.original.recording import Pass, Sample
 from converter.parity.original.sampling import spread
 from resnet_pt.architecture import Architecture, GlobalPool, Pool
 from resnet_pt.lower import lower
+from resnet_pt.program import Program
 from resnet_pt.tensors import head_modules
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from converter.network import Structure
+    from converter.network import Lifted, Structure
     from converter.parity.comparing.torch_run import Results
     from resnet_pt.network import ResNet
 
@@ -158,9 +159,17 @@ class LayerError:
         return f"{self.own}, fed the original's input"
 
 
-def compared(structure: Structure) -> dict[str, str]:
+def description(model: Any) -> Architecture | Program | None:
+    """What a network says of itself; None for one that says nothing."""
+    found = getattr(model, "architecture", None) or getattr(model, "program", None)
+    return found if isinstance(found, Architecture | Program) else None
+
+
+def compared(structure: Structure | Lifted) -> dict[str, str]:
     """`{torch module: Keras layer}` for every module whose output is held against the original's:
     those of the structure, and the pools of the head."""
+    if not hasattr(structure, "architecture"):
+        return dict(structure.outputs)
     found = dict(structure.outputs)
     for layer in lower(structure.architecture).layers:
         if layer.original and isinstance(layer.op, GlobalPool | Pool):
@@ -172,6 +181,8 @@ def compared(structure: Structure) -> dict[str, str]:
 def with_stem_pool(model: Any, outputs: Mapping[str, str]) -> dict[str, str]:
     """`{module: layer}`, with a stem's pool that no layer is known for, as in a file of weights:
     what it gets wrong shows in the layer that reads it, and is not that layer's."""
+    if isinstance(description(model), Program):
+        return dict(outputs)
     nameless = bool(outputs) and hasattr(model, "maxpool") and "maxpool" not in outputs
     return {**outputs, "maxpool": STEM_POOL} if nameless else dict(outputs)
 
@@ -303,8 +314,8 @@ def original(sample: Sample, result: Tensor) -> Tensor:
     if not sample.is_whole:
         return torch.full_like(result, torch.nan)
     values = torch.from_numpy(np.array(sample.first())).to(result)
-    if values.dim() == 4:
-        values = values.permute(0, 3, 1, 2).contiguous()
+    if values.dim() >= 4:
+        values = values.movedim(-1, 1).contiguous()
     return values.reshape(result.shape) if values.numel() == result.numel() else values
 
 
@@ -336,8 +347,10 @@ def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
 def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
     output is ''. A headless network, and one that says nothing of itself, has none."""
-    architecture = getattr(model, "architecture", None)
-    if not isinstance(architecture, Architecture):
+    architecture = description(model)
+    if isinstance(architecture, Program):
+        return _last_of_program(architecture)
+    if architecture is None:
         return {}
     modules = head_modules(architecture)
     single = len(architecture.outputs) == 1
@@ -349,3 +362,14 @@ def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[s
         for output in architecture.outputs
         if output.layer in modules
     }
+
+
+def _last_of_program(program: Program) -> dict[str, tuple[str, str]]:
+    """The layers before an activation that an output leaves out."""
+    by_name, single = program.by_name(), len(program.outputs) == 1
+    found = {}
+    for output in program.outputs:
+        layer = by_name.get(output.value)
+        if layer and output.activation != "linear" and layer.module.rpartition(".")[2]:
+            found["" if single else output.name] = layer.module, layer.original
+    return found

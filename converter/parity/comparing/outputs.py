@@ -15,6 +15,7 @@ from converter.files.checkpoint import Array
 from converter.parity.comparing.compare import GATES
 from converter.parity.original.recording import Pass, output_names
 from resnet_pt.architecture import ACTIVATIONS, Architecture
+from resnet_pt.program import Program
 
 STEEPEST = 2.0
 """No activation but linear ones moves by more than twice what its input moves (selu: 1.76)."""
@@ -39,7 +40,7 @@ class OutputActivation:
 
 
 def output_activations(
-    architecture: Architecture, one: Pass, logits: Mapping[str, Array]
+    architecture: Architecture | Program, one: Pass, logits: Mapping[str, Array]
 ) -> tuple[OutputActivation, ...]:
     """For every output whose logits and whose final values the original is known by."""
     return tuple(
@@ -65,11 +66,11 @@ def fitting(logits: Array, output: Array, named: str = "") -> tuple[str, ...]:
 
 
 def activated(values: Array, name: str) -> Array:
-    """An activation by its Keras name, in float64."""
+    """An activation by its Keras name, in float64, of values as they lie in Keras."""
     import torch
 
     from resnet_pt.layers import activation
 
     wide = torch.from_numpy(values.astype(np.float64))
-    found: Array = activation(name)(wide).numpy()
+    found: Array = (wide.softmax(-1) if name == "softmax" else activation(name)(wide)).numpy()
     return found

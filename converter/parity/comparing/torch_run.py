@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,13 +15,16 @@ from converter.files.checkpoint import Array
 from converter.parity.comparing.compare import as_array
 from converter.parity.comparing.rounding import Sums, watched_sums
 from resnet_pt.architecture import Architecture
+from resnet_pt.files import built
+from resnet_pt.general import General
 from resnet_pt.network import ResNet
+from resnet_pt.program import Program
 
 
-def build(architecture: Architecture, tensors: Mapping[str, Array]) -> ResNet:
+def build(network: Architecture | Program, tensors: Mapping[str, Array]) -> ResNet | General:
     """The network with these tensors, in eval mode, in float32 on the CPU."""
     with torch.device("meta"):
-        model = ResNet(architecture)
+        model = built(network)
     state: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
     state["_extra_state"] = model.get_extra_state()
     model.load_state_dict(state, assign=True)
@@ -59,12 +62,16 @@ class Results(dict[str, Array]):
         self.sums = sums
 
 
-def run(model: nn.Module, picture: Array, dtype: str, device: str) -> Results:
+Given = Array | Sequence[Array]
+"""A batch (N, H, W, C), or one for each input of a network."""
+
+
+def run(model: nn.Module, picture: Given, dtype: str, device: str) -> Results:
     """Logits by output name ('' for the only one) for a batch (N, H, W, C); maps too are NHWC."""
     return _run(model, picture, dtype, device, torch.contiguous_format)
 
 
-def run_reordered(model: nn.Module, picture: Array, dtype: str) -> Results:
+def run_reordered(model: nn.Module, picture: Given, dtype: str) -> Results:
     """The same on the CPU with its sums in another order (torch's channels_last kernels): what
     differs is rounding."""
     return _run(model, picture, dtype, "cpu", torch.channels_last)
@@ -86,19 +93,26 @@ def _can_run() -> Iterator[None]:
 
 
 def _run(
-    model: nn.Module, picture: Array, dtype: str, device: str, memory: torch.memory_format
+    model: nn.Module, picture: Given, dtype: str, device: str, memory: torch.memory_format
 ) -> Results:
     model = model.to(device, getattr(torch, dtype))
-    x = torch.from_numpy(np.ascontiguousarray(picture.transpose(0, 3, 1, 2)))
-    x = x.to(device, getattr(torch, dtype)).contiguous(memory_format=memory)
+    given = [picture] if isinstance(picture, np.ndarray) else picture
+    read = [_as_read(one, dtype, device, memory) for one in given]
     with torch.inference_mode(), _can_run(), watched_sums(model) as sums:
-        result = model(x)
+        result = model(*read)
     found = result if isinstance(result, dict) else {"": result}
     strange = [type(one).__name__ for one in found.values() if not isinstance(one, torch.Tensor)]
     if strange:
         raise CannotRunError(f"it returns {strange[0]}, not a tensor or a dict of tensors")
     arrays = {name: as_array(tensor) for name, tensor in found.items()}
     return Results(arrays, {name: sums(tensor) for name, tensor in found.items()})
+
+
+def _as_read(array: Array, dtype: str, device: str, memory: torch.memory_format) -> torch.Tensor:
+    """A map with its channels second, anything else as it lies in Keras."""
+    moved = np.moveaxis(array, -1, 1) if array.ndim >= 4 else array
+    x = torch.from_numpy(np.ascontiguousarray(moved)).to(device, getattr(torch, dtype))
+    return x.contiguous(memory_format=memory) if x.dim() == 4 else x
 
 
 Look = Callable[[str, str, Any, torch.Tensor], torch.Tensor | None]

@@ -65,7 +65,11 @@ class UnreadError(Exception):
 
 def main(folder: Path) -> None:
     job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
-    pictures = [np.load(path) for path in sorted(folder.glob("input_*.npy"))]
+    pictures: list[list[Any]] = []
+    for path in sorted(folder.glob("input_*.npy")):
+        if path.stem.endswith("_000"):
+            pictures.append([])
+        pictures[-1].append(np.load(path))
     whole = load(job) if job["kind"] == "load" else None
     faults: dict[str, float] = {}
     for dtype in job["dtypes"]:
@@ -309,8 +313,8 @@ def record(
     for number, picture in enumerate(pictures):
         wanted = job["wanted"] if number == 0 else {}
         with captured(leaves, job["outputs"], wanted) as seen:
-            given = picture.transpose(CHANNELS_FIRST) if job["channels_first"] else picture
-            result = model(given.astype(dtype), training=False)
+            given = [channels_first(one, job).astype(dtype) for one in picture]
+            result = model(given[0] if len(given) == 1 else given, training=False)
         for output, value in zip(job["outputs"], in_order(result), strict=True):
             logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
             found[f"{number}/logits/{output['name']}"] = channels_last(logits, job)
@@ -320,9 +324,14 @@ def record(
     return found, first
 
 
+def channels_first(value: Any, job: Mapping[str, Any]) -> Any:
+    """A map (N, H, W, C), or a volume, as the model reads it."""
+    return np.moveaxis(value, -1, 1) if job["channels_first"] and value.ndim >= 4 else value
+
+
 def channels_last(value: Any, job: Mapping[str, Any]) -> Any:
     """A map as (N, H, W, C), whatever the model keeps it as; a vector as it is."""
-    return value.transpose(CHANNELS_LAST) if job["channels_first"] and value.ndim == 4 else value
+    return np.moveaxis(value, 1, -1) if job["channels_first"] and value.ndim >= 4 else value
 
 
 def in_order(result: Any) -> list[Any]:
@@ -371,7 +380,7 @@ def captured(
         if layer.name not in wanted and layer.name not in last:
             continue
         restore.append((layer, layer.call, getattr(layer, "activation", None)))
-        if layer.name in last and hasattr(layer, "units"):
+        if layer.name in last and not is_activation(layer) and hasattr(layer, "activation"):
             layer.activation = lambda x: x
         layer.call = watched(layer, layer.call, seen, layer.name in last)
     try:

@@ -24,10 +24,15 @@ from converter.parity.comparing.layers import compared
 from converter.parity.original.keras_child import DAMAGED, UNREAD
 from converter.parity.original.recording import Pass, Recording, Sample
 from converter.whole_model.arithmetic import OPERATORS
+from converter.whole_model.keras_classes import KERAS
+from converter.whole_model.keras_layers.operators import KERAS_3
 from converter.whole_model.layer_classes import FURTHER_OPERATORS, OPS
 
 TIME_LIMIT = 900
 """Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
+
+CODE = frozenset(["Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
+"""Layers that run what is in the file, or beside it."""
 
 CUSTOM = frozenset({"Scale", "BatchNorm", "AtrousConvolution2D"})
 """Classes that graphs are read with, and that Keras does not have."""
@@ -49,6 +54,9 @@ LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIO
 """Classes that Keras may make from a file's configuration; a file that names any other is not
 given to Keras."""
 
+
+GENERAL = (KERAS - CODE) | frozenset(KERAS_3) | frozenset(["NotEqual", "Any", "function"])
+"""The same for a general network: Keras' own classes but those that run code of the file's own."""
 
 BUNDLED = "the bundled Keras definition"
 
@@ -117,7 +125,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     config = given.config if given else checkpoint.config
-    foreign = sorted(set(class_names(config)) - LOADED)
+    loaded = LOADED | GENERAL if network.lifted else LOADED
+    foreign = sorted(set(class_names(config)) - loaded)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
     return Oracle("load", "")
@@ -203,7 +212,7 @@ def ask(
     oracle: Oracle,
     checkpoint: Checkpoint,
     network: Network,
-    pictures: Sequence[Array],
+    pictures: Sequence[Array] | Sequence[Sequence[Array]],
     dtypes: Sequence[str] = ("float64", "float32"),
 ) -> Recording:
     """What Keras computes for each picture, in each dtype, and every layer of the first one.
@@ -212,11 +221,12 @@ def ask(
     OracleError; SourceError for a file that Keras finds damaged.
     """
     folder = child.start()
+    batches = [[one] if isinstance(one, np.ndarray) else list(one) for one in pictures]
     job = json.dumps(_job(oracle, checkpoint, network, dtypes))
     try:
-        _write(folder, job, pictures)
+        _write(folder, job, batches)
         child.run()
-        passes = [one for dtype in dtypes for one in _passes(folder, dtype, pictures)]
+        passes = [one for dtype in dtypes for one in _passes(folder, dtype, batches)]
         faults = (folder / "faults.txt").read_text()
     except UnreadError as error:
         if not error.is_damaged:
@@ -233,11 +243,16 @@ def ask(
     return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=noted)
 
 
-def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:
+Batches = Sequence[Sequence[Array]]
+"""For each batch, an array for each input."""
+
+
+def _write(folder: Path, job: str, batches: Batches) -> None:
     try:
         (folder / "job.json").write_text(job)
-        for number, picture in enumerate(pictures):
-            np.save(folder / f"input_{number:03}.npy", picture)
+        for number, batch in enumerate(batches):
+            for place, one in enumerate(batch):
+                np.save(folder / f"input_{number:03}_{place:03}.npy", one)
     except OSError as error:  # numpy's have no strerror: '150528 requested and 45024 written'
         reason = f"{error.strerror or error} in {folder.parent} (TMPDIR), is it full?"
         raise OracleError(f"its pictures cannot be written: {reason}") from error
@@ -246,9 +261,10 @@ def _write(folder: Path, job: str, pictures: Sequence[Array]) -> None:
 def _job(
     oracle: Oracle, checkpoint: Checkpoint, network: Network, dtypes: Sequence[str]
 ) -> dict[str, Any]:
-    architecture = network.architecture
-    single = len(architecture.outputs) == 1
+    outputs = network.described.outputs
+    single = len(outputs) == 1
     loads = oracle.kind == "load"
+    lifted, last = network.lifted, network.lifted.last if network.lifted else {}
     modules = compared(network.structure)
     return {
         "kind": oracle.kind,
@@ -258,18 +274,18 @@ def _job(
         "suffix": _suffix(checkpoint),
         "given": asdict(checkpoint.given) if checkpoint.given else None,
         "match": checkpoint.match,
-        "architecture": architecture.to_dict(),
-        "layers": dict(network.structure.layers),
+        "architecture": None if lifted else network.architecture.to_dict(),
+        "layers": {} if lifted else dict(network.residual.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
         "dtypes": list(dtypes),
         "wanted": {layer if loads else module: layer for module, layer in modules.items()},
         "outputs": [
             {
                 "name": "" if single else output.name,
-                "layer": output.name,
+                "layer": last.get(output.name, output.name),
                 "loads": loads and output.activation != "linear",
             }
-            for output in architecture.outputs
+            for output in outputs
         ],
     }
 
@@ -283,12 +299,18 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5"
 
 
-def _passes(folder: Path, dtype: str, pictures: Sequence[Array]) -> list[Pass]:
+def _passes(folder: Path, dtype: str, batches: Batches) -> list[Pass]:
     with np.load(folder / f"{dtype}.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return [
-        Pass(picture, _named(arrays, f"{number}/logits/"), _layers(folder, arrays, number), dtype)
-        for number, picture in enumerate(pictures)
+        Pass(
+            first,
+            _named(arrays, f"{number}/logits/"),
+            _layers(folder, arrays, number),
+            dtype,
+            others=tuple(others),
+        )
+        for number, (first, *others) in enumerate(batches)
     ]
 
 

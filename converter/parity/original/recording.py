@@ -18,6 +18,8 @@ from converter.parity.comparing.compare import GATES
 from converter.parity.original.old_keras import record_keras
 from resnet_pt.architecture import Architecture, Output
 from resnet_pt.preprocessing import MODES, Mode
+from resnet_pt.program import Output as Returned
+from resnet_pt.program import Program
 from resnet_pt.regular import open_regular
 
 GENERATED = "generated_input"
@@ -60,8 +62,8 @@ def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One batch through the original: its input (N, H, W, C), its logits by output name ('' for
-    the only one), samples of its layers, and, by output name too, what came out behind the last
+    """One batch through the original: its input (N, H, W, C), the `others` of a model of several,
+    in its order, its logits by output name ('' for the only one), samples of its layers, and, by output name too, what came out behind the last
     activation, where that is known beside the logits."""
 
     input: Array
@@ -69,6 +71,12 @@ class Pass:
     layers: Mapping[str, Sample] = field(default_factory=dict)
     dtype: str = "float32"
     outputs: Mapping[str, Array] = field(default_factory=dict)
+    others: tuple[Array, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Array, ...]:
+        """All of its inputs, in the model's order."""
+        return (self.input, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,7 @@ def read_record(path: Path) -> Recording:
 def is_of_record(name: str) -> bool:
     """Whether an array of that name is part of a record; what else is in the file is not read."""
     return name in ("input", "output", "logits", "meta") or name.startswith(
-        ("output/", "logits/", "layer/")
+        ("input/", "output/", "logits/", "layer/")
     )
 
 
@@ -136,9 +144,8 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     meta = _meta(arrays)
     if GENERATED in meta:
         arrays = {"input": _made_again(meta[GENERATED]), **arrays}
-    picture = arrays["input"]
-    if picture.ndim != 4 or not picture.size or not _is_number(picture):
-        raise ValueError(f"`input` is {picture.dtype} {picture.shape}, not pictures (N, H, W, C)")
+    arrays = _channels_last(arrays, meta)
+    picture, *others = _inputs(arrays, meta)
     strange = [key for key in ("keras", "backend") if not isinstance(meta.get(key, ""), str)]
     if strange:
         raise ValueError(f"`meta` has a {strange[0]} that is no text")
@@ -163,11 +170,51 @@ def _recording(arrays: Mapping[str, Array]) -> Recording:
     keras, backend = (shortened(meta.get(key, "?")) for key in ("keras", "backend"))
     made_by = f"Keras {keras} on {backend}"
     beside = {name: outputs[name] for name in logits if name in outputs}
-    one = Pass(picture, {**outputs, **logits}, _samples(arrays), dtype, beside)
+    layers = _samples(arrays, len(picture))
+    one = Pass(picture, {**outputs, **logits}, layers, dtype, beside, tuple(others))
     kind = "logits" if logits else "output"
     hidden = frozenset(outputs.keys() - logits.keys())
     notes = _faults(meta, made_by)
     return Recording((one,), f"record of {made_by}", {**meta, "kind": kind}, hidden, notes=notes)
+
+
+def _inputs(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> list[Array]:
+    """The input, or several in the model's order, which `meta` says, or that of the file."""
+    named = {name: one for name, one in _by_output(arrays, "input").items() if name}
+    order = meta.get("inputs")
+    listed = order if isinstance(order, list) and set(order) == named.keys() else list(named)
+    found = [named[name] for name in listed] if named else [arrays["input"]]
+    for one in found:
+        if one.ndim < 2 or not one.size or not _is_number(one) or len(one) != len(found[0]):
+            raise ValueError(f"`input` is {one.dtype} {one.shape}, not a batch of inputs")
+    return found
+
+
+def _channels_last(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Mapping[str, Array]:
+    """The arrays with the channels of maps last, where `meta` says that they come first, with the
+    shapes of the layers (`layer_shapes`), in which positions are counted."""
+    if meta.get("data_format") != "channels_first":
+        return arrays
+    shapes = meta.get("layer_shapes")
+    shapes = shapes if isinstance(shapes, dict) else {}
+    found = dict(arrays)
+    for name, array in arrays.items():
+        if name.endswith("/index") and name.startswith("layer/"):
+            shape = shapes.get(name.removeprefix("layer/").removesuffix("/index"))
+            found[name] = _positions_last(array, shape)
+        elif not name.endswith("/value") and array.ndim >= 4:
+            found[name] = np.moveaxis(array, 1, -1)
+    return found
+
+
+def _positions_last(index: Array, shape: Any) -> Array:
+    """Flat positions in (N, C, H, W) as those in (N, H, W, C)."""
+    if not isinstance(shape, list) or not all(map(_is_length, shape)):
+        raise ValueError("its `meta` has no shapes of its layers, whose channels come first")
+    if len(shape) < 4 or (index >= math.prod(shape)).any():
+        return index
+    first, second, *rest = np.unravel_index(index, shape)
+    return np.ravel_multi_index((first, *rest, second), (shape[0], *shape[2:], shape[1]))
 
 
 def _meta(arrays: Mapping[str, Array]) -> dict[str, Any]:
@@ -229,7 +276,7 @@ def _by_output(arrays: Mapping[str, Array], key: str) -> dict[str, Array]:
     }
 
 
-def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
+def _samples(arrays: Mapping[str, Array], pictures: int) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     for name, array in arrays.items():
         if not name.startswith("layer/"):
@@ -242,7 +289,7 @@ def _samples(arrays: Mapping[str, Array]) -> dict[str, Sample]:
             layer = layer.removesuffix("/value")
             found[layer] = _sample(layer, arrays[f"layer/{layer}/index"], array)
         else:
-            found[layer] = _whole(layer, array, len(arrays["input"]))
+            found[layer] = _whole(layer, array, pictures)
     return found
 
 
@@ -260,10 +307,20 @@ def _whole(layer: str, array: Array, pictures: int) -> Sample:
     return Sample(None, array.ravel(), array.shape)
 
 
-def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
+def why_not_comparable(recording: Recording, network: Architecture | Program) -> str:
     """Why a record cannot be held against a network's logits; '' if it can. Raises SourceError for
-    a record of a model with other inputs or outputs."""
+    a record of a model with other inputs or outputs.
+
+    Of a general network what came out of a last activation is compared where there are no logits:
+    of it every tensor is read, and none is settled by a record.
+    """
     first = recording.passes[0]
+    if isinstance(network, Program):
+        _check_program(first, network)
+        return ""
+    architecture = network
+    if first.input.ndim != 4 or first.others:
+        raise _of_another_model(f"input is {first.input.shape}", "(N, H, W, C)")
     channels = first.input.shape[-1]
     if channels != architecture.in_channels:
         raise _of_another_model(f"input has {channels} channels", str(architecture.in_channels))
@@ -272,6 +329,7 @@ def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
         theirs, ours = (", ".join(map(repr, names)) for names in (first.logits, outputs))
         raise _of_another_model(f"outputs are {theirs}", ours)
     for name, output in outputs.items():
+        assert isinstance(output, Output)
         classes, found = architecture.logits(output), first.logits[name].shape
         if classes is not None and found[1:] != (classes,):
             raise _of_another_model(f"logits are {found}", f"(N, {classes})")
@@ -285,13 +343,37 @@ def why_not_comparable(recording: Recording, architecture: Architecture) -> str:
     return ""
 
 
+def _check_program(first: Pass, program: Program) -> None:
+    """SourceError for a record of a model with other inputs or outputs."""
+    theirs = [one.shape[1:] for one in first.inputs]
+    ours = [_in_keras(one.shape) for one in program.inputs]
+    fits = len(theirs) == len(ours) and all(map(_fits, theirs, ours))
+    if not fits:
+        raise _of_another_model(f"inputs are {theirs}", str(ours))
+    outputs = output_names(program)
+    if first.logits.keys() != outputs.keys():
+        named = [", ".join(map(repr, names)) for names in (first.logits, outputs)]
+        raise _of_another_model(f"outputs are {named[0]}", named[1])
+
+
+def _in_keras(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The shape behind the batch of a value of the program, with the channels of a map last."""
+    return (*shape[1:], shape[0]) if len(shape) >= 3 else shape
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        side in (None, there) for side, there in zip(wanted, found, strict=True)
+    )
+
+
 def _of_another_model(found: str, expected: str) -> SourceError:
     return SourceError(
         f"the record's {found}, the network's {expected}: it is a record of another model"
     )
 
 
-def output_names(architecture: Architecture) -> dict[str, Output]:
+def output_names(network: Architecture | Program) -> dict[str, Output | Returned]:
     """The outputs as a record names them: '' for the only one."""
-    single = len(architecture.outputs) == 1
-    return {"" if single else output.name: output for output in architecture.outputs}
+    single = len(network.outputs) == 1
+    return {"" if single else output.name: output for output in network.outputs}

@@ -159,7 +159,7 @@ def _depthwise(axes: int) -> Lifting:
         value = call.map(axes)
         op, _ = _depthwise_of(call, value, axes, call.flag("use_bias", "bias", default=True))
         weights = {
-            "weight": From(depthwise_name(call), (DepthwiseKernel(axes, _multiplier(call)),)),
+            "weight": From(DEPTHWISE, (DepthwiseKernel(axes, _multiplier(call)),)),
             **BIAS,
         }
         return activated(call, call.add(op, value, weights=weights))
@@ -213,8 +213,8 @@ def _cut(call: Call, kernel: int, stride: int, dilation: int, extra: int | None)
     """What TensorFlow leaves off an axis of the whole result, (side - 1) * stride + reach.
 
     It is the gradient of a convolution that pads as that says: of an output of known length n for
-    'same' (side = ceil(n / stride)) it is (side - 1) * stride + reach - n in all, half of it, rounded
-    down, before. Length: keras 2.15 `conv_utils.deconv_output_length`, 3.15
+    'same' (side = ceil(n / stride)) it is (side - 1) * stride + reach - n in all, half of
+    it, rounded down, before. Length: keras 2.15 `conv_utils.deconv_output_length`, 3.15
     `backend/common/backend_utils.py`, compute_conv_transpose_output_length.
     """
     mode, reach = _padding(call), dilation * (kernel - 1) + 1
