@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -22,6 +23,7 @@ from converter.parity.comparing.layers import LayerError
 from converter.parity.comparing.verdict import Verdict
 from converter.parity.prove import Comparison, Parity
 from converter.parity.settle import Trial
+from resnet_pt.program import to_dict
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
@@ -98,7 +100,7 @@ class Report:
             },
             "target": {"path": str(self.target or ""), "sha256": self.target_sha256},
             "versions": versions(),
-            "architecture": self.network.architecture.to_dict(),
+            **_described(self.network),
             "mapping": _mapping(self.plan, self.export),
             "left_out": [weight.path for weight in self.plan.left_out],
             "proven_tensors": self.proven_tensors,
@@ -165,6 +167,13 @@ def _array(weight: Weight | None) -> dict[str, Any]:
         "source_shape": weight.shape if weight else None,
         "source_dtype": weight.dtype if weight else None,
     }
+
+
+def _described(network: Network) -> dict[str, Any]:
+    """The network as plain data: an architecture, or a general network's program."""
+    if network.lifted:
+        return {"architecture": None, "program": to_dict(network.program)}
+    return {"architecture": network.architecture.to_dict()}
 
 
 def _refusal(error: ParityError | None) -> dict[str, Any] | None:
@@ -250,18 +259,12 @@ def versions() -> dict[str, str]:
 
 def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
     """What is in a file, before anything is converted: `inspect-weights --json`."""
-    architecture = network.architecture
     return {
         "container": checkpoint.container,
         "keras_version": checkpoint.keras_version,
         "backend": checkpoint.backend,
         "dialect": network.dialect,
-        "depths": architecture.depths,
-        "widths": [stage[-1].out_channels for stage in architecture.stages],
-        "classes": architecture.classes,
-        "outputs": [asdict(output) for output in architecture.outputs],
-        "input_channels": architecture.in_channels,
-        "input_size": architecture.input_size,
+        **_inspected(network),
         "weights": len(checkpoint.weights),
         "notes": checkpoint.notes,
         "configuration": _configuration(checkpoint),
@@ -274,6 +277,27 @@ def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
             }
             for fact in network.facts
         ],
+    }
+
+
+def _inspected(network: Network) -> dict[str, Any]:
+    """What is said of the network itself."""
+    outputs = [asdict(output) for output in network.described.outputs]
+    if network.lifted:
+        program = network.program
+        return {
+            "inputs": [asdict(one) for one in program.inputs],
+            "outputs": outputs,
+            "layers": dict(Counter(type(layer.op).__name__ for layer in program.layers)),
+        }
+    architecture = network.architecture
+    return {
+        "depths": architecture.depths,
+        "widths": [stage[-1].out_channels for stage in architecture.stages],
+        "classes": architecture.classes,
+        "outputs": outputs,
+        "input_channels": architecture.in_channels,
+        "input_size": architecture.input_size,
     }
 
 

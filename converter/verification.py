@@ -356,7 +356,8 @@ def _prove_tensors(target: _Target, report: Report) -> Report:
 def _first_layer(report: Report, wrong: Mapping[str, str]) -> str | None:
     """The Keras layer of the first wrong tensor, in the order of the network; a constant that the
     file does not hold is its module's."""
-    layers = report.network.structure.layers
+    lifted = report.network.lifted
+    layers = lifted.outputs if lifted else report.network.residual.layers
     for step in report.plan.steps:
         if step.target in wrong:
             return step.source.layer if step.source else layers.get(step.target.rpartition(".")[0])

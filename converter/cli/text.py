@@ -140,16 +140,13 @@ def _outcome(report: Report) -> str:
 
 def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
     """Container, network, and each fact with its evidence."""
-    architecture = network.architecture
-    widths = ", ".join(str(stage[-1].out_channels) for stage in architecture.stages)
-    depths = ", ".join(map(str, architecture.depths))
     written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
     lines = [
         f"file      {printable(str(checkpoint.path))}",
         f"container {printable(checkpoint.container)}",
         f"Keras     {shortened(written)}",
         f"naming    {network.dialect}",
-        f"network   ResNet of {depths} blocks, {widths} channels, {classes(network)}",
+        f"network   {described(network)}",
         "",
         *table([("fact", "value", "evidence"), *map(_fact_row, network.facts)]),
     ]
@@ -162,6 +159,18 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
             *_given_lines(checkpoint),
         ]
     return lines
+
+
+def described(network: Network) -> str:
+    """The network in one line."""
+    if network.lifted:
+        program = network.program
+        counts = (len(program.layers), len(program.inputs), len(program.outputs))
+        return "{} layers, {} inputs, {} outputs".format(*counts)
+    architecture = network.architecture
+    widths = ", ".join(str(stage[-1].out_channels) for stage in architecture.stages)
+    depths = ", ".join(map(str, architecture.depths))
+    return f"ResNet of {depths} blocks, {widths} channels, {classes(network)}"
 
 
 def _given_lines(checkpoint: Checkpoint) -> list[str]:

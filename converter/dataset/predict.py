@@ -110,7 +110,7 @@ def bundled_keras(checkpoint: Checkpoint, network: Network) -> KerasProcess:
     job = {
         "source": str(checkpoint.path.resolve()),
         "architecture": network.architecture.to_dict(),
-        "layers": dict(network.structure.layers),
+        "layers": dict(network.residual.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
         "given": asdict(checkpoint.given) if checkpoint.given else None,
         "match": checkpoint.match,

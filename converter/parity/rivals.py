@@ -16,6 +16,7 @@ from converter.facts.strides import KERAS
 from converter.facts.table import TABLE, changed, other_activations, single_changes, text
 from converter.files.checkpoint import Array
 from converter.parity.comparing.compare import GATES, LAYER_GATES, as_array, difference
+from converter.parity.comparing.layers import description
 from converter.parity.comparing.rounding import share
 from converter.parity.original.recording import Pass, Recording
 from converter.parity.prove import Parity, compare_model
@@ -40,11 +41,13 @@ def with_ties(
     return replace(parity, ties=(*parity.ties, *found))
 
 
-def ties(model: ResNet, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
+def ties(model: Any, outputs: Mapping[str, str], recording: Recording) -> tuple[str, ...]:
     """In words, every rival of an equal `model` that the recording finds equal too; () for a
     network whose modules are not its architecture's (`optimize`): its tensors fit no rival."""
     from converter.parity.comparing import torch_run
 
+    if not isinstance(description(model), Architecture):
+        return ()
     state = model.float().cpu().state_dict()
     tensors = {name: one.numpy() for name, one in state.items() if hasattr(one, "numpy")}
     if {name: one.shape for name, one in tensors.items()} != expected(model.architecture):

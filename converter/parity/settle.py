@@ -141,7 +141,7 @@ def with_outputs(network: Network, recording: Recording, weights_only: bool) -> 
         replace(output, activation=found.get(output.name, output.activation))
         for output in architecture.outputs
     )
-    structure = replace(network.structure, architecture=replace(architecture, outputs=outputs))
+    structure = replace(network.residual, architecture=replace(architecture, outputs=outputs))
     values = ", ".join(output.activation for output in outputs)
     kept = [one for one in network.facts if one.name != "output"]
     fact = Fact("output", values, Evidence.RECORD, "what came out behind the logits")
@@ -176,7 +176,7 @@ def _identified(checkpoint: Checkpoint, options: Options) -> Network | None:
 
 def _read(network: Network) -> Any:
     """How the arrays of a file are read."""
-    return network.layout, network.variance, tuple(network.structure.layers.items())
+    return network.layout, network.variance, tuple(network.residual.layers.items())
 
 
 class _Court:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from converter.network import Lifted, Structure
     from converter.parity.comparing.torch_run import Results
-    from resnet_pt.network import ResNet
 
 
 NOISE_SAMPLES = 1024
@@ -244,7 +243,7 @@ class Watch:
             self._unknown.add(module)
         return original(sample, result)
 
-    def finishing(self, model: ResNet, outputs: Mapping[str, str], results: Results) -> None:
+    def finishing(self, model: Any, outputs: Mapping[str, str], results: Results) -> None:
         """The run is done: logits are the result of a last layer whose own activation hides it."""
         for output, (module, layer) in last_modules(model, outputs).items():
             if output in self.one.logits:
@@ -260,7 +259,7 @@ class Watch:
                 self.pictures[layer] = by_picture(results[output], whole)
 
     def finishing_alone(
-        self, model: ResNet, outputs: Mapping[str, str], results: Mapping[str, Array]
+        self, model: Any, outputs: Mapping[str, str], results: Mapping[str, Array]
     ) -> None:
         """The same, for the run in which each layer was fed the original's."""
         for output, (_, layer) in last_modules(model, outputs).items():
@@ -344,7 +343,7 @@ def first_wrong(layers: tuple[LayerError, ...]) -> LayerError | None:
     return found if known else None
 
 
-def last_modules(model: ResNet, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def last_modules(model: Any, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """`{output: (module, Keras layer)}` for the layers of the head that compute logits; the only
     output is ''. A headless network, and one that says nothing of itself, has none."""
     architecture = description(model)

@@ -63,8 +63,8 @@ def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One batch through the original: its input (N, H, W, C), the `others` of a model of several,
-    in its order, its logits by output name ('' for the only one), samples of its layers, and, by output name too, what came out behind the last
-    activation, where that is known beside the logits."""
+    in its order, its logits by output name ('' for the only one), samples of its layers, and, by
+    output name too, what came out behind the last activation, where that is known beside them."""
 
     input: Array
     logits: Mapping[str, Array]
