@@ -29,7 +29,7 @@ from converter.parity.comparing.layers import (
 )
 from converter.parity.comparing.outputs import OutputActivation, activated, output_activations
 from converter.parity.comparing.pairs import Pair, pairs
-from converter.parity.comparing.rounding import FEATURES, MANY, share
+from converter.parity.comparing.rounding import FEATURES, MANY, Sums, share
 from converter.parity.comparing.sizes import NoSizeError
 from converter.parity.comparing.verdict import AGREEING, Verdict, first_that_differs, sentence
 from converter.parity.original.oracle import (
@@ -389,6 +389,7 @@ def as_recorded(results: Results, model: Any, recording: Recording) -> Results:
     for name in recording.hidden & results.keys():
         if name in names and names[name].activation != "linear":
             results[name] = activated(results[name], names[name].activation)
+            results.sums[name] = Sums(np.zeros(len(results[name])), np.zeros((1, 1)))
     return results
 
 

@@ -141,7 +141,7 @@ class _ApartError(Exception):
     """A layer has shown the rival to be another network: the rest need not run."""
 
 
-def _may_tie(rival: ResNet, outputs: Mapping[str, str], one: Pass) -> bool:
+def _may_tie(rival: Any, outputs: Mapping[str, str], one: Pass) -> bool:
     """Whether no layer and no logit is so far off that the comparison is sure to find it."""
     from converter.parity.comparing import torch_run
 
