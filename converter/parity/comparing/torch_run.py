@@ -59,7 +59,7 @@ class Results(dict[str, Array]):
 
     def __init__(self, arrays: Mapping[str, Array], sums: Mapping[str, Sums]) -> None:
         super().__init__(arrays)
-        self.sums = sums
+        self.sums = dict(sums)
 
 
 Given = Array | Sequence[Array]
