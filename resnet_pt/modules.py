@@ -65,17 +65,21 @@ class TransposedConvolution(_Kernel):
         return channels_second(found)
 
 
-class DenseLast(nn.Linear):
+class DenseLast(nn.Module):
     """A Dense layer on the last axis, which is the second of a map."""
 
     def __init__(self, op: ops.DenseLast) -> None:
-        super().__init__(op.in_features, op.out_features, op.bias)
-        self.second = op.second
+        super().__init__()
+        plain = nn.Linear(op.in_features, op.out_features, op.bias)
+        self.op, self.weight, self.bias = op, plain.weight, plain.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.second:
-            return super().forward(x)
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        if not self.op.second:
+            return nn.functional.linear(x, self.weight, self.bias)
+        return nn.functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.op.in_features}, {self.op.out_features}, bias={self.op.bias}"
 
 
 class AxisNorm(nn.BatchNorm1d):

@@ -381,7 +381,8 @@ def _broken_off(
 
 def as_recorded(results: Results, model: Any, recording: Recording) -> Results:
     """A general network's results behind the activation that it leaves out, where the original is
-    known by what came out of that alone."""
+    known by what came out of that alone. A softmax or sigmoid moves no number by more than half of
+    what moves its logits: so much is left of what rounding does to their sums."""
     program = description(model)
     if not isinstance(program, Program):
         return results
@@ -389,7 +390,9 @@ def as_recorded(results: Results, model: Any, recording: Recording) -> Results:
     for name in recording.hidden & results.keys():
         if name in names and names[name].activation != "linear":
             results[name] = activated(results[name], names[name].activation)
-            results.sums[name] = Sums(np.zeros(len(results[name])), np.zeros((1, 1)))
+            before = results.sums[name]
+            half = Sums(before.terms / 2, before.inputs, before.norm / 2)
+            results.sums[name] = half
     return results
 
 

@@ -85,7 +85,9 @@ def _with_raised_epsilons(checkpoint: Checkpoint, lifted: Lifted) -> tuple[Lifte
     shapes = lifted.program.shapes()
     layers = tuple(
         replace(layer, op=raised(checkpoint, layer.op))
-        if isinstance(layer.op, Norm) and len(shapes[layer.name]) == MAP
+        if isinstance(layer.op, Norm)
+        and not layer.op.standardizes
+        and len(shapes[layer.name]) == MAP
         else layer
         for layer in lifted.program.layers
     )

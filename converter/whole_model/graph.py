@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.errors import MismatchError, SourceError, shortened
@@ -51,15 +51,15 @@ class Node:
     """One call of one layer. `id` is unique in the graph; `layer` is the name that its weights
     have in the file and `outer` the nested models around it, outermost first. `config` is the layer
     as the configuration has it, with the `arguments` of this call; None where it is an activation
-    that another layer applies."""
+    that another layer applies. How it is written does not make it another node."""
 
     id: str
     layer: str
     outer: tuple[str, ...]
     op: Op
     inputs: tuple[str, ...]
-    config: Config | None = None
-    arguments: Any = None
+    config: Config | None = field(default=None, compare=False)
+    arguments: Any = field(default=None, compare=False)
 
     @property
     def is_operator(self) -> bool:
@@ -83,7 +83,7 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     channels_first: bool
-    calls: tuple[Node, ...] = ()
+    calls: tuple[Node, ...] = field(default=(), compare=False)
     inputs: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
 

@@ -1,0 +1,210 @@
+"""Networks that are no residual ones: converted, proven by their records, and wrong when bent."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import FIXTURES
+
+import resnet_pt
+from converter.conversion import convert
+from converter.errors import MismatchError, ParityError, UsageError
+from converter.files.opening import open_source
+from converter.identify import identify
+from converter.mapping.plan import make_plan
+from converter.mapping.transforms import DepthwiseKernel, Squeeze, kernel_to_torch
+from converter.options import Options
+from converter.parity import prove
+from resnet_pt.general import General
+from resnet_pt.ops import AxisNorm, Combine, Flatten, Norm
+from resnet_pt.program import Program, from_dict, problems, to_dict
+
+NETWORKS = FIXTURES / "networks"
+REFUSED = ("cbam-lambda-k210",)
+CASES = sorted(one.stem for one in NETWORKS.glob("*.h5") if one.stem not in REFUSED)
+
+
+def converted(case: str, target: Path):
+    return convert(NETWORKS / f"{case}.h5", target, against=NETWORKS / f"{case}.npz")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_gives_its_records_numbers(case, tmp_path):
+    target = tmp_path / "out.pth"
+
+    report = converted(case, target)
+
+    assert report.verdict == "equal"
+    assert report.network.lifted
+    assert max(one.worst.relative for one in report.parity.comparisons) < 1e-5
+    model = resnet_pt.load(target)
+    assert isinstance(model, General)
+    assert not model.training
+    assert model.program == report.network.program
+
+
+def test_a_shared_layer_is_one_module(tmp_path):
+    converted("siamese-subtract-k224", tmp_path / "out.pth")
+
+    model = resnet_pt.load(tmp_path / "out.pth")
+
+    paths = [layer.module for layer in model.program.layers]
+    twice = {path for path in paths if path and paths.count(path) == 2}
+    assert any(layer.op.tensors() for layer in model.program.layers if layer.module in twice)
+    assert len({*model.state_dict()}) == len(model.state_dict())
+
+
+def test_several_inputs_are_given_in_order_or_by_name(tmp_path):
+    converted("multiinput-k224", tmp_path / "out.safetensors")
+    model = resnet_pt.load(tmp_path / "out.safetensors")
+    picture, table = torch.rand(2, 3, 32, 32), torch.rand(2, 7)
+
+    in_order, by_name = model(picture, table), model(table=table, picture=picture)
+
+    assert [one.name for one in model.program.inputs] == ["picture", "table"]
+    assert torch.equal(in_order, by_name)
+
+
+def test_the_last_softmax_is_left_off_and_named(tmp_path):
+    converted("merges-k224", tmp_path / "out.pth")
+
+    model = resnet_pt.load(tmp_path / "out.pth")
+
+    assert [one.activation for one in model.outputs] == ["softmax"]
+    sums = model(torch.rand(3, 3, 32, 32)).sum(1)
+    assert not torch.allclose(sums, torch.ones(3))
+
+
+def test_it_is_copied_and_trained(tmp_path):
+    converted("grouped-k210", tmp_path / "out.pth")
+    model = copy.deepcopy(resnet_pt.load(tmp_path / "out.pth")).train()
+
+    model(torch.rand(4, 3, 32, 32)).square().mean().backward()
+
+    assert all(one.grad is not None for one in model.parameters() if one.requires_grad)
+
+
+def test_what_was_trained_is_saved_and_loaded_again(tmp_path):
+    converted("twice-k315", tmp_path / "out.pth")
+    model = resnet_pt.load(tmp_path / "out.pth")
+    with torch.no_grad():
+        next(model.parameters()).add_(1.0)
+
+    resnet_pt.save(model, tmp_path / "trained.safetensors")
+
+    again = resnet_pt.load(tmp_path / "trained.safetensors")
+    picture = torch.rand(1, *model.program.inputs[0].shape)
+    assert torch.equal(model(picture), again(picture))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    converted("ops-k315", tmp_path / "one.pth")
+    model = resnet_pt.load(tmp_path / "one.pth")
+    program = replace(model.program, outputs=(replace(model.outputs[0], activation="linear"),))
+
+    with pytest.raises(RuntimeError, match="another network"):
+        General(program).load_state_dict(model.state_dict())
+
+
+def test_all_layers_that_are_not_understood_are_named_at_once(tmp_path):
+    with pytest.raises(MismatchError) as caught:
+        converted("cbam-lambda-k210", tmp_path / "out.pth")
+
+    named = [one for one in caught.value.findings if "(Lambda)" in one]
+    assert len(named) == 2
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_options_of_residual_networks_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="--bn-eps"):
+        convert(NETWORKS / "ops-k315.h5", tmp_path / "out.pth", bn_eps=1e-5)
+
+
+@pytest.mark.parametrize(
+    "data", [{"inputs": []}, {"inputs": [], "layers": [], "outputs": [], "x": 1}]
+)
+def test_what_is_no_program_is_not_read(data):
+    with pytest.raises(ValueError):  # noqa: PT011
+        program = from_dict(data)
+        assert problems(program)
+
+
+def test_a_program_is_data(tmp_path):
+    with open_source(NETWORKS / "grouped-k210.h5", Options()) as checkpoint:
+        program = identify(checkpoint, Options()).program
+
+    assert from_dict(to_dict(program)) == program
+
+
+# ---- what is bent is found
+
+
+def _order(layer):
+    return layer.op.replace(order="chw") if isinstance(layer.op, Flatten) else None
+
+
+def _epsilon(layer):
+    return layer.op.replace(eps=0.1) if isinstance(layer.op, Norm | AxisNorm) else None
+
+
+def _factor(layer):
+    return layer.op.replace(how="add") if isinstance(layer.op, Combine) else None
+
+
+BENT = [
+    ("grouped-k210", _order),
+    ("grouped-k210", _epsilon),
+    ("tfops-k210", _factor),
+    ("merges-k224", _factor),
+    ("ecg-class-k315", _epsilon),
+]
+
+
+@pytest.mark.parametrize(("case", "bend"), BENT)
+def test_a_network_that_is_bent_is_not_equal(case, bend, tmp_path, monkeypatch):
+    def bent(program: Program) -> Program:
+        layers = tuple(replace(layer, op=bend(layer) or layer.op) for layer in program.layers)
+        assert layers != program.layers
+        return replace(program, layers=layers)
+
+    original = prove.compare
+
+    def compare(network, tensors, recording, where):
+        structure = replace(network.structure, program=bent(network.program))
+        return original(replace(network, structure=structure), tensors, recording, where)
+
+    monkeypatch.setattr(prove, "compare", compare)
+    with pytest.raises(ParityError):
+        converted(case, tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"),
+    [
+        (DepthwiseKernel(2, 3), (3, 2, 5, 3)),
+        (DepthwiseKernel(1, 2), (4, 6, 2)),
+        (Squeeze(1), (7, 1, 3, 4)),
+        (kernel_to_torch(3), (2, 3, 4, 5, 6)),
+    ],
+)
+def test_a_transform_is_undone_to_the_bit(transform, shape):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+    there = transform.apply(array)
+
+    assert there.shape == transform.shape(shape)
+    assert np.array_equal(transform.inverse().apply(there), array)
+
+
+def test_every_weight_of_the_file_is_accounted_for():
+    with open_source(NETWORKS / "nested-k315.h5", Options()) as checkpoint:
+        plan = make_plan(checkpoint, identify(checkpoint, Options()))
+        used = {step.source for step in plan.mapped}
+
+        assert used | set(plan.left_out) == set(checkpoint.weights)
