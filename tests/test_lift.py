@@ -22,7 +22,7 @@ from converter.options import Options
 from converter.parity import prove
 from resnet_pt.general import General
 from resnet_pt.ops import AxisNorm, Combine, Flatten, Norm
-from resnet_pt.program import Program, from_dict, problems, to_dict
+from resnet_pt.program import Program, from_dict, to_dict
 
 NETWORKS = FIXTURES / "networks"
 REFUSED = ("cbam-lambda-k210",)
@@ -99,7 +99,7 @@ def test_what_was_trained_is_saved_and_loaded_again(tmp_path):
 
     again = resnet_pt.load(tmp_path / "trained.safetensors")
     picture = torch.rand(1, *model.program.inputs[0].shape)
-    assert torch.equal(model(picture), again(picture))
+    torch.testing.assert_close(model(picture), again(picture))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -107,7 +107,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     model = resnet_pt.load(tmp_path / "one.pth")
     program = replace(model.program, outputs=(replace(model.outputs[0], activation="linear"),))
 
-    with pytest.raises(RuntimeError, match="another network"):
+    with pytest.raises(ValueError, match="another network"):
         General(program).load_state_dict(model.state_dict())
 
 
@@ -129,9 +129,8 @@ def test_options_of_residual_networks_are_refused(tmp_path):
     "data", [{"inputs": []}, {"inputs": [], "layers": [], "outputs": [], "x": 1}]
 )
 def test_what_is_no_program_is_not_read(data):
-    with pytest.raises(ValueError):  # noqa: PT011
-        program = from_dict(data)
-        assert problems(program)
+    with pytest.raises(ValueError, match=r"required|does not know"):
+        from_dict(data)
 
 
 def test_a_program_is_data(tmp_path):
