@@ -191,12 +191,12 @@ def _inputs(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> list[Array]
 
 
 def _channels_last(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Mapping[str, Array]:
-    """The arrays with the channels of maps last, where `meta` says that they come first, with the
-    shapes of the layers (`layer_shapes`), in which positions are counted."""
-    if meta.get("data_format") != "channels_first":
-        return arrays
+    """The arrays with the channels of maps last. record_keras.py writes them so, whatever the
+    model's format; a record that lists the shapes of its layers (`layer_shapes` in `meta`) has all
+    in the model's own format, and counts positions in these shapes."""
     shapes = meta.get("layer_shapes")
-    shapes = shapes if isinstance(shapes, dict) else {}
+    if meta.get("data_format") != "channels_first" or not isinstance(shapes, dict):
+        return arrays
     found = dict(arrays)
     for name, array in arrays.items():
         if name.endswith("/index") and name.startswith("layer/"):
