@@ -78,6 +78,8 @@ class _Lifter:
                 self.lift(node, liftings_)
         if self.refused:
             raise self.refusal()
+        if not self.graph.outputs:
+            raise MismatchError("the model has no output: it says of none which layer gives it")
         inputs.sort(key=lambda one: self.place_of_input(one.name))
         outputs = self.outputs()
         program = Program(tuple(inputs), tuple(self.live(outputs)), outputs)

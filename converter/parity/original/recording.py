@@ -186,7 +186,9 @@ def _inputs(arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> list[Array]
     found = [named[name] for name in listed] if named else [arrays["input"]]
     for one in found:
         if one.ndim < 2 or not one.size or not _is_number(one) or len(one) != len(found[0]):
-            raise ValueError(f"`input` is {one.dtype} {one.shape}, not pictures (N, H, W, C) or another batch")
+            raise ValueError(
+                f"`input` is {one.dtype} {one.shape}, not pictures (N, H, W, C) or another batch"
+            )
     return found
 
 
