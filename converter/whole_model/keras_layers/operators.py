@@ -17,7 +17,6 @@ from converter.files.model_config import (
     first_argument,
     is_reference,
 )
-from converter.whole_model.arithmetic import Value as Number
 from converter.whole_model.arithmetic import constant, each, times
 from converter.whole_model.keras_layers.activation import activation_op
 from converter.whole_model.keras_layers.call import Call, NotLiftedError, Value
@@ -26,7 +25,7 @@ from converter.whole_model.keras_layers.norms import linear
 from converter.whole_model.keras_layers.shaping import permuted, reshaped
 from converter.whole_model.keras_layers.windows import resize_op
 from converter.whole_model.ranges import channels, number, padding
-from resnet_pt.ops import Elementwise, LeakyReLU, Pad, Reduce, Slice
+from resnet_pt.ops import Elementwise, Factor, LeakyReLU, Pad, Reduce, Slice
 from resnet_pt.ops.combine import How
 from resnet_pt.ops.protocol import MAX_CHANNELS
 
@@ -107,7 +106,7 @@ def _with_constant(call: Call, how: How, said: Any, is_first: bool) -> Value:
     return call.add(linear(value, scale, offset), value)
 
 
-def _line(how: How, number: Number, is_first: bool) -> tuple[Number, Number]:
+def _line(how: How, number: Factor, is_first: bool) -> tuple[Factor, Factor]:
     """(scale, offset) of x with a constant."""
     if how == "add":
         return 1.0, number
