@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from resnet_pt import ops
-from resnet_pt.ops.sides import channels_second, padded
+from resnet_pt.ops.sides import Around, Sides, channels_second, padded
 
 CONVOLUTIONS = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)
 TRANSPOSED = (
@@ -18,80 +19,97 @@ TRANSPOSED = (
 )
 
 
-class _Kernel(nn.Module):
-    """A weight and, if there is one, a bias, drawn as torch draws a convolution's."""
+Numbers = tuple[int, ...]
 
-    def __init__(self, op: Any) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The size of a kernel and how it moves: a number for each axis that it moves along."""
+
+    kernel: Numbers
+    stride: Numbers
+    dilation: Numbers
+    groups: int = 1
+
+
+class _Kernel(nn.Module):
+    """A weight of a shape and, if there is one, a bias, drawn as torch draws a convolution's."""
+
+    def __init__(self, shape: Numbers, out_channels: int, window: Window, bias: bool) -> None:
         super().__init__()
-        self.op = op
-        weight, *bias = op.tensors()
-        self.weight = nn.Parameter(torch.empty(weight.shape))
-        self.bias = nn.Parameter(torch.zeros(bias[0].shape)) if bias else None
+        self.window = window
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         if self.weight.device.type != "meta":
             nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def extra_repr(self) -> str:
-        op = self.op
-        return f"{op.in_channels}, {op.out_channels}, kernel_size={op.kernel}, stride={op.stride}"
+        return f"{tuple(self.weight.shape)}, {self.window}, bias={self.bias is not None}"
 
 
 class Convolution(_Kernel):
     """A convolution of a sequence (N, T, C), or of a map or volume (N, C, …)."""
 
-    op: ops.ConvNd
+    def __init__(
+        self, in_channels: int, out_channels: int, window: Window, around: Around, bias: bool
+    ) -> None:
+        shape = (out_channels, in_channels // window.groups, *window.kernel)
+        super().__init__(shape, out_channels, window, bias)
+        self.around = around
 
     def forward(self, x: Tensor) -> Tensor:
-        op = self.op
-        x = padded(channels_second(x), op.around, op.kernel, op.stride, op.dilation)
-        run: Any = CONVOLUTIONS[len(op.kernel) - 1]
-        found = run(x, self.weight, self.bias, op.stride, 0, op.dilation, op.groups)
+        by = self.window
+        x = padded(channels_second(x), self.around, by.kernel, by.stride, by.dilation)
+        run: Any = CONVOLUTIONS[len(by.kernel) - 1]
+        found = run(x, self.weight, self.bias, by.stride, 0, by.dilation, by.groups)
         return channels_second(found)
 
 
 class TransposedConvolution(_Kernel):
     """A transposed convolution, its result cut as TensorFlow cuts it."""
 
-    op: ops.ConvTranspose
+    def __init__(
+        self, in_channels: int, out_channels: int, window: Window, cropped: Sides, bias: bool
+    ) -> None:
+        shape = (in_channels, out_channels // window.groups, *window.kernel)
+        super().__init__(shape, out_channels, window, bias)
+        self.cropped = cropped
 
     def forward(self, x: Tensor) -> Tensor:
-        op = self.op
-        run: Any = TRANSPOSED[len(op.kernel) - 1]
+        by = self.window
+        run: Any = TRANSPOSED[len(by.kernel) - 1]
         x = channels_second(x)
-        whole = run(x, self.weight, None, op.stride, 0, 0, op.groups, op.dilation)
-        cuts = [-amount for pair in reversed(op.cropped) for amount in pair]
+        whole = run(x, self.weight, None, by.stride, 0, 0, by.groups, by.dilation)
+        cuts = [-amount for pair in reversed(self.cropped) for amount in pair]
         found = nn.functional.pad(whole, cuts) if any(cuts) else whole
         if self.bias is not None:
-            found = found + self.bias.view(-1, *[1] * len(op.kernel))
+            found = found + self.bias.view(-1, *[1] * len(by.kernel))
         return channels_second(found)
 
 
 class DenseLast(nn.Module):
     """A Dense layer on the last axis, which is the second of a map."""
 
-    def __init__(self, op: ops.DenseLast) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: bool, second: bool) -> None:
         super().__init__()
-        plain = nn.Linear(op.in_features, op.out_features, op.bias)
-        self.op, self.weight, self.bias = op, plain.weight, plain.bias
+        plain = nn.Linear(in_features, out_features, bias)
+        self.second, self.weight, self.bias = second, plain.weight, plain.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.op.second:
+        if not self.second:
             return nn.functional.linear(x, self.weight, self.bias)
         return nn.functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
 
     def extra_repr(self) -> str:
-        return f"{self.op.in_features}, {self.op.out_features}, bias={self.op.bias}"
+        return f"{tuple(self.weight.shape)}, bias={self.bias is not None}, second={self.second}"
 
 
 class AxisNorm(nn.BatchNorm1d):
     """Batch normalisation over one axis of a value of any rank."""
 
-    def __init__(self, op: ops.AxisNorm) -> None:
-        super().__init__(op.channels, eps=op.eps, momentum=op.momentum)
-        assert self.weight is not None
-        assert self.bias is not None
-        self.weight.requires_grad_(op.gamma)
-        self.bias.requires_grad_(op.beta)
-        self.axis = op.axis + 1
+    def __init__(self, axis: int, channels: int, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps=eps, momentum=momentum)
+        self.axis = axis + 1
 
     def forward(self, x: Tensor) -> Tensor:
         moved = x.movedim(self.axis, 1)
@@ -100,66 +118,71 @@ class AxisNorm(nn.BatchNorm1d):
 
 
 class LayerNorm(nn.Module):
-    """A norm over some axes of each value by itself."""
+    """A norm over some axes of each value by itself; `rms` takes no mean.
 
-    def __init__(self, op: ops.LayerNorm, rank: int) -> None:
+    `axes` are those behind the batch, from 0, and `rank` is how many there are.
+    """
+
+    def __init__(
+        self,
+        sizes: Numbers,
+        axes: Numbers,
+        rank: int,
+        eps: float,
+        *,
+        gamma: bool,
+        beta: bool,
+        rms: bool,
+    ) -> None:
         super().__init__()
-        self.op = op
-        axes = [axis + 1 for axis in op.axes]
-        self.axes = axes
-        self.view = [op.sizes[op.axes.index(a)] if a in op.axes else 1 for a in range(rank)]
-        self.weight = nn.Parameter(torch.ones(op.sizes)) if op.gamma else None
-        self.bias = nn.Parameter(torch.zeros(op.sizes)) if op.beta else None
+        self.axes = [axis + 1 for axis in axes]
+        self.view = [sizes[axes.index(axis)] if axis in axes else 1 for axis in range(rank)]
+        self.eps, self.rms = eps, rms
+        self.weight = nn.Parameter(torch.ones(sizes)) if gamma else None
+        self.bias = nn.Parameter(torch.zeros(sizes)) if beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x if self.op.rms else x - x.mean(self.axes, keepdim=True)
+        centred = x if self.rms else x - x.mean(self.axes, keepdim=True)
         variance = centred.square().mean(self.axes, keepdim=True)
-        found = centred * (variance + self.op.eps).rsqrt()
+        found = centred * (variance + self.eps).rsqrt()
         if self.weight is not None:
             found = found * self.weight.view(self.view)
         return found if self.bias is None else found + self.bias.view(self.view)
 
     def extra_repr(self) -> str:
-        return f"{self.op.sizes}, axes={self.op.axes}, eps={self.op.eps}"
-
-
-def layer_norm(op: ops.LayerNorm, rank: int) -> nn.Module:
-    """torch's own where the axes are the last ones, else `LayerNorm`."""
-    last = tuple(range(rank - len(op.axes), rank))
-    if op.axes != last or op.rms or not (op.gamma and op.beta):
-        return LayerNorm(op, rank)
-    return nn.LayerNorm(list(op.sizes), op.eps)
+        return f"axes={self.axes}, eps={self.eps}, rms={self.rms}"
 
 
 class GroupNorm(nn.Module):
-    """A norm over groups of channels, which are at any axis."""
+    """A norm over groups of channels, which are at any axis behind the batch, from 0."""
 
-    def __init__(self, op: ops.GroupNorm) -> None:
+    def __init__(
+        self, groups: int, channels: int, axis: int, eps: float, *, gamma: bool, beta: bool
+    ) -> None:
         super().__init__()
-        self.op = op
-        self.weight = nn.Parameter(torch.ones(op.channels)) if op.gamma else None
-        self.bias = nn.Parameter(torch.zeros(op.channels)) if op.beta else None
+        self.groups, self.axis, self.eps = groups, axis + 1, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if gamma else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        op = self.op
-        moved = x.movedim(op.axis + 1, 1)
-        found = nn.functional.group_norm(moved, op.groups, self.weight, self.bias, op.eps)
-        return found.movedim(1, op.axis + 1)
+        moved = x.movedim(self.axis, 1)
+        found = nn.functional.group_norm(moved, self.groups, self.weight, self.bias, self.eps)
+        return found.movedim(1, self.axis)
 
     def extra_repr(self) -> str:
-        return f"{self.op.groups}, {self.op.channels}, eps={self.op.eps}"
+        return f"{self.groups}, axis={self.axis}, eps={self.eps}"
 
 
 class Linear(nn.Module):
-    """x * scale + offset by numbers that are settings."""
+    """x * scale + offset by numbers that are settings, along an axis of a value of some rank."""
 
-    def __init__(self, op: ops.Linear, rank: int) -> None:
+    def __init__(self, scale: Sequence[float], offset: Sequence[float], axis: int, rank: int):
         super().__init__()
-        self.op = op
-        self.view = [-1 if axis == op.axis else 1 for axis in range(rank)]
+        self.scale, self.offset = tuple(scale), tuple(offset)
+        self.view = [-1 if one == axis else 1 for one in range(rank)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._like(x, self.op.scale) + self._like(x, self.op.offset)
+        return x * self._like(x, self.scale) + self._like(x, self.offset)
 
     def _like(self, x: Tensor, numbers: tuple[float, ...]) -> Tensor | float:
         if len(numbers) == 1:
@@ -167,7 +190,7 @@ class Linear(nn.Module):
         return torch.tensor(numbers, dtype=x.dtype, device=x.device).view(self.view)
 
     def extra_repr(self) -> str:
-        return f"scale={self.op.scale[:4]}, offset={self.op.offset[:4]}"
+        return f"scale={self.scale[:4]}, offset={self.offset[:4]}"
 
 
 class SharedPReLU(nn.Module):

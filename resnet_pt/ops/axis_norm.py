@@ -44,6 +44,10 @@ class AxisNorm(Op, frozen=True):
         return value
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt import modules
+        from resnet_pt.modules import AxisNorm as Module
 
-        return modules.AxisNorm(self)
+        made = Module(self.axis, self.channels, self.eps, self.momentum)
+        for parameter, has in ((made.weight, self.gamma), (made.bias, self.beta)):
+            assert parameter is not None
+            parameter.requires_grad_(has)
+        return made

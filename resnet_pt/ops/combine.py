@@ -159,4 +159,4 @@ class Linear(Op, frozen=True):
     def module(self, *inputs: Shape) -> nn.Module:
         from resnet_pt import modules
 
-        return modules.Linear(self, len(inputs[0]))
+        return modules.Linear(self.scale, self.offset, self.axis, len(inputs[0]))

@@ -58,6 +58,7 @@ class ConvNd(Op, frozen=True):
         return gives
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt import modules
+        from resnet_pt.modules import Convolution, Window
 
-        return modules.Convolution(self)
+        window = Window(self.kernel, self.stride, self.dilation, self.groups)
+        return Convolution(self.in_channels, self.out_channels, window, self.around, self.bias)

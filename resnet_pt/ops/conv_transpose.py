@@ -69,6 +69,8 @@ class ConvTranspose(Op, frozen=True):
         return max(0, (side - 1) * self.stride[axis] + reach - sum(self.cropped[axis]))
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt import modules
+        from resnet_pt.modules import TransposedConvolution, Window
 
-        return modules.TransposedConvolution(self)
+        window = Window(self.kernel, self.stride, self.dilation, self.groups)
+        channels = self.in_channels, self.out_channels
+        return TransposedConvolution(*channels, window, self.cropped, self.bias)

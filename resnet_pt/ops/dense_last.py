@@ -41,4 +41,4 @@ class DenseLast(Op, frozen=True):
     def module(self, *inputs: Shape) -> nn.Module:
         from resnet_pt import modules
 
-        return modules.DenseLast(self)
+        return modules.DenseLast(self.in_features, self.out_features, self.bias, self.second)

@@ -58,9 +58,16 @@ class LayerNorm(Op, frozen=True):
         return value
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt import modules
+        from torch import nn
 
-        return modules.layer_norm(self, len(inputs[0]))
+        from resnet_pt.modules import LayerNorm as Module
+
+        rank = len(inputs[0])
+        last = tuple(range(rank - len(self.axes), rank))
+        if self.axes == last and self.gamma and self.beta and not self.rms:
+            return nn.LayerNorm(list(self.sizes), self.eps)
+        has = {"gamma": self.gamma, "beta": self.beta, "rms": self.rms}
+        return Module(self.sizes, self.axes, rank, self.eps, **has)
 
 
 class GroupNorm(Op, frozen=True):
@@ -99,9 +106,10 @@ class GroupNorm(Op, frozen=True):
         return value
 
     def module(self, *inputs: Shape) -> nn.Module:
-        from resnet_pt import modules
+        from resnet_pt.modules import GroupNorm as Module
 
-        return modules.GroupNorm(self)
+        has = {"gamma": self.gamma, "beta": self.beta}
+        return Module(self.groups, self.channels, self.axis, self.eps, **has)
 
 
 class UnitNorm(Op, frozen=True):
