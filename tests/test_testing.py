@@ -94,12 +94,27 @@ def test_any_other_network_is_compared_by_its_logits(target):
 def test_what_hides_logits_is_no_pass(target, tmp_path):
     arrays = arrays_of(record(PATH))
     del arrays["logits"], arrays["meta"]
+    arrays["output"] = np.eye(10, dtype=np.float32)[arrays["output"].argmax(1)]
     np.savez(tmp_path / "record.npz", **arrays)
 
     with pytest.raises(AssertionError, match="the record holds no logits"):
         assert_same_logits(resnet_pt.load(target), tmp_path / "record.npz")
     with pytest.raises(SourceError, match="is not a record"):
         assert_same_logits(resnet_pt.load(target), target)
+
+
+def test_what_came_out_of_softmax_is_compared_as_logits(target, tmp_path):
+    arrays = arrays_of(record(PATH))
+    del arrays["logits"], arrays["meta"]
+    np.savez(tmp_path / "record.npz", **arrays)
+    model = resnet_pt.load(target)
+
+    assert assert_same_logits(model, tmp_path / "record.npz").verdict == "equal"
+    with torch.no_grad():
+        model.fc.bias[int(arrays["output"][0].argmin())] += 1e-2
+
+    with pytest.raises(AssertionError, match="logits"):
+        assert_same_logits(model, tmp_path / "record.npz")
 
 
 def test_what_is_no_network_of_this_record_fails_with_a_message(target):

@@ -156,6 +156,7 @@ def test_options_of_the_conversion_make_the_same_network(tmp_path):
 def test_a_record_that_hides_the_logits_proves_nothing(target, tmp_path):
     arrays = arrays_of(record(PATH))
     del arrays["logits"]
+    arrays["output"] = np.eye(10, dtype=np.float32)[arrays["output"].argmax(1)]
     arrays["meta"] = np.array(json.dumps({"keras": "2.2.4"}))
     np.savez(tmp_path / "record.npz", **arrays)
 

@@ -27,9 +27,13 @@ from converter.parity.comparing.layers import (
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.comparing.outputs import OutputActivation, activated, output_activations
+from converter.parity.comparing.outputs import (
+    OutputActivation,
+    output_activations,
+)
 from converter.parity.comparing.pairs import Pair, pairs
-from converter.parity.comparing.rounding import FEATURES, MANY, Sums, share
+from converter.parity.comparing.recovered import Recovered, recovered
+from converter.parity.comparing.rounding import FEATURES, MANY, share
 from converter.parity.comparing.sizes import NoSizeError
 from converter.parity.comparing.verdict import AGREEING, Verdict, first_that_differs, sentence
 from converter.parity.original.oracle import (
@@ -231,10 +235,30 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
+    if is_in_half(network) and within_half(parity):
+        worst = max(one.worst.relative for one in parity.comparisons)
+        reason = f"{HALF} (they are {worst:.1e} of the largest apart)"
+        return Parity("not compared", recording.oracle, reason, noise=parity.noise)
     contradicted = (CONTRADICTED,) if checkpoint.config and network.is_changed else ()
     found = (*parity.notes, *contradicted, *notes(recording, checkpoint.sha256))
     assumed = network.assumed if parity.verdict == "consistent" else ()
     return replace(parity, notes=found, assumed=assumed)
+
+
+HALF = "the original computed in half precision, whose rounding hides differences of logits"
+HALF_GATE = 1e-2
+"""Some ten units of float16, relative to the largest logit: what is beyond is no rounding."""
+
+
+def is_in_half(network: Network) -> bool:
+    """Whether the model's policy says that its layers compute in half precision."""
+    return any(fact.name == "precision" for fact in network.facts)
+
+
+def within_half(parity: Parity) -> bool:
+    """Whether the logits differ by no more than half precision may make them."""
+    apart = [one.worst.relative for one in parity.comparisons if one.counts]
+    return parity.verdict == "not equal" and bool(apart) and max(apart) <= HALF_GATE
 
 
 def why_not_run(recording: Recording, network: Architecture | Program) -> str:
@@ -321,6 +345,8 @@ def compare_model(
     from converter.parity.comparing import torch_run
 
     outputs = with_stem_pool(model, outputs)
+    told = what_is_told(model, recording)
+    recording = with_logits(recording, told)
     ran: list[tuple[Results, Pass, str, str, str]] = []
     activations: tuple[OutputActivation, ...] = ()
     first = recording.passes[0]
@@ -335,7 +361,7 @@ def compare_model(
                     torch_run.watched(model, outputs, watch.wanted(look, outputs), look),
                 ):
                     results = torch_run.run(model, one.inputs, dtype, device)
-                results = as_recorded(results, model, recording)
+                as_told(results, told)
             except torch_run.CannotRunError as error:
                 return _broken_off(model, outputs, recording, watch, str(error))
             ran.append((results, one, device, dtype, reduced))
@@ -355,7 +381,8 @@ def compare_model(
         torch_run.watched(model, outputs, first.layers, watch.alone),
     ):
         results = torch_run.run(model, picture, "float64", "cpu")
-        watch.finishing_alone(model, outputs, as_recorded(results, model, recording))
+        as_told(results, told)
+        watch.finishing_alone(model, outputs, results)
     parity = _judged(recording, comparisons, watch.errors(), noise.floor, activations)
     diagnosis = parity.diagnosis or _diagnosis(model, outputs, first, parity.wrong)
     return _covered(replace(parity, diagnosis=diagnosis), outputs, first)
@@ -379,21 +406,26 @@ def _broken_off(
     return _covered(parity, outputs, first)
 
 
-def as_recorded(results: Results, model: Any, recording: Recording) -> Results:
-    """A general network's results behind the activation that it leaves out, where the original is
-    known by what came out of that alone. A softmax or sigmoid moves no number by more than half of
-    what moves its logits: so much is left of what rounding does to their sums."""
-    program = description(model)
-    if not isinstance(program, Program):
-        return results
-    names = output_names(program)
-    for name in recording.hidden & results.keys():
-        if name in names and names[name].activation != "linear":
-            results[name] = activated(results[name], names[name].activation)
-            before = results.sums[name]
-            half = Sums(before.terms / 2, before.inputs, before.norm / 2)
-            results.sums[name] = half
-    return results
+def what_is_told(model: Any, recording: Recording) -> dict[str, Recovered]:
+    """`{output: its logits}`, of those of which a record has only what came out of the activation
+    that the network leaves out."""
+    network = description(model)
+    names = {} if network is None else output_names(network)
+    first = recording.passes[0].logits
+    found = {n: recovered(first[n], names[n].activation) for n in recording.hidden & names.keys()}
+    return {name: one for name, one in found.items() if one}
+
+
+def with_logits(recording: Recording, told: Mapping[str, Recovered]) -> Recording:
+    """The record with what is told of logits for them."""
+    (first, *rest) = recording.passes
+    logits = {**first.logits, **{name: one.logits for name, one in told.items()}}
+    return replace(recording, passes=(replace(first, logits=logits), *rest)) if told else recording
+
+
+def as_told(results: Results, told: Mapping[str, Recovered]) -> None:
+    """Set the results of these outputs as far off as the record tells that they are."""
+    results.update({n: one.nearest(results[n]) for n, one in told.items() if n in results})
 
 
 def _output_activations(

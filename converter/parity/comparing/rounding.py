@@ -39,9 +39,9 @@ FEATURES = 4
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a Dense layer added up for N pictures: the `terms`' magnitudes, (N,), the largest sum
-    of them for each picture, the `inputs`, (N, in), and the largest 2-`norm` of a row of weights.
-    Of another layer all are 0."""
+    """What a Dense layer, or a 1x1 convolution of one pixel, added up for N pictures: the `terms`'
+    magnitudes, (N,), the largest sum of them for each picture, the `inputs`, (N, in), and the
+    largest 2-`norm` of a row of weights. Of another layer all are 0."""
 
     terms: Array
     inputs: Array
@@ -69,23 +69,30 @@ def _wide(tensor: Tensor) -> Array:
 
 @contextmanager
 def watched_sums(model: nn.Module) -> Iterator[Callable[[Tensor], Sums]]:
-    """While the context lasts, what tells of a tensor what a Dense layer added up to it."""
+    """While the context lasts, what tells of a tensor what such a layer added up to it."""
     import torch
 
     found: dict[int, tuple[Tensor, Sums]] = {}
+    """By where the result lies, so that a Flatten behind it is the same."""
 
-    def keep(module: nn.Linear, args: Any, result: Tensor) -> None:
+    def keep(module: nn.Linear | nn.Conv2d, args: Any, result: Tensor) -> None:
+        (x,), weight = args, module.weight
+        if isinstance(module, torch.nn.Conv2d):
+            if module.groups > 1 or weight.shape[2:] != (1, 1) or x.shape[2:] != (1, 1):
+                return
+            x, weight = x.flatten(1), weight.flatten(1)
         bias = None if module.bias is None else module.bias.abs()
-        terms = torch.nn.functional.linear(args[0].abs(), module.weight.abs(), bias)
-        norm = float(module.weight.norm(dim=1).max())
+        terms = torch.nn.functional.linear(x.abs(), weight.abs(), bias)
+        norm = float(weight.norm(dim=1).max())
         largest = terms.flatten(1).amax(1)
-        found[id(result)] = result, Sums(_wide(largest), _wide(args[0].flatten(1)), norm)
+        found[result.data_ptr()] = result, Sums(_wide(largest), _wide(x.flatten(1)), norm)
 
     def sums(tensor: Tensor) -> Sums:
         other = Sums(np.zeros(len(tensor)), np.zeros((len(tensor), 1)))
-        return found[id(tensor)][1] if id(tensor) in found else other
+        return found[tensor.data_ptr()][1] if tensor.data_ptr() in found else other
 
-    linear = [one for one in model.modules() if isinstance(one, torch.nn.Linear)]
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    linear = [one for one in model.modules() if isinstance(one, kinds)]
     handles = [one.register_forward_hook(keep) for one in linear]
     try:
         yield sums

@@ -15,6 +15,7 @@ from converter.errors import SourceError, shortened
 from converter.files.checkpoint import Array
 from converter.files.npz import FREE, MAX_FILE, read_arrays
 from converter.parity.comparing.compare import GATES
+from converter.parity.comparing.recovered import recovered
 from converter.parity.original.old_keras import record_keras
 from resnet_pt.architecture import Architecture, Output
 from resnet_pt.preprocessing import MODES, Mode
@@ -311,16 +312,24 @@ def _whole(layer: str, array: Array, pictures: int) -> Sample:
 
 def why_not_comparable(recording: Recording, network: Architecture | Program) -> str:
     """Why a record cannot be held against a network's logits; '' if it can. Raises SourceError for
-    a record of a model with other inputs or outputs.
-
-    Of a general network what came out of a last activation is compared where there are no logits:
-    of it every tensor is read, and none is settled by a record.
-    """
-    first = recording.passes[0]
+    a record of a model with other inputs or outputs."""
     if isinstance(network, Program):
-        _check_program(first, network)
-        return ""
-    architecture = network
+        _check_program(recording.passes[0], network)
+    else:
+        _check_architecture(recording.passes[0], network)
+    for name, output in output_names(network).items():
+        if name in recording.hidden and output.activation != "linear":
+            told = recovered(recording.passes[0].logits[name], output.activation)
+            if not (told and told.tells):
+                return (
+                    f"the record holds no logits, only what came out of {output.activation}: that "
+                    "hides differences"
+                )
+    return ""
+
+
+def _check_architecture(first: Pass, architecture: Architecture) -> None:
+    """SourceError for a record of a model with other inputs or outputs."""
     if first.input.ndim != 4 or first.others:
         raise _of_another_model(f"input is {first.input.shape}", "(N, H, W, C)")
     channels = first.input.shape[-1]
@@ -335,14 +344,6 @@ def why_not_comparable(recording: Recording, network: Architecture | Program) ->
         classes, found = architecture.logits(output), first.logits[name].shape
         if classes is not None and found[1:] != (classes,):
             raise _of_another_model(f"logits are {found}", f"(N, {classes})")
-    hidden = [outputs[name] for name in outputs if name in recording.hidden]
-    activated = [one for one in hidden if one.activation != "linear"]
-    if activated:
-        return (
-            f"the record holds no logits, only what came out of {activated[0].activation}: "
-            "that hides differences"
-        )
-    return ""
 
 
 def _check_program(first: Pass, program: Program) -> None:
