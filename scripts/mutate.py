@@ -65,7 +65,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (PLAN, "elif target.parameter and target.required:", "elif False:"),
     (PLAN, "misfits += _shape_misfit(step)", "pass"),
     (PLAN, "checkpoint.weights if one not in used", "checkpoint.weights if False"),
-    (PLAN, "misfits = problems(structure.architecture)", "misfits = []"),
+    (PLAN, "else problems(network.architecture)", "else []"),
     (PLAN, "if target.required else None", "if True else None"),
     (PLAN, "constant=target.constant", "constant=1.0"),
     (PLAN, 'if parameter == "moving_variance":', "if False:"),

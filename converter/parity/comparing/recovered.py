@@ -33,11 +33,13 @@ class Recovered:
     @property
     def tells(self) -> bool:
         """Whether each class or channel is known somewhere, to the gate of logits."""
-        width = (self.upper - self.lower) / 2
-        width[~np.isfinite(width)] = np.inf
         largest = float(np.abs(self.logits).max(initial=0.0))
-        least = width.reshape(-1, width.shape[-1]).min(axis=0)
-        return bool(largest and (least <= GATES["float32"] * max(1.0, largest)).all())
+        with np.errstate(invalid="ignore"):
+            known = (self.upper - self.lower) / 2 <= GATES["float32"] * max(1.0, largest)
+        if self.top is not None:  # its own difference is 0, and told by those of the others
+            np.put_along_axis(known, self.top, False, axis=-1)
+            np.put_along_axis(known, self.top, known.any(axis=-1, keepdims=True), axis=-1)
+        return bool(known.reshape(-1, known.shape[-1]).any(axis=0).all())
 
     def nearest(self, logits: Array) -> Array:
         """These recovered logits, as far off as what was recorded shows that `logits` are."""
