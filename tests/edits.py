@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from helpers import copy, weights_only
 
 from converter.cli import convert_weights
+from converter.conversion import convert
 from converter.errors import ConvertError
 from converter.files.isolation.child import failures
 from converter.files.source import read_here
@@ -110,6 +111,14 @@ def assert_refused(result: Result, code: int, target: Path) -> None:
     assert result.stderr.startswith("Error: ")
     assert result.stdout == ""
     assert not target.exists()
+
+
+def assert_general(source: Path, target: Path) -> None:
+    """It converts by its configuration alone, and gives the logits that Keras computes from it."""
+    report = convert(source, target)
+    assert report.network.lifted
+    assert report.parity.is_original
+    assert report.verdict == "equal", report.parity
 
 
 def names_removed(file: Any) -> None:

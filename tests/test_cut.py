@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from edits import agreement, assert_refused, edited, reconfigured, run
+from edits import agreement, assert_general, assert_refused, edited, reconfigured, run
 from helpers import FIXTURES, as_text, facts, fixture, head_words, opened, weights_only
 
 import resnet_pt
@@ -89,15 +89,11 @@ def test_a_network_that_is_cut_at_its_last_sum_is_no_plain_one(tmp_path):
     assert "the network ends in a sum that nothing activates" in result.stderr
 
 
-def test_an_inner_sum_that_nothing_activates_is_told_so(tmp_path):
-    """The sum was said not to belong into its own block."""
+@pytest.mark.keras
+def test_an_inner_sum_that_nothing_activates_ends_a_general_network(tmp_path):
     source = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, FIRST_ACTIVATION))
 
-    result = run(source, tmp_path / "out.pth", "--no-parity")
-
-    assert_refused(result, 5, tmp_path / "out.pth")
-    assert "no activation reads" in result.stderr
-    assert "end the model behind a whole block" in result.stderr
+    assert_general(source, tmp_path / "out.pth")
 
 
 def test_a_last_norm_that_nothing_activates_is_the_heads(tmp_path):
@@ -172,22 +168,6 @@ def test_what_lacks_the_end_of_its_last_block_is_referred_to_the_whole_model(gon
     assert_refused(result, 5, tmp_path / "out.pth")
     assert f"missing: {gone}" in result.stderr
     assert "if it ends behind a whole block, its whole model (model.save) is read" in result.stderr
-
-
-def test_another_family_is_not_advised_to_cut_its_head(tmp_path):
-    """An EfficientNet's owner was, whose blocks pool, and a VGG's to convert the whole model."""
-
-    def change(config: Any) -> None:
-        short_circuited(config, FIRST_ACTIVATION)
-        text = json.dumps(config["config"]).replace('"activation_1"', '"block1a_project_conv"')
-        config["config"] = json.loads(text)
-
-    result = run(reconfigured(FLAT, tmp_path, change), tmp_path / "out.pth", "--no-parity")
-
-    assert_refused(result, 5, tmp_path / "out.pth")
-    assert "it looks like EfficientNet" in result.stderr
-    assert "only ResNets can be converted" in result.stderr
-    assert "end the model" not in result.stderr
 
 
 def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_told(tmp_path):

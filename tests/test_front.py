@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edits import assert_refused, edited, reconfigured, run
+from edits import assert_general, assert_refused, edited, reconfigured, run
 from helpers import converted, facts, fixture, pictures_of, record
 from test_picture_layers import KERAS_2, in_front, keras_3, logits, pictures, renamed, tensor
 
@@ -121,13 +121,11 @@ def test_a_wrong_kernel_in_front_is_found(tmp_path):
     assert np.abs(logits(network, turned, x) - right).max() > 1e-3 * np.abs(right).max()
 
 
-def test_an_activation_that_torch_has_not_is_refused(tmp_path):
+@pytest.mark.keras
+def test_an_activation_that_no_residual_network_has_is_a_general_ones(tmp_path):
     path = edited(KERAS_3, tmp_path, with_front(("Conv2D", "grey", {**CONV, "activation": "mish"})))
 
-    result = run(path, tmp_path / "out.pth", "--no-parity")
-
-    assert_refused(result, 5, tmp_path / "out.pth")
-    assert "layer 'grey' (mish) cannot be carried over" in result.stderr
+    assert_general(path, tmp_path / "out.pth")
 
 
 def test_weights_alone_with_one_are_refused_by_name(tmp_path):

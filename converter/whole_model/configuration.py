@@ -36,8 +36,8 @@ def read_config(
     check_unfrozen(graph, checkpoint.config)
     try:
         written = recognise(graph, shapes, theano)
-    except MismatchError as refusal:
-        return _general(checkpoint, graph, theano, refusal)
+    except MismatchError:
+        return _general(checkpoint, graph, theano)
     architecture = raised_epsilon(checkpoint, written.architecture)
     is_raised = architecture != written.architecture
     pictures, stem = preprocessing, architecture.stem
@@ -59,16 +59,10 @@ def read_config(
     )
 
 
-def _general(checkpoint: Checkpoint, graph: Graph, theano: bool, refusal: MismatchError) -> Reading:
-    """A model that is no residual network of a known kind, where all of its layers are
-    understood. Raises `refusal`, which says why recognition failed, where it names the one layer
-    that is not."""
-    try:
-        lifted = lift(graph, _era(checkpoint, theano))
-    except MismatchError as error:
-        if len(error.findings) == 1 and error.findings[0].split(" (")[0] in refusal.headline:
-            raise refusal from error
-        raise error from refusal
+def _general(checkpoint: Checkpoint, graph: Graph, theano: bool) -> Reading:
+    """A model that is no residual network of a known kind. Raises MismatchError that names the
+    layers which are not understood."""
+    lifted = lift(graph, _era(checkpoint, theano))
     lifted, is_raised = _with_raised_epsilons(checkpoint, lifted)
     unread = lifted.unread
     return Reading(

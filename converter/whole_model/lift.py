@@ -171,6 +171,8 @@ class _Lifter:
             if found is not None:
                 return found
         if call.class_name not in known:
+            if node.is_operator and isinstance(node.op, g.Unknown):
+                raise NotLiftedError(node.op.reason)
             raise NotLiftedError(why_unknown(call.class_name))
         return known[call.class_name](call)
 

@@ -88,13 +88,17 @@ def channels_last(layer: Any, x: Any) -> Any:
 
 
 def _second(layer: Any, twin: Any, x: Any) -> Any:
+    """The second answer. The activation is the layer's own, which may have been made exact, on the
+    map as it lies there: a softmax is over its last axis, whatever that is."""
     import keras
 
-    if hasattr(layer, "activation"):  # which may have been made exact
-        twin.activation = layer.activation
+    activation = getattr(layer, "activation", None)
+    if activation is not None:
+        twin.activation = keras.activations.linear
     answer = twin.call(keras.ops.transpose(x, CHANNELS_LAST))
     is_map = len(answer.shape) == 4
-    return keras.ops.transpose(answer, CHANNELS_FIRST) if is_map else answer
+    answer = keras.ops.transpose(answer, CHANNELS_FIRST) if is_map else answer
+    return answer if activation is None else activation(answer)
 
 
 def _apart(one: Any, other: Any) -> float:
