@@ -83,7 +83,7 @@ def test_a_network_of_sequences_is_said_to_be_one(tmp_path):
     result = run(reconfigured(PATH, tmp_path, sequences), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "'conv1d' (Conv1D): it reads 3 axes behind the batch, not 2" in result.stderr
+    assert "'conv1d' (Conv1D): it reads 2 axes behind the batch, and 3 come" in result.stderr
     assert "of its own" not in result.stderr
 
 
@@ -224,8 +224,7 @@ def test_the_encoder_that_a_refused_decoder_is_told_of_converts(path, end, tmp_p
     assert done.exit_code == 0, done.output
 
 
-def test_before_the_first_block_there_is_no_whole_one_to_end_behind(tmp_path):
-    """The ways of the first sum start at two inputs: an ensemble."""
+def test_a_sum_of_two_inputs_of_other_sizes_is_refused_for_them(tmp_path):
 
     def change(config):
         second = added("InputLayer", "input_2", batch_input_shape=[None, 64, 64, 3])
@@ -237,8 +236,7 @@ def test_before_the_first_block_there_is_no_whole_one_to_end_behind(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "start at different layers" in result.stderr
-    assert "hint" not in result.stderr
+    assert "'add_1' (Add): it puts sides of 3 and 16 together" in result.stderr
 
 
 UNCONDITIONAL = {

@@ -268,9 +268,9 @@ class _Lifter:
 
     def refusal(self) -> MismatchError:
         found = [f"{name!r} {reason}" for name, reason in self.refused.items()]
-        count = f"{len(found)} layers of the model are" if len(found) > 1 else "a layer is"
+        count = f"{len(found)} layers of the model" if len(found) > 1 else "a layer of the model"
         return MismatchError(
-            f"{count} not understood, and nothing is guessed",
+            f"{count} cannot be carried over, and nothing is guessed",
             found,
             [
                 "end the model before them (keras.Model(model.input, layer.output)), convert that, "

@@ -40,7 +40,8 @@ class Reshape(Op, frozen=True):
             left = count // fixed if fixed else 0
             fits = fixed * left == count if -1 in self.target else fixed == count
             if not fits:
-                raise MisfitError(f"makes {self.target} of {value}")
+                words = f"makes {self.target} of {value}: not as many numbers for each picture"
+                raise MisfitError(words)
         else:
             left = 0
         target: Shape = tuple(

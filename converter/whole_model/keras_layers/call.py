@@ -190,7 +190,9 @@ class Call:
         """What it reads, with its channels where it wants them; so many axes beside these."""
         value, last = self.value, self.is_last()
         if value.rank != axes + 1:
-            raise NotLiftedError(f"it reads {value.rank} axes behind the batch, not {axes + 1}")
+            raise NotLiftedError(
+                f"it reads {axes + 1} axes behind the batch, and {value.rank} come"
+            )
         if axes == 1 and not last:
             raise NotLiftedError("it reads a sequence whose channels come first")
         return self.turned(value, last)
