@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from converter.conversion import headline
 from converter.errors import LINE, SourceError, shortened
+from converter.parity.comparing.layers import description
 from converter.parity.original.recording import Recording, read_record, why_not_comparable
 from converter.parity.prove import Parity, compare_model
 from converter.parity.rivals import with_ties
-from resnet_pt.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,11 +97,11 @@ def _why_not(recording: Recording, model: nn.Module, names: Mapping[str, str]) -
     twice = [layer for layer, count in Counter(names.values()).items() if count > 1]
     if twice:
         return f"`original_layers` has {twice[0]} at several modules"
-    architecture = getattr(model, "architecture", None)
-    if not isinstance(architecture, Architecture):
+    described = description(model)
+    if described is None:
         return ""
     try:
-        return why_not_comparable(recording, architecture)
+        return why_not_comparable(recording, described)
     except SourceError as error:
         return str(error)
 

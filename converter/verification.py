@@ -19,8 +19,9 @@ from converter.files.shapes import KernelLayout
 from converter.files.source import Unchanged, sha256
 from converter.identify import identify
 from converter.mapping.plan import Plan, make_plan
-from converter.network import Network, Structure
+from converter.network import Lifted, Network, Structure
 from converter.options import Options
+from converter.parity.comparing.layers import description
 from converter.parity.original.oracle import KerasChild
 from converter.parity.original.recording import Recording, is_record, read_record
 from converter.parity.prove import (
@@ -38,10 +39,12 @@ from resnet_pt.architecture import Architecture
 from resnet_pt.lower import lower
 from resnet_pt.ops import Dense
 from resnet_pt.preprocessing import MODES
+from resnet_pt.program import Program, to_dict
 from resnet_pt.tensors import tensors
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
+    from resnet_pt.general import General
     from resnet_pt.network import ResNet
 
 
@@ -99,7 +102,10 @@ def verify_images(
 
     settings = Options(**options)
     said = read_record(Path(against)).preprocess if is_record(Path(against)) else None
-    recorded = said or known_mode(_Target(Path(target)).architecture)
+    described = _Target(Path(target)).described
+    if isinstance(described, Program):
+        raise UsageError(f"--images takes residual networks of a known kind, and {target} is none")
+    recorded = said or known_mode(described)
     mode = settings.preprocess or recorded or "raw"
     original = Original(
         Path(against),
@@ -131,7 +137,7 @@ class _Target:
         from resnet_pt.files import FileError, load, read
 
         try:
-            self.model: ResNet = load(path)
+            self.model: ResNet | General = load(path)
             self.description: Mapping[str, Any] = read(path)[1]
         except FileError as error:
             raise SourceError(str(error)) from error
@@ -148,12 +154,19 @@ class _Target:
         }
 
     @property
-    def architecture(self) -> Architecture:
-        return self.model.architecture
+    def described(self) -> Architecture | Program:
+        described = description(self.model)
+        assert described is not None
+        return described
 
     def network(self) -> Network:
         """What the file says of itself, in the words of a conversion."""
-        structure = Structure(self.architecture, {}, self.model.original_layers)
+        described, outputs = self.described, self.model.original_layers
+        structure = (
+            Lifted(described, {}, outputs)
+            if isinstance(described, Program)
+            else Structure(described, {}, outputs)
+        )
         return Network(structure, KernelLayout(), tuple(self._facts()), "as TARGET says")
 
     def _facts(self) -> Iterator[Fact]:
@@ -206,7 +219,9 @@ def refuse_unnamed(target: _Target) -> None:
     """ParityError for a file that leaves open, or names twice, which of the original's layers a
     module stands for: what it leaves out would not be compared."""
     names = target.model.original_layers
-    unnamed = [module for module in module_names(target.architecture) if module not in names]
+    described = target.described
+    wanted = () if isinstance(described, Program) else module_names(described)
+    unnamed = [module for module in wanted if module not in names]
     twice = [layer for layer, count in Counter(names.values()).items() if count > 1]
     unknown = [name for name in names if not _has_module(target.model, name)]
     if not (unnamed or twice or unknown):
@@ -230,7 +245,7 @@ def module_names(architecture: Architecture) -> Iterator[str]:
     return (name for name in modules if name not in dense and f"{name}.scale" not in modules)
 
 
-def _has_module(model: ResNet, name: str) -> bool:
+def _has_module(model: ResNet | General, name: str) -> bool:
     return any(name == module for module, _ in model.named_modules())
 
 
@@ -286,14 +301,16 @@ def _against_file(
 
 def _prove_architecture(target: _Target, report: Report) -> Report:
     """The report, with what was not compared."""
-    own, theirs = target.architecture, report.network.architecture
-    warnings = [*_preprocessing(own, theirs)]
-    own, theirs = (replace(one, preprocessing=None) for one in (own, theirs))
-    if report.checkpoint.config is None:
-        warnings += _outputs(own, theirs)
-        own, theirs = without_output_activations(own), without_output_activations(theirs)
+    own, theirs = target.described, report.network.described
+    warnings: list[str] = []
+    if isinstance(own, Architecture) and isinstance(theirs, Architecture):
+        warnings += _preprocessing(own, theirs)
+        own, theirs = (replace(one, preprocessing=None) for one in (own, theirs))
+        if report.checkpoint.config is None:
+            warnings += _outputs(own, theirs)
+            own, theirs = without_output_activations(own), without_output_activations(theirs)
     if own != theirs:
-        found = list(differences(own.to_dict(), theirs.to_dict()))
+        found = list(differences(_as_data(own), _as_data(theirs)))
         _refuse(
             report,
             f"{target.path} is another network than the one in {report.source}",
@@ -301,6 +318,10 @@ def _prove_architecture(target: _Target, report: Report) -> Report:
             ["options that it was converted with are needed here too (--bn-eps, --pool …)"],
         )
     return replace(report, warnings=(*report.warnings, *warnings))
+
+
+def _as_data(network: Architecture | Program) -> dict[str, Any]:
+    return to_dict(network) if isinstance(network, Program) else network.to_dict()
 
 
 def _preprocessing(own: Architecture, theirs: Architecture) -> Iterator[str]:
@@ -369,11 +390,13 @@ def _refuse(report: Report, headline: str, findings: list[str], hints: Any = ())
 
 
 def compare_recording(
-    model: ResNet, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
+    model: Any, outputs: Mapping[str, str], recording: Recording, device: str, made_from: str
 ) -> Parity:
     """A network that is there against a recording; `made_from` is the SHA-256 of the Keras file
     that it was converted from."""
-    reason = why_not_run(recording, model.architecture)
+    described = description(model)
+    assert described is not None
+    reason = why_not_run(recording, described)
     if reason:
         return Parity("not compared", recording.oracle, reason)
     parity = compare_model(model, outputs, recording, devices(device))

@@ -12,6 +12,7 @@ import torch
 from helpers import FIXTURES
 
 import resnet_pt
+from converter.cli.prediction import prepare
 from converter.conversion import convert
 from converter.errors import MismatchError, ParityError, UsageError
 from converter.files.opening import open_source
@@ -20,6 +21,8 @@ from converter.mapping.plan import make_plan
 from converter.mapping.transforms import DepthwiseKernel, Squeeze, kernel_to_torch
 from converter.options import Options
 from converter.parity import prove
+from converter.testing import assert_same_logits
+from converter.verification import verify, verify_images
 from resnet_pt.general import General
 from resnet_pt.ops import AxisNorm, Combine, Flatten, Norm
 from resnet_pt.program import Program, from_dict, to_dict
@@ -46,6 +49,45 @@ def test_it_gives_its_records_numbers(case, tmp_path):
     assert isinstance(model, General)
     assert not model.training
     assert model.program == report.network.program
+
+
+def test_it_is_verified_against_its_record_and_its_file(tmp_path):
+    target, case = tmp_path / "out.pth", "shapes-k224"
+    converted(case, target)
+
+    by_record = verify(target, NETWORKS / f"{case}.npz", device="cpu")
+    by_file = verify(target, NETWORKS / f"{case}.h5", parity=False)
+
+    assert by_record.verdict == "equal"
+    assert by_file.proven_tensors == len(by_file.plan.steps) > 0
+    with pytest.raises(ParityError, match="is another network than the one in"):
+        verify(target, NETWORKS / "pools-k315.h5", parity=False)
+
+
+def test_a_tensor_that_changed_is_seen_by_the_file_and_by_the_record(tmp_path):
+    target, case = tmp_path / "out.pth", "shapes-k224"
+    converted(case, target)
+    model = resnet_pt.load(target)
+    with torch.no_grad():
+        next(model.parameters()).flatten()[0] += 0.1
+    resnet_pt.save(model, target, overwrite=True)
+
+    with pytest.raises(ParityError, match="are not the source's"):
+        verify(target, NETWORKS / f"{case}.h5", parity=False)
+    with pytest.raises(ParityError, match="does not give the logits"):
+        verify(target, NETWORKS / f"{case}.npz", device="cpu")
+    with pytest.raises(AssertionError):
+        assert_same_logits(resnet_pt.load(target), NETWORKS / f"{case}.npz")
+
+
+def test_what_takes_residual_networks_alone_says_so(tmp_path):
+    target = tmp_path / "out.pth"
+    converted("shapes-k224", target)
+
+    with pytest.raises(MismatchError, match="holds no residual network"):
+        prepare(target, [tmp_path])
+    with pytest.raises(UsageError, match="--images takes residual networks"):
+        verify_images(target, NETWORKS / "shapes-k224.h5", tmp_path)
 
 
 def test_a_shared_layer_is_one_module(tmp_path):

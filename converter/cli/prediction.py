@@ -72,14 +72,21 @@ def one_device(wanted: str) -> str:
 def open_target(target: Path, device: str) -> tuple[ResNet, dict[str, Any]]:
     """(network, description)."""
     from resnet_pt.files import FileError, load_described
+    from resnet_pt.network import ResNet
 
     try:
-        return load_described(target, device)
+        model, description = load_described(target, device)
     except FileError as error:
         hint = "predict takes a file that convert-weights wrote"
         raise SourceError(str(error), hints=[hint]) from error
     except OSError as error:
         raise SourceError(f"{target} cannot be read: {error.strerror or error}") from error
+    if not isinstance(model, ResNet):
+        raise MismatchError(
+            f"{target} holds no residual network: what its inputs and outputs are is not known",
+            hints=["resnet_pt.load gives it as a module; its outputs are as docs/networks.md says"],
+        )
+    return model, description
 
 
 def decide(

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from converter.parity.prove import Parity
     from converter.parity.settle import Trial
     from converter.report import Report
+    from resnet_pt.ops import Shape
     from resnet_pt.predict import Prediction
+    from resnet_pt.program import Program
 
 
 CELL = 300
@@ -164,13 +166,28 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
 def described(network: Network) -> str:
     """The network in one line."""
     if network.lifted:
-        program = network.program
-        counts = (len(program.layers), len(program.inputs), len(program.outputs))
-        return "{} layers, {} inputs, {} outputs".format(*counts)
+        return described_program(network.program)
     architecture = network.architecture
     widths = ", ".join(str(stage[-1].out_channels) for stage in architecture.stages)
     depths = ", ".join(map(str, architecture.depths))
     return f"ResNet of {depths} blocks, {widths} channels, {classes(network)}"
+
+
+def described_program(program: Program) -> str:
+    """`59 layers, reads input_1 (1, 32, 32), gives last (4, 32, 32)`: the axes behind the batch."""
+    shapes = program.shapes()
+    reads = [f"{one.name} {_axes(one.shape)}" for one in program.inputs]
+    gives = [f"{one.name} {_axes(shapes[one.value])}" for one in program.outputs]
+    return f"{len(program.layers)} layers, reads {_few(reads)}, gives {_few(gives)}"
+
+
+def _axes(shape: Shape) -> str:
+    return f"({', '.join('any' if side is None else str(side) for side in shape)})"
+
+
+def _few(items: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
 
 
 def _given_lines(checkpoint: Checkpoint) -> list[str]:

@@ -385,7 +385,16 @@ def compare_model(
         watch.finishing_alone(model, outputs, results)
     parity = _judged(recording, comparisons, watch.errors(), noise.floor, activations)
     diagnosis = parity.diagnosis or _diagnosis(model, outputs, first, parity.wrong)
-    return _covered(replace(parity, diagnosis=diagnosis), outputs, first)
+    noted = (
+        *parity.notes,
+        *((UP_TO,) if any(one.top is not None for one in told.values()) else ()),
+    )
+    return _covered(replace(parity, diagnosis=diagnosis, notes=noted), outputs, first)
+
+
+UP_TO = (
+    "the record holds no logits: what came out of softmax tells them, up to what is added to all"
+)
 
 
 def _broken_off(
