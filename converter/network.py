@@ -106,10 +106,12 @@ class Network:
         return lower(self.structure.architecture)
 
     @property
-    def evident(self) -> Architecture:
-        """The architecture that a destination is made of. What was done to pictures is unknown in
-        it where only a default says it: nothing is turned round, or told to another library's
-        users, because most projects of a naming did so."""
+    def evident(self) -> Architecture | Program:
+        """The network that a destination is made of. What was done to pictures is unknown in it
+        where only a default says it: nothing is turned round, or told to another library's users,
+        because most projects of a naming did so."""
+        if self.lifted:
+            return self.lifted.program
         if any(fact.name == "preprocessing" and fact.is_default for fact in self.facts):
             return replace(self.architecture, preprocessing=None)
         return self.architecture

@@ -80,6 +80,29 @@ def test_a_tensor_that_changed_is_seen_by_the_file_and_by_the_record(tmp_path):
         assert_same_logits(resnet_pt.load(target), NETWORKS / f"{case}.npz")
 
 
+@pytest.mark.parametrize("case", ["multiinput-k224", "twice-k315"])
+def test_it_is_exported_with_all_of_its_inputs(case, tmp_path):
+    source, target = NETWORKS / f"{case}.h5", tmp_path / "out.pt2"
+
+    report = convert(source, target, to="pt2", against=NETWORKS / f"{case}.npz")
+
+    assert report.delivery.comparisons
+    assert report.delivery.passes
+    convert(source, tmp_path / "out.pth", parity=False)
+    model, exported = resnet_pt.load(tmp_path / "out.pth"), torch.export.load(target).module()
+    batch = [torch.rand(5, *one.shape) for one in model.program.inputs]
+    torch.testing.assert_close(exported(*batch), model(*batch))
+
+
+def test_a_library_of_residual_networks_is_refused_with_what_can(tmp_path):
+    with pytest.raises(MismatchError, match="torchvision cannot express this network") as refused:
+        convert(NETWORKS / "twice-k315.h5", tmp_path / "out.pth", to="torchvision")
+
+    assert refused.value.hints == (
+        "these can: no --to (the self-describing layout), --to onnx, --to pt2",
+    )
+
+
 def test_what_takes_residual_networks_alone_says_so(tmp_path):
     target = tmp_path / "out.pth"
     converted("shapes-k224", target)

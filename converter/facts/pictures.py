@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from converter.facts.fact import Evidence, Fact
 from converter.network import Network
+from resnet_pt.program import Program
 
 SAID = "`preprocess` in the record's meta; not part of the network"
 
@@ -38,7 +39,7 @@ def only_usual(mode: str) -> str:
 
 def unsaid(network: Network) -> str:
     """Why a destination is told nothing of the pictures; '' if it is."""
-    if network.evident.preprocessing:
+    if isinstance(network.evident, Program) or network.evident.preprocessing:
         return ""
     usual = network.architecture.preprocessing
     return only_usual(usual) if usual else "nothing says what was done to them: --preprocess does"

@@ -21,21 +21,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter.discover import modules
-from converter.errors import MismatchError, ParityError, UsageError, why_unread
+from converter.errors import ParityError, UsageError, why_unread
 from converter.facts.pictures import unsaid
 from converter.files.checkpoint import Array, Checkpoint
 from converter.files.publish import Draft
-from converter.formats.destination import About, Run, find, is_installed, named, refuse, short
+from converter.formats.destination import (
+    About,
+    Run,
+    find,
+    is_installed,
+    named,
+    obstacles,
+    refuse,
+    short,
+)
 from converter.parity.comparing.compare import difference
-from converter.parity.comparing.inputs import inputs, takes_other_sizes
+from converter.parity.comparing.inputs import batches
 from converter.parity.comparing.layers import compared
 from converter.parity.comparing.rounding import share
 from converter.parity.prove import Comparison, prove_tensors, same_bits, wrong_tensors
-from resnet_pt.architecture import FORMAT, Architecture
+from resnet_pt.architecture import Architecture
 from resnet_pt.digest import digest
 from resnet_pt.labels import Label, read_labels
 from resnet_pt.labels import named as named_classes
-from resnet_pt.program import FORMAT as GENERAL
+from resnet_pt.program import FORMAT, Program
 from resnet_pt.program import to_dict as program_as_dict
 
 if TYPE_CHECKING:
@@ -137,13 +146,13 @@ class Elsewhere:
     def write(
         self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
     ) -> None:
-        architecture = network.evident
+        described = network.evident
         arrays = dict(tensors)
         description = describe(checkpoint, network)
         description["sha256"] = digest(description, arrays.items())
         about = About(description, self.target.suffix, self.labels)
-        theirs = self.module.export(architecture).tensors(arrays)
-        for name, content in self.module.files(architecture, theirs, about).items():
+        theirs = self.module.export(described).tensors(arrays)
+        for name, content in self.module.files(described, theirs, about).items():
             one.write(name, content)
         one.flush()
 
@@ -207,19 +216,14 @@ def _untold(module: ModuleType, network: Network) -> list[str]:
 
 def check_expressible(to: str | None, network: Network) -> None:
     """MismatchError for a network that a destination cannot express; our own layout can say all."""
-    if to is not None and network.lifted:
-        raise MismatchError(
-            f"--to {to} takes residual networks of a known kind, and this is none",
-            hints=["without --to it is written in the self-describing layout"],
-        )
     if to is not None:
-        refuse(named(to), network.architecture)
+        refuse(named(to), network.described)
 
 
 def export_plan(to: str | None, network: Network) -> ExportPlan | None:
     """The steps to the tensors of a destination; None for our own layout, and for a network that it
     cannot express, where a record may settle on another."""
-    if to is None or named(to).obstacles(network.evident):
+    if to is None or obstacles(named(to), network.evident):
         return None
     found: ExportPlan = named(to).export(network.evident)
     return found
@@ -291,22 +295,22 @@ def describe(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
 def _of_network(network: Network) -> dict[str, Any]:
     """The network itself: a program, or a residual network's architecture."""
     if network.lifted:
-        return {"format": GENERAL, "program": program_as_dict(network.program)}
+        return {"format": FORMAT, "program": program_as_dict(network.program)}
     return {"format": FORMAT, "architecture": network.architecture.to_dict()}
 
 
 def runnable(
-    architecture: Architecture, tensors: Tensors, dtype: str
-) -> Callable[[Array], Results]:
-    """One of our networks as a function of pictures (N, C, H, W)."""
+    network: Architecture | Program, tensors: Tensors, dtype: str
+) -> Callable[..., Results]:
+    """One of our networks as a function of pictures (N, C, H, W), or of all of its inputs."""
     from converter.parity.comparing import torch_run
 
-    model = torch_run.build(architecture, tensors)
-    return lambda pictures: torch_run.run_nchw(model, pictures, dtype)
+    model = torch_run.build(network, tensors)
+    return lambda *batch: torch_run.run_nchw(model, batch, dtype)
 
 
 def _library(
-    module: ModuleType, path: Path, architecture: Architecture
+    module: ModuleType, path: Path, network: Architecture | Program
 ) -> tuple[str, Run | None, str]:
     """(name and version, the library's network, why there is none)."""
     name = module.LIBRARY
@@ -319,7 +323,7 @@ def _library(
         except Exception as error:  # a broken installation raises whatever it meets
             return "", None, f"not compared with {name}: it cannot be imported: {error}"
         try:
-            run = module.load(path, architecture)
+            run = module.load(path, network)
         except ImportError as error:
             return "", None, f"not compared with {name}: {error}"
         except Exception as error:  # the library's own, about what was written
@@ -328,16 +332,12 @@ def _library(
 
 
 def _comparisons(
-    architecture: Architecture, theirs: Run, ours: Callable[[Array], Results], name: str
+    network: Architecture | Program, theirs: Run, ours: Callable[..., Results], name: str
 ) -> tuple[Comparison, ...]:
-    """Several pictures in one batch, and one of another size where the network takes it."""
-    pictures = [one.transpose(0, 3, 1, 2) for one in inputs(architecture, None)]
-    batches = [np.concatenate(pictures[:3])]
-    if takes_other_sizes(architecture):
-        batches += pictures[3:]
+    """Of every batch that a destination is compared on."""
     found = []
-    for batch in batches:
-        actual, expected = theirs(np.ascontiguousarray(batch)), ours(np.ascontiguousarray(batch))
+    for batch in batches(network):
+        actual, expected = theirs(*batch), ours(*batch)
         for output, logits in expected.items():
             there = actual.get(output, np.zeros(0))
             worst = difference(output or "logits", there, logits)
@@ -346,6 +346,8 @@ def _comparisons(
                 top1 = float(np.mean(there.argmax(1) == logits.argmax(1)))
             rounding = share(expected.sums[output], logits, "float32")
             found.append(
-                Comparison(name, "float32", "float32", batch.shape, worst, top1, rounding=rounding)
+                Comparison(
+                    name, "float32", "float32", batch[0].shape, worst, top1, rounding=rounding
+                )
             )
     return tuple(found)

@@ -13,12 +13,13 @@ from converter.discover import modules
 from converter.errors import MismatchError, UsageError
 from converter.files.checkpoint import Array
 from resnet_pt.architecture import Architecture
+from resnet_pt.program import Program
 
 PACKAGE = "converter.formats.destinations"
 
-Run = Callable[[Array], dict[str, Array]]
-"""A network as a function of float32 pictures (N, C, H, W): arrays by output, '' for the only
-one."""
+Run = Callable[..., dict[str, Array]]
+"""A network as a function of float32 pictures (N, C, H, W), or of an array for each of its inputs:
+arrays by output, '' for the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,25 @@ def is_installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
-def refuse(destination: ModuleType, architecture: Architecture) -> None:
+ONLY_RESIDUAL = "it has residual networks of a known kind alone, and this is none"
+
+
+def obstacles(destination: ModuleType, network: Architecture | Program) -> list[str]:
+    """Why `destination` cannot express a network; [] if it can. One that takes any program says so
+    (`TAKES_PROGRAMS`)."""
+    if isinstance(network, Program) and not getattr(destination, "TAKES_PROGRAMS", False):
+        return [ONLY_RESIDUAL]
+    found: list[str] = destination.obstacles(network)
+    return found
+
+
+def refuse(destination: ModuleType, network: Architecture | Program) -> None:
     """MismatchError, with every reason and the destinations that can, for a network that
     `destination` cannot express."""
-    reasons = destination.obstacles(architecture)
+    reasons = obstacles(destination, network)
     if not reasons:
         return
-    others = [f"--to {short(one)}" for one in modules(PACKAGE) if not one.obstacles(architecture)]
+    others = [f"--to {short(one)}" for one in modules(PACKAGE) if not obstacles(one, network)]
     raise MismatchError(
         f"{short(destination)} cannot express this network",
         reasons,
@@ -81,9 +94,9 @@ def runner(model: Any, logits: Callable[[Any], Any] = lambda result: result) -> 
 
     model.eval()
 
-    def run(pictures: Array) -> dict[str, Array]:
+    def run(*batch: Array) -> dict[str, Array]:
         with torch.inference_mode():
-            found = logits(model(torch.from_numpy(pictures)))
+            found = logits(model(*map(torch.from_numpy, batch)))
         named = found if isinstance(found, dict) else {"": found}
         return {name: tensor.numpy() for name, tensor in named.items()}
 

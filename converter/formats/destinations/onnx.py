@@ -16,13 +16,13 @@ from converter.files.checkpoint import Array
 from converter.formats.destination import About, Run
 from converter.formats.destinations import _export
 from converter.mapping.export import ExportPlan, as_it_is
-from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import tensors as shapes
 
 SUMMARY = "the whole graph as ONNX"
 SUFFIXES = (".onnx",)
 LIBRARY = "onnxruntime"
 NEEDS = ("torch", "onnx", "onnxscript")
+TAKES_PROGRAMS = True
 
 AXES = {0: "batch", 2: "height", 3: "width"}
 
@@ -31,27 +31,26 @@ losses = _export.fixed_size
 obstacles = _export.obstacles
 
 
-def export(architecture: Architecture) -> ExportPlan:
-    ours = shapes(architecture)
+def export(described: _export.Described) -> ExportPlan:
+    ours = shapes(described)
     counters = [name for name in ours if name.endswith("num_batches_tracked")]
     reason = "training: the graph is for inference, and has no counters of batches"
     return as_it_is(ours, dict.fromkeys(counters, reason))
 
 
 def files(
-    architecture: Architecture, tensors: Mapping[str, Array], about: About
+    described: _export.Described, tensors: Mapping[str, Array], about: About
 ) -> dict[str, bytes]:
     import torch
 
-    free = {axis: AXES[axis] for axis in _export.dynamic(architecture)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch and onnxscript, about their own future
         program: Any = torch.onnx.export(
-            _export.network(architecture, tensors),
-            (_export.example(architecture),),
-            input_names=[_export.INPUT],
-            output_names=_export.output_names(architecture),
-            dynamic_shapes={"x": free},
+            _export.network(described, tensors),
+            _export.example(described),
+            input_names=_export.input_names(described),
+            output_names=_export.output_names(described),
+            dynamic_shapes=_export.dynamic(described, AXES),
             dynamo=True,
             optimize=False,
             verbose=False,
@@ -62,29 +61,30 @@ def files(
     return {"": model.SerializeToString()}
 
 
-def read(path: Path, architecture: Architecture) -> dict[str, Array]:
+def read(path: Path, described: _export.Described) -> dict[str, Array]:
     """The initialisers that are the network's; the graph has constants of its own besides. They
     are copied: torch warns of arrays that it could not write to."""
     import onnx
     from onnx import numpy_helper
 
-    expected = {step.target for step in export(architecture).steps}
+    expected = {step.target for step in export(described).steps}
     found = onnx.load(path).graph.initializer
     return {one.name: numpy_helper.to_array(one).copy() for one in found if one.name in expected}
 
 
-def load(path: Path, architecture: Architecture) -> Run:
+def load(path: Path, described: _export.Described) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda pictures: _export.named(
-        architecture, session.run(None, {_export.INPUT: pictures})
+    names = _export.input_names(described)
+    return lambda *batch: _export.named(
+        described, session.run(None, dict(zip(names, batch, strict=True)))
     )
 
 
-def usage(architecture: Architecture, target: str) -> list[str]:
+def usage(described: _export.Described, target: str) -> list[str]:
+    given = ", ".join(f'"{name}": {name}' for name in _export.input_names(described))
     return [
         f"session = onnxruntime.InferenceSession({target!r})",
-        f"{', '.join(_export.output_names(architecture))}, = session.run(None, "
-        f'{{"{_export.INPUT}": pictures}})',
+        f"{', '.join(_export.output_names(described))}, = session.run(None, {{{given}}})",
     ]

@@ -15,13 +15,13 @@ from converter.files.checkpoint import Array
 from converter.formats.destination import About, Run, runner
 from converter.formats.destinations import _export
 from converter.mapping.export import ExportPlan, as_it_is
-from resnet_pt.architecture import Architecture
 from resnet_pt.tensors import tensors as shapes
 
 SUMMARY = "the whole graph as torch.export saves it"
 SUFFIXES = (".pt2",)
 LIBRARY = "torch"
 NEEDS = ("torch",)
+TAKES_PROGRAMS = True
 
 losses = _export.fixed_size
 
@@ -29,21 +29,21 @@ losses = _export.fixed_size
 obstacles = _export.obstacles
 
 
-def export(architecture: Architecture) -> ExportPlan:
-    return as_it_is(shapes(architecture), {})
+def export(described: _export.Described) -> ExportPlan:
+    return as_it_is(shapes(described), {})
 
 
 def files(
-    architecture: Architecture, tensors: Mapping[str, Array], about: About
+    described: _export.Described, tensors: Mapping[str, Array], about: About
 ) -> dict[str, bytes]:
     import torch
     from torch.export import Dim
 
-    free = dict.fromkeys(_export.dynamic(architecture), Dim.DYNAMIC)
+    free = dict.fromkeys((0, 2, 3), Dim.DYNAMIC)
     exported = torch.export.export(
-        _export.network(architecture, tensors),
-        (_export.example(architecture),),
-        dynamic_shapes={"x": free},
+        _export.network(described, tensors),
+        _export.example(described),
+        dynamic_shapes=_export.dynamic(described, free),
     )
     file = io.BytesIO()
     description = json.dumps(about.description, sort_keys=True)
@@ -51,12 +51,12 @@ def files(
     return {"": file.getvalue()}
 
 
-def read(path: Path, architecture: Architecture) -> dict[str, Array]:
+def read(path: Path, described: _export.Described) -> dict[str, Array]:
     found = _program(path).state_dict.items()
     return {name: tensor.detach().numpy() for name, tensor in found}
 
 
-def load(path: Path, architecture: Architecture) -> Run:
+def load(path: Path, described: _export.Described) -> Run:
     module = _program(path).module()
     module.eval = lambda: module  # it is exported in eval mode, and cannot be put in another
     return runner(module)
@@ -69,5 +69,6 @@ def _program(path: Path) -> Any:
         return torch.export.load(io.BytesIO(file.read()))
 
 
-def usage(architecture: Architecture, target: str) -> list[str]:
-    return [f"model = torch.export.load({target!r}).module()", "logits = model(pictures)"]
+def usage(described: _export.Described, target: str) -> list[str]:
+    given = ", ".join(_export.input_names(described))
+    return [f"model = torch.export.load({target!r}).module()", f"logits = model({given})"]

@@ -69,6 +69,13 @@ def inputs_of_program(program: Program) -> list[list[Input]]:
 
 def _fitting_shapes(program: Program) -> list[tuple[int, ...]]:
     """A shape for each input, as it lies in Keras."""
+    shapes = fitting_shapes(program).values()
+    return [(*shape[1:], shape[0]) if len(shape) >= MAP else shape for shape in shapes]
+
+
+def fitting_shapes(program: Program) -> dict[str, tuple[int, ...]]:
+    """`{input: a shape behind the batch}`, as it lies here. Raises NoSizeError where no size fits
+    what the model leaves open, or it would take more memory than a proof has."""
     for side in SIDES:
         shapes = {
             one.name: tuple(side if length is None else length for length in one.shape)
@@ -80,7 +87,7 @@ def _fitting_shapes(program: Program) -> list[tuple[int, ...]]:
             continue
         if 8 * sum(numbers) > PROOF_LIMIT:
             raise NoSizeError(f"an input of {shapes} would take {take(8 * sum(numbers))} of maps")
-        return [(*shape[1:], shape[0]) if len(shape) >= MAP else shape for shape in shapes.values()]
+        return shapes
     raise NoSizeError(f"no input with sides of {', '.join(map(str, SIDES))} fits all of its layers")
 
 
@@ -95,6 +102,21 @@ def _known(shapes: Mapping[str, Shape]) -> Iterator[tuple[int, ...]]:
         if len(sides) < len(shape):
             raise MisfitError(f"{shape} is nothing, or not known")
         yield sides
+
+
+def batches(network: Architecture | Program) -> list[list[Input]]:
+    """What a destination is compared on: for each batch an array for each input, with the channels
+    of maps second. Several pictures in one batch, and one of another size where a residual network
+    takes it."""
+    if isinstance(network, Program):
+        found = inputs_of_program(network)
+        turned = [[np.moveaxis(x, -1, 1) if x.ndim > MAP else x for x in one] for one in found]
+        return [[np.ascontiguousarray(np.concatenate(some)) for some in zip(*turned, strict=True)]]
+    pictures = [one.transpose(0, 3, 1, 2) for one in inputs(network, None)]
+    some = [np.concatenate(pictures[:3])]
+    if takes_other_sizes(network):
+        some += pictures[3:]
+    return [[np.ascontiguousarray(one)] for one in some]
 
 
 def usable_size(architecture: Architecture) -> Size:

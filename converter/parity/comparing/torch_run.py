@@ -44,11 +44,12 @@ def arithmetic(reduced: str = "", device: str = "cpu") -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
-def run_nchw(model: nn.Module, pictures: Array, dtype: str) -> Results:
-    """What the network returns for a batch (N, C, H, W) on the CPU, by output name."""
+def run_nchw(model: nn.Module, batch: Sequence[Array], dtype: str) -> Results:
+    """What the network returns on the CPU, by output name, for an array for each input, (N, C, H,
+    W) of maps."""
     kind = getattr(torch, dtype)
     with torch.inference_mode(), watched_sums(model) as sums:
-        result = model.to("cpu", kind)(torch.from_numpy(pictures).to(kind))
+        result = model.to("cpu", kind)(*(torch.from_numpy(one).to(kind) for one in batch))
     found = result if isinstance(result, dict) else {"": result}
     arrays = {name: tensor.numpy() for name, tensor in found.items()}
     return Results(arrays, {name: sums(tensor) for name, tensor in found.items()})
