@@ -31,11 +31,14 @@ from converter.weights_only.from_names import naming_of
 from converter.weights_only.names import dialects_named, is_part, read_names
 from converter.weights_only.released import as_released, of_release
 from converter.whole_model.configuration import read_config
+from converter.whole_model.cut import ending_at, left_behind
 from resnet_pt.architecture import Architecture
 
 
 def identify(checkpoint: Checkpoint, options: Options) -> Network:
     """The network in a checkpoint. Raises MismatchError if it is none that is known."""
+    if options.outputs:
+        return _part(checkpoint, options)
     theano, backend_fact = backend(checkpoint)
     layout, kernel_facts = kernel_layout(checkpoint, theano, options)
     shapes = Shapes(checkpoint, layout)
@@ -92,6 +95,21 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
         is_changed=layout.flipped != theano
         or _computed(structure.architecture) != _computed(released.architecture),
     )
+
+
+def _part(checkpoint: Checkpoint, options: Options) -> Network:
+    """The network of the part of a whole model that ends at the layers that the user names."""
+    if checkpoint.config is None:
+        raise UsageError(
+            f"--outputs: {checkpoint.path} holds weights alone, and not which layer reads which",
+            hints=["give the configuration too: --config model.json"],
+        )
+    cut = ending_at(checkpoint.config, options.outputs)
+    network = identify(replace(checkpoint, config=cut), replace(options, outputs=()))
+    behind = left_behind(checkpoint.config, cut)
+    listed = {id(weight) for weight in network.left_out}
+    rest = [one for one in checkpoint.weights if one.group in behind and id(one) not in listed]
+    return replace(network, left_out=(*network.left_out, *rest), cut=cut)
 
 
 def _general(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from converter.facts.defaults import Defaults
 from converter.facts.fact import Fact
@@ -77,6 +78,8 @@ class Network:
     variance: tuple[Transform, ...] = ()
     left_out: tuple[Weight, ...] = ()
     is_changed: bool = False
+    cut: Mapping[str, Any] | None = None
+    """The configuration of the part of a model that `--outputs` asked for."""
 
     @property
     def lifted(self) -> Lifted | None:

@@ -35,6 +35,8 @@ class Options:
     build: str | None = None
     code: Path | None = None
     """The folder of the code that `build` names."""
+    outputs: Sequence[str] = ()
+    """The layers that end the network, for a part of a model."""
     to: str | None = None
     labels: Path | None = None
 

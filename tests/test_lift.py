@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import FIXTURES
+from helpers import FIXTURES, fixture, weights_only
 
 import resnet_pt
 from converter.cli.prediction import prepare
 from converter.conversion import convert
 from converter.errors import MismatchError, ParityError, UsageError
+from converter.files.model_config import layer_name, model_layers
 from converter.files.opening import open_source
 from converter.identify import identify
 from converter.mapping.plan import make_plan
@@ -272,3 +275,78 @@ def test_every_weight_of_the_file_is_accounted_for():
         used = {step.source for step in plan.mapped}
 
         assert used | set(plan.left_out) == set(checkpoint.weights)
+
+
+LAMBDA = NETWORKS / "cbam-lambda-k210.h5"
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("names", [["multiply"], ["activation_2", "multiply"], ["conv2d_1"]])
+def test_a_part_of_a_model_is_proven_by_keras_though_the_whole_is_refused(names, tmp_path):
+    target = tmp_path / "out.pth"
+
+    report = convert(LAMBDA, target, outputs=names)
+
+    assert report.verdict == "equal"
+    assert report.parity.is_original
+    model = resnet_pt.load(target)
+    assert [one.name for one in model.outputs] == names
+    assert verify(target, LAMBDA, outputs=names, parity=False).proven_tensors
+
+
+def test_a_refusal_says_where_the_network_can_be_ended(tmp_path):
+    with pytest.raises(MismatchError) as refused:
+        convert(LAMBDA, tmp_path / "out.pth", parity=False)
+
+    (hint,) = refused.value.hints
+    assert hint.startswith("--outputs 'multiply' ends the network before")
+    convert(LAMBDA, tmp_path / "out.pth", outputs=["multiply"], parity=False)
+
+
+def test_a_part_that_is_a_residual_network_keeps_its_names(tmp_path):
+    report = convert(fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth", **STAGE)
+
+    assert not report.network.lifted
+    assert [stage[0].convs[0].in_channels for stage in report.network.architecture.stages]
+    assert len(report.network.architecture.stages) == 1
+    assert {one.layer for one in report.network.left_out} >= {"fc1000", "res3a_branch2a"}
+
+
+STAGE = {"outputs": ["activation_10"], "parity": False}
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "words"),
+    [
+        (LAMBDA, ["multiplied"], "--outputs multiplied: the model has no such layer"),
+        (NETWORKS / "lenet-k122-theano-th.h5", ["a", "b"], "the model has no such layer"),
+    ],
+)
+def test_an_output_that_is_not_there_is_refused_with_what_is(source, names, words, tmp_path):
+    with pytest.raises(UsageError, match=words) as refused:
+        convert(source, tmp_path / "out.pth", outputs=names, parity=False)
+
+    assert refused.value.hints
+
+
+def test_weights_alone_have_no_outputs_to_choose(tmp_path):
+    alone = weights_only(fixture("keras-2.2.4-tensorflow"), tmp_path)
+
+    with pytest.raises(UsageError, match="holds weights alone, and not which layer"):
+        convert(alone, tmp_path / "out.pth", outputs=["x"], parity=False)
+
+
+def test_a_sequential_model_is_ended_at_one_layer(tmp_path):
+    source = NETWORKS / "lenet-k122-theano-th.h5"
+    layers = [layer_name(one) for one in model_layers(config_of(source))]
+
+    report = convert(source, tmp_path / "out.pth", outputs=[layers[2]], parity=False)
+
+    assert [one.name for one in report.network.program.outputs] == [layers[2]]
+    with pytest.raises(UsageError, match="a Sequential model ends in one layer"):
+        convert(source, tmp_path / "out.pth", outputs=layers[:2], parity=False, force=True)
+
+
+def config_of(source: Path):
+    with h5py.File(source) as file:
+        return json.loads(file.attrs["model_config"])

@@ -75,8 +75,14 @@ GIVEN = (
         metavar="DIR",
         help="The folder of that code.  [default: the working directory]",
     ),
+    click.option(
+        "--outputs",
+        multiple=True,
+        metavar="LAYER",
+        help="A layer that ends the network, for a part of a model; can be given more than once.",
+    ),
 )
-"""The model's own words for a file of weights."""
+"""The model's own words for a file of weights, and how much of the model is meant."""
 
 
 OPTIONS = (

@@ -60,6 +60,8 @@ class _Lifter:
     layers: list[Layer] = field(default_factory=list)
     weights: dict[str, Source] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
+    """The layers of the outermost model that the first refused one reads."""
     unknown: set[str] = field(default_factory=set)
     modules: dict[tuple[str, ...], str] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
@@ -149,6 +151,7 @@ class _Lifter:
                 if isinstance(error, NotLiftedError | SettingError)
                 else (f"its configuration has no {error}")
             )
+            self.before = self.before or self.read_by(node)
             self.refused[node.layer] = f"({call.class_name}): {reason}"
             self.unknown.add(node.id)
             return
@@ -160,6 +163,13 @@ class _Lifter:
             self.weights[tensor] = Source(
                 self.group(node), node.layer, source.parameter, source.transforms
             )
+
+    def read_by(self, node: Node) -> list[str]:
+        """What a layer of the outermost model reads; [] of one within another."""
+        known = self.graph.by_call()
+        sources = [known[source] for source in node.inputs]
+        ends = [one.outer[0] if one.outer else one.layer for one in sources]
+        return [] if node.outer else list(dict.fromkeys(ends))
 
     def of_call(self, node: Node, call: Call, known: Mapping[str, Lifting]) -> Value:
         if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
@@ -272,11 +282,19 @@ class _Lifter:
         return MismatchError(
             f"{count} cannot be carried over, and nothing is guessed",
             found,
-            [
-                "end the model before them (keras.Model(model.input, layer.output)), convert that, "
-                "and do the rest in PyTorch"
-            ],
+            [_how_to_end(self.before)],
         )
+
+
+def _how_to_end(before: list[str]) -> str:
+    """A hint for who meets a layer that is not understood."""
+    if not before:
+        return (
+            "end the model before them (keras.Model(model.input, layer.output)), convert that, and "
+            "do the rest in PyTorch"
+        )
+    flags = " ".join(f"--outputs {name!r}" for name in before)
+    return f"{flags} ends the network before the first of them: the rest is for PyTorch"
 
 
 def last_activation(op: Op, value: Value) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 
 from converter.files.isolation.limits import Limits, restrict
 from converter.files.isolation.parent import end_with_parent, end_with_stream
+from converter.files.model_config import layer_name, model_layers
 from converter.parity.original.keras_twice import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
@@ -86,6 +87,8 @@ def load(job: Mapping[str, Any]) -> Any:
     given for them."""
     path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
     try:
+        if job["cut"] and not path.exists():
+            assemble_part(path, job["source"], job["cut"])
         if job["given"] and job["suffix"] != SHARDS and not path.exists():
             assemble(path, job["source"], job["given"]["config"])
         if not path.exists():
@@ -133,6 +136,32 @@ def assemble(path: Path, source: str, config: Mapping[str, Any]) -> None:
         for name, value in weights.attrs.items():
             group.attrs[name] = value
         whole.attrs["model_config"] = text
+
+
+def assemble_part(path: Path, source: str, config: Mapping[str, Any]) -> None:
+    """A whole model of the layers of a configuration that ends before the file's own does."""
+    import h5py
+
+    there = {layer_name(layer) for layer in model_layers(config)}
+    with h5py.File(path, "w") as whole, h5py.File(source, "r") as file:
+        weights, group = file.get("model_weights", file), whole.create_group("model_weights")
+        kept = []
+        for name, value in weights.attrs.items():
+            if name.startswith("layer_names"):  # of many layers in several attributes
+                some = [one for one in value if _text(one) in there]
+                kept += some
+            else:
+                group.attrs[name] = value
+        group.attrs["layer_names"] = kept
+        for name in map(_text, kept):
+            weights.copy(weights[name], group, name=name)
+        for name in file.attrs.keys() & {"keras_version", "backend"}:
+            whole.attrs[name] = file.attrs[name]
+        whole.attrs["model_config"] = json.dumps(config)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def unread(error: BaseException | None) -> UnreadError | None:

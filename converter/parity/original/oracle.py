@@ -118,13 +118,15 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 cannot load a model of Keras 1")
     if network.theano:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
-    if any(weight.parameter != COUNT for weight in network.left_out):
+    if network.cut and not checkpoint.is_ordered:
+        return Oracle("build", "Keras reads a part of such a file by order alone")
+    if not network.cut and any(weight.parameter != COUNT for weight in network.left_out):
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
     if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
-    config = given.config if given else checkpoint.config
+    config = network.cut or (given.config if given else checkpoint.config)
     loaded = LOADED | GENERAL if network.lifted else LOADED
     foreign = sorted(set(class_names(config)) - loaded)
     if foreign:
@@ -273,6 +275,7 @@ def _job(
         "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
         "suffix": _suffix(checkpoint),
         "given": asdict(checkpoint.given) if checkpoint.given else None,
+        "cut": network.cut,
         "match": checkpoint.match,
         "architecture": None if lifted else network.architecture.to_dict(),
         "layers": {} if lifted else dict(network.residual.layers),
