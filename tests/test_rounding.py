@@ -13,7 +13,7 @@ from converter.dataset.results import Predictions, compare_predictions
 from converter.parity import prove
 from converter.parity.comparing import torch_run
 from converter.parity.comparing.compare import GATES
-from converter.parity.comparing.rounding import MANY, RATE, Sums, share, watched_sums
+from converter.parity.comparing.rounding import RATE, Sums, share, watched_sums
 from converter.parity.original.recording import Pass, Recording
 from converter.parity.settle import Trial
 
@@ -132,15 +132,15 @@ def features(values):
     return torch_run.Results({"": values}, {"": none})
 
 
-@pytest.mark.parametrize(("size", "allowed"), [(MANY, 4e-5), (MANY - 1, 1e-5)])
-def test_features_may_be_off_by_some_times_their_own_noise(size, allowed):
-    """Measured on many: the worst of a few is a matter of luck."""
+@pytest.mark.parametrize("size", [256, 3])
+def test_an_output_may_be_off_by_some_times_its_own_noise(size):
+    """Which is measured: of few numbers it may be small by luck, and then nothing is widened."""
     picture = np.zeros((1, 8, 8, 3), np.float32)
     wide = np.linspace(-1, 1, size)[None]
     noise = prove.Noise()
     noise.tell(picture, "float64", "cpu", features(wide))
     noise.tell(picture, "float32", "cpu", features(wide + 1e-5))
-    for dtype, gate in (("float64", 1e-12), ("float32", allowed)):
+    for dtype, gate in (("float64", 1e-12), ("float32", 4e-5)):
         one = Pass(picture, {"": wide}, {}, dtype)
         [found] = prove._compared(features(wide), one, "cpu", dtype, "", noise)
         assert found.gate == pytest.approx(gate)
@@ -148,7 +148,7 @@ def test_features_may_be_off_by_some_times_their_own_noise(size, allowed):
 
 def test_what_overflows_in_float32_widens_no_gate():
     picture = np.zeros((1, 8, 8, 3), np.float32)
-    wide = np.linspace(-1, 1, MANY)[None]
+    wide = np.linspace(-1, 1, 256)[None]
     broken = wide.copy()
     broken[0, 0] = np.inf
     noise = prove.Noise()

@@ -38,7 +38,7 @@ from converter.formats.destination import (
 from converter.parity.comparing.compare import difference
 from converter.parity.comparing.inputs import batches
 from converter.parity.comparing.layers import compared
-from converter.parity.comparing.rounding import share
+from converter.parity.comparing.rounding import FEATURES, share
 from converter.parity.prove import Comparison, prove_tensors, same_bits, wrong_tensors
 from resnet_pt.architecture import Architecture
 from resnet_pt.digest import digest
@@ -196,13 +196,15 @@ class Elsewhere:
         if not self.parity:
             return replace(done, reason="--no-parity")
         ours = runnable(architecture, written.tensors, "float64")
+        single = runnable(architecture, written.tensors, "float32")
+        tried = _tried(architecture, ours, single)
         comparisons: tuple[Comparison, ...] = ()
         if hasattr(module, "equivalent"):
             folded = runnable(module.equivalent(architecture), written.theirs, "float64")
-            comparisons = _comparisons(architecture, folded, ours, FOLDED)
+            comparisons = _comparisons(tried, folded, FOLDED)
         library, theirs, reason = _library(module, path, architecture)
         if theirs:
-            comparisons += _comparisons(architecture, theirs, ours, library)
+            comparisons += _comparisons(tried, theirs, library)
         return replace(done, library=library, reason=reason, comparisons=comparisons)
 
 
@@ -331,23 +333,48 @@ def _library(
     return f"{name} {importlib.metadata.version(name)}", run, ""
 
 
-def _comparisons(
-    network: Architecture | Program, theirs: Run, ours: Callable[..., Results], name: str
-) -> tuple[Comparison, ...]:
-    """Of every batch that a destination is compared on."""
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A batch, what our network gives for it in float64, and how far off it is in float32, by
+    output, relative to the largest."""
+
+    batch: list[Array]
+    expected: Results
+    noise: Mapping[str, float]
+
+
+def _tried(
+    network: Architecture | Program,
+    ours: Callable[..., Results],
+    single: Callable[..., Results],
+) -> list[_Tried]:
+    """Every batch that a destination is compared on; pictures for which float32 has no number, as
+    for an exponential of 255, are left out."""
     found = []
-    for batch in batches(network):
-        actual, expected = theirs(*batch), ours(*batch)
-        for output, logits in expected.items():
+    for whole in batches(network):
+        rows = [np.isfinite(one).reshape(len(one), -1).all(1) for one in single(*whole).values()]
+        batch = [np.ascontiguousarray(one[np.logical_and.reduce(rows)]) for one in whole]
+        if len(batch[0]):
+            expected, rounded = ours(*batch), single(*batch)
+            noise = {n: difference(n, rounded[n], one).relative for n, one in expected.items()}
+            found.append(_Tried(batch, expected, noise))
+    return found
+
+
+def _comparisons(tried: list[_Tried], theirs: Run, name: str) -> tuple[Comparison, ...]:
+    found = []
+    for one in tried:
+        actual = theirs(*one.batch)
+        for output, logits in one.expected.items():
             there = actual.get(output, np.zeros(0))
             worst = difference(output or "logits", there, logits)
             top1 = float("nan")
             if there.shape == logits.shape:
                 top1 = float(np.mean(there.argmax(1) == logits.argmax(1)))
-            rounding = share(expected.sums[output], logits, "float32")
+            terms = share(one.expected.sums[output], logits, "float32")
+            rounding = max(terms, FEATURES * one.noise[output])
+            shape = one.batch[0].shape
             found.append(
-                Comparison(
-                    name, "float32", "float32", batch[0].shape, worst, top1, rounding=rounding
-                )
+                Comparison(name, "float32", "float32", shape, worst, top1, rounding=rounding)
             )
     return tuple(found)

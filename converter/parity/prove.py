@@ -33,7 +33,7 @@ from converter.parity.comparing.outputs import (
 )
 from converter.parity.comparing.pairs import Pair, pairs
 from converter.parity.comparing.recovered import Recovered, recovered
-from converter.parity.comparing.rounding import FEATURES, MANY, share
+from converter.parity.comparing.rounding import FEATURES, share
 from converter.parity.comparing.sizes import NoSizeError
 from converter.parity.comparing.verdict import AGREEING, Verdict, first_that_differs, sentence
 from converter.parity.original.oracle import (
@@ -228,7 +228,7 @@ def prove_logits(
         return Parity("not compared", reason=NO_KERAS)
     else:
         try:
-            recording = ask_keras(keras, checkpoint, network, progress)
+            recording = finite(ask_keras(keras, checkpoint, network, progress))
         except NoSizeError as error:
             return Parity("not compared", reason=error.headline)
         except OracleError as error:
@@ -259,6 +259,23 @@ def within_half(parity: Parity) -> bool:
     """Whether the logits differ by no more than half precision may make them."""
     apart = [one.worst.relative for one in parity.comparisons if one.counts]
     return parity.verdict == "not equal" and bool(apart) and max(apart) <= HALF_GATE
+
+
+def finite(recording: Recording) -> Recording:
+    """The passes in which the original gave numbers. Raises OracleError where it gave none: an
+    exponential of pictures in [0, 255] is endless."""
+    numbers = [
+        one
+        for one in recording.passes
+        if all(np.isfinite(logits).all() for logits in one.logits.values())
+    ]
+    lost = len(recording.passes) - len(numbers)
+    if not numbers:
+        raise OracleError("what it gives is endless for every input that was tried")
+    if not lost:
+        return recording
+    note = f"{lost} of {len(recording.passes)} inputs are endless in the original, and not compared"
+    return replace(recording, passes=tuple(numbers), notes=(*recording.notes, note))
 
 
 def why_not_run(recording: Recording, network: Architecture | Program) -> str:
@@ -491,13 +508,12 @@ class Noise:
             self._sums[id(picture)] = max([self.of_sums(picture), *found])
             for name, features in results.items():
                 apart = difference(name, features, wide[name]).relative
-                if not results.sums[name].norm and features.size >= MANY and np.isfinite(apart):
+                if np.isfinite(apart):
                     before = self.of_features(picture, name)
                     self._features[id(picture), name] = max(before, apart)
 
     def of_features(self, picture: Array, name: str) -> float:
-        """What float32 does to the worst of many numbers that no Dense layer gave, relative to
-        their largest; 0 for few, whose worst is a matter of luck."""
+        """What float32 does to the worst number of an output, relative to the largest."""
         return self._features.get((id(picture), name), 0.0)
 
     def of_sums(self, picture: Array) -> float:

@@ -34,8 +34,15 @@ LEFT_OFF = ("softmax", "sigmoid")
 """The activations that an output's last layer may apply, and that the network leaves out."""
 
 
-TAKEN = ("program", "outputs", "original_layers", "architecture")
-"""Attributes of a general network, which no layer of it can have for a name."""
+TAKEN = frozenset(
+    [
+        *("program", "outputs", "original_layers", "architecture"),
+        *("add_submodule", "code", "delete_all_unused_submodules", "delete_submodule", "graph"),
+        *("meta", "print_readable", "recompile", "to_folder"),
+    ]
+)
+"""Attributes of a general network, and of torch.fx.GraphModule, which it is exported as: no layer
+of it can have one for a name."""
 
 
 def liftings() -> dict[str, Lifting]:

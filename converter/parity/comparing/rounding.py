@@ -30,11 +30,9 @@ DEVIATIONS = 6
 of both sides' roundings are random: 4 of the difference between two."""
 
 
-MANY = 256
-"""Numbers of a map, or of features, from which on the worst of them tells their noise."""
 FEATURES = 4
-"""How many times that noise, measured here, those of a float32 original may be off. NOISE_MARGIN of
-`layers` is more, since layers are known by samples."""
+"""How many times the noise of an output, measured here, those of a float32 original may be off.
+NOISE_MARGIN of `layers` is more, since layers are known by samples."""
 
 
 @dataclass(frozen=True, slots=True)
