@@ -18,7 +18,7 @@ requirements() { # the Python, then the packages; a + before one: without its ow
     keras-2.0.0) echo "3.6 keras==2.0.0 tensorflow==1.4.0 $tf1 $old" ;;
     keras-2.0.5) echo "3.6 keras==2.0.5 tensorflow==1.4.0 $tf1 $old" ;;
     keras-2.0.9) echo "3.6 keras==2.0.9 Theano==1.0.5 tensorflow==1.4.0 $tf1 $old" ;;
-    keras-2.1.6) echo "3.6 keras==2.1.6 tensorflow==1.4.0 $tf1 $old" ;;
+    keras-2.1.6) echo "3.6 keras==2.1.6 tensorflow==1.8.0 $tf1 $old" ;;
     keras-2.2.4) echo "3.6 keras==2.2.4 keras-applications==1.0.8 keras-resnet==0.1.0 keras-vggface==0.6 tensorflow==1.12.0 $tf1 $old" ;;
     keras-2.3.1) echo "3.7 keras==2.3.1 keras-applications==1.0.8 keras-resnet==0.2.0 image-classifiers==1.0.0 tensorflow==1.15.5 +imageai==2.0.2 +keras-retinanet==0.5.1 $tf1 $old" ;;
     keras-2.10) echo "3.9 tensorflow-cpu==2.10.1 numpy==1.23.5 h5py==3.8.0 Pillow==9.5.0 tqdm==4.67.1 +keras-cv-attention-models==1.4.1" ;;

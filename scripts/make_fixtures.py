@@ -2,7 +2,7 @@
 
     python scripts/make_fixtures.py list                  every fixture and its environment
     python scripts/make_fixtures.py NAME OUTDIR           make one, inside that environment
-    python scripts/make_fixtures.py museum MUSEUM OUTDIR  take over files made earlier
+                                                          (of a file taken over: its record)
     python scripts/make_fixtures.py readme OUTDIR         write OUTDIR/README.md
 
 scripts/make_fixture_envs.sh makes the environments. The networks are the packages' own code, or
@@ -20,7 +20,6 @@ import hashlib
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -30,6 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 TINY = 3e-5  # the variance of one channel in twenty: beside it every epsilon shows
 DIVIDE = 32
+WIDE = 16  # for those on which many tests stand
 SHORT = (1, 2, 2, 1)  # blocks in the stages: every kind of block that a ResNet-50 has
 
 Fixture = collections.namedtuple(
@@ -39,8 +39,10 @@ FIXTURES = collections.OrderedDict()
 
 
 WEIGHTS = ("weights:.h5",)
-LARGE = "--inputs 1 --layers blocks --samples 32"
-SMALL = "--inputs 2 --layers blocks --samples 32"
+LARGE = "--inputs 1 --layers blocks --samples 32 --input-as-seed"
+FULL = "--inputs 1 --layers all --samples 32 --input-as-seed"
+EVERY = "--inputs 1 --layers all --samples 64 --input-as-seed"
+SMALL = "--inputs 2 --layers blocks --samples 32 --input-as-seed"
 
 
 def fixture(name, env, what, saves=(".h5",), options=LARGE, **more):
@@ -113,6 +115,9 @@ def fill(keras, model, pictures, seed=0):
         if record.is_model(layer):
             values = record.evaluator(keras, inputs, some[0].inputs)([pictures])
             fill(keras, layer, values[id(some[0].inputs[0])], seed + 1)
+        elif type(layer).__name__ == "Scale":
+            size = layer.get_weights()[0].shape
+            layer.set_weights([random.uniform(0.6, 1.4, size), random.uniform(-0.3, 0.3, size)])
         elif layer.get_weights() and not is_batch_norm(layer):
             layer.set_weights([random_weight(weight, random) for weight in layer.get_weights()])
     first = next((layer for layer, _ in calls if "Conv" in type(layer).__name__), None)
@@ -184,13 +189,28 @@ def norm_weights(layer, draw, value):
     return [weight.astype("float32") for weight in (weights if count == 4 else weights[1:])]
 
 
+def taken_over(name, env, what):
+    """Register a file that was made before this script: only its record is made again."""
+    FIXTURES[name] = Fixture(
+        env, None, (".h5",), what, FULL.split(), "tensorflow", None, None, None, 0
+    )
+
+
 # ---------------------------------------------------------------- making one
 
 
 def make(name, outdir):
-    """Build, fill, save, record."""
+    """Build, fill, save, record; of a file taken over, record only."""
     entry = FIXTURES[name]
     os.environ["KERAS_BACKEND"] = entry.backend
+    if entry.build is None:
+        make_record(name, outdir, os.path.join(outdir, name + ".h5"), "")
+    else:
+        build(name, outdir)
+
+
+def build(name, outdir):
+    entry = FIXTURES[name]
     keras = the_keras(recorder().parse(["-", "-"] + entry.options).keras)
     model = entry.build()
     fill(keras, model, pictures_for(keras, model, entry), entry.seed)
@@ -231,16 +251,79 @@ def make_record(name, outdir, path, weights):
     if weights or entry.recorded:
         command += ["--build", os.path.abspath(__file__) + ":" + entry.build.__name__]
     subprocess.check_call(command)
+    without_config(record)
+
+
+def without_config(path):
+    """Take the model's configuration out of a record: weights alone, which the tests hold against
+    it, would have their network from there."""
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files if key != "config"}
+    np.savez_compressed(path, **arrays)
 
 
 # ---------------------------------------------------------------- the packages' own ResNet50
 
 
-def applications_resnet50(**more):
+@contextlib.contextmanager
+def few_blocks(module, function="identity_block", blocks="abcdef"):
+    """Within it the ResNet50 of `module` has the blocks of SHORT: it calls `function` for each
+    block behind a stage's first, and those that are too many give what they are given. `blocks` are
+    what it calls them."""
+    real = getattr(module, function)
+
+    def some(x, size, filters, stage, block):
+        kept = block in blocks[: SHORT[stage - 2]]
+        return real(x, size, filters, stage=stage, block=block) if kept else x
+
+    setattr(module, function, some)
+    try:
+        yield
+    finally:
+        setattr(module, function, real)
+
+
+def applications_resnet50(divide=DIVIDE, **more):
     """keras.applications' ResNet50 of Keras 2.0 and 2.1, narrowed."""
     module = importlib.import_module("keras.applications.resnet50")
-    with narrow(module):
+    with narrow(module, divide=divide):
         return module.ResNet50(weights=None, **more)
+
+
+def short_resnet50(**more):
+    """The same with fewer blocks."""
+    with few_blocks(importlib.import_module("keras.applications.resnet50")):
+        return applications_resnet50(**more)
+
+
+def beyond_six(model):
+    """The model, whose last block gives more than 6 in every fourth channel: ReLU6 shows."""
+    norm = model.get_layer("bn5c_branch2c")
+    gamma, beta, mean, variance = norm.get_weights()
+    beta[::4] += 8
+    norm.set_weights([gamma, beta, mean, variance])
+    return model
+
+
+@fixture(
+    "keras-2.0.9-tensorflow",
+    "keras-2.0.9",
+    "stem convolution 'same'; at its full depth",
+    options=FULL,
+    wrap=beyond_six,
+)
+def same_stem():
+    return applications_resnet50(classes=10)
+
+
+@fixture(
+    "keras-2.1.6-tensorflow",
+    "keras-2.1.6",
+    "`conv1_pad`, unpadded pool; at its full depth",
+    options=FULL,
+)
+def padded_stem():
+    return applications_resnet50(classes=10)
 
 
 @fixture(
@@ -249,15 +332,15 @@ def applications_resnet50(**more):
     "the Theano backend, channels last: kernels stored flipped, 'same' is symmetric",
     saves=WEIGHTS,
     backend="theano",
-    options="--inputs 1 --layers all --samples 32",
+    options=EVERY,
 )
 def theano_resnet50():
-    return applications_resnet50(classes=10)
+    return short_resnet50(classes=10)
 
 
 @fixture("keras-2.0.0-tensorflow", "keras-2.0.0", "the first Keras 2; stem of padding 3")
 def first_keras2_resnet50():
-    return applications_resnet50(classes=10)
+    return short_resnet50(classes=10)
 
 
 @fixture(
@@ -301,11 +384,32 @@ def keras1_tensorflow_th():
     return keras1_resnet50("th")
 
 
+@fixture(
+    "keras-1.2.2-tensorflow",
+    "keras-1.2.2",
+    "`res2a_branch2a`, parameters `_W:0`, unpadded pool",
+    options=EVERY,
+)
+def keras1_tensorflow():
+    return keras1_resnet50("tf")
+
+
+@fixture(
+    "keras-1.2.2-theano-th",
+    "keras-1.2.2",
+    "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`",
+    backend="theano",
+    options=EVERY,
+)
+def keras1_theano_th():
+    return keras1_resnet50("th")
+
+
 def keras1_resnet50(ordering):
-    """keras.applications' ResNet50 of Keras 1.1 and 1.2."""
+    """keras.applications' ResNet50 of Keras 1.1 and 1.2, with fewer blocks."""
     the_keras().backend.set_image_dim_ordering(ordering)
     module = importlib.import_module("keras.applications.resnet50")
-    with narrow(module, "Convolution2D", "Dense"):
+    with narrow(module, "Convolution2D", "Dense"), few_blocks(module):
         return module.ResNet50(weights=None)
 
 
@@ -356,18 +460,26 @@ def keras1_norm_relu(x):
 def keras1_ties_by_name():
     the_keras().backend.set_image_dim_ordering("tf")
     return published_resnet50(
-        the_keras(), joint("res{stage}{block}_branch{part}"), joint("bn{stage}{block}_branch{part}")
+        the_keras(),
+        joint("res{stage}{block}_branch{part}"),
+        joint("bn{stage}{block}_branch{part}"),
+        depths=SHORT,
     )
 
 
 # ---------------------------------------------------------------- published code with other names
 
 
-def published_resnet50(keras, conv_name, bn_name, classes=10, names=True, depths=(3, 4, 6, 3)):
+def published_resnet50(keras, conv_name, bn_name, classes=10, depths=(3, 4, 6, 3), **more):
     """The ResNet50 of keras.applications.resnet50 line by line, under other names.
 
     `conv_name(stage, block, part)` names its layers; part is "2a", "2b", "2c" or "1", the shortcut.
+    Of `more`, `names` is False where no layer has one, `bias` is False of convolutions without one,
+    `divide` is what filter counts are divided by, and `norm` makes of a name what comes behind a
+    convolution.
     """
+    names, bias = more.get("names", True), more.get("bias", True)
+    divide = more.get("divide", DIVIDE)
     layers, old = keras.layers, keras.__version__.startswith("1.")
     axis = 1 if recorder().default_data_format(keras) == "channels_first" else 3
 
@@ -375,15 +487,17 @@ def published_resnet50(keras, conv_name, bn_name, classes=10, names=True, depths
         return {"name": name} if names else {}
 
     def conv(filters, size, name, strides=1, padding="valid"):
-        filters = max(2, filters // DIVIDE)
+        filters = max(2, filters // divide)
         if old:
             settings = dict(named(name), subsample=(strides, strides), border_mode=padding)
             return layers.Convolution2D(filters, size, size, **settings)
-        settings = dict(named(name), strides=(strides, strides), padding=padding)
+        settings = dict(named(name), strides=(strides, strides), padding=padding, use_bias=bias)
         return layers.Conv2D(filters, (size, size), **settings)
 
-    def norm(name):
+    def batch_norm_of(name):
         return layers.BatchNormalization(axis=axis, **named(name))
+
+    norm = more.get("norm", batch_norm_of)
 
     def add(x, shortcut):
         if old:
@@ -469,9 +583,19 @@ def tutorial(first, other, shortcut="res_"):
     "a tutorial's names: `2a__conv_block_conv1`, `2a__conv_block_res_conv`",
 )
 def tutorial_double():
-    return published_resnet50(
-        the_keras(), *tutorial("__conv_block_", "__identity_block_"), classes=4
-    )
+    names = tutorial("__conv_block_", "__identity_block_")
+    return published_resnet50(the_keras(), *names, classes=4, depths=SHORT)
+
+
+@fixture(
+    "keras-2.10-tutorial",
+    "keras-2.10",
+    "a tutorial's names: `2a_conv_block_conv1`; at its full depth",
+    options=FULL,
+)
+def tutorial_single():
+    names = tutorial("_conv_block_", "_identity_block_")
+    return published_resnet50(the_keras(), *names, classes=4, divide=WIDE)
 
 
 @fixture(
@@ -491,7 +615,60 @@ def tutorial_stage():
 
         return one
 
-    return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4)
+    return published_resnet50(the_keras(), name("conv"), name("bn"), classes=4, depths=SHORT)
+
+
+def scale_layer(**settings):
+    """flyyufelix/cnn_finetune's Scale, of two weights."""
+    layers = the_keras().layers
+
+    class Scale(layers.Layer):
+        def build(self, shape):
+            for name, start in (("gamma", "ones"), ("beta", "zeros")):
+                weight = self.add_weight(name=name, shape=shape[-1:], initializer=start)
+                setattr(self, name, weight)
+            super(Scale, self).build(shape)
+
+        def call(self, inputs):
+            return self.gamma * inputs + self.beta
+
+    return Scale(**settings)
+
+
+def as_built(model):
+    """The model whose layers Keras does not have: it takes the file's weights."""
+    return model
+
+
+@fixture(
+    "keras-2.10-scale",
+    "keras-2.10",
+    "custom Scale layers, epsilon 1.1e-5, no biases, a 101's names: `res3b1_branch2a`",
+    options=EVERY,
+    recorded=as_built,
+)
+def scaled():
+    """cnn_finetune cba3439's resnet_101.py (MIT), with fewer blocks."""
+    layers = the_keras().layers
+
+    def name(form):
+        def one(stage, block, part):
+            number = "abcdef".index(block)
+            block = "b{}".format(number) if number and stage in (3, 4) else block
+            return form.format(stage=stage, block=block, part=part)
+
+        return one
+
+    def norm(bn):
+        def both(x):
+            x = layers.BatchNormalization(epsilon=1.1e-5, name=bn)(x)
+            return scale_layer(name=bn.replace("bn", "scale"))(x)
+
+        return both
+
+    names = name("res{stage}{block}_branch{part}"), name("bn{stage}{block}_branch{part}")
+    settings = {"classes": 6, "depths": (2, 2, 3, 1), "bias": False, "norm": norm}
+    return published_resnet50(the_keras(), *names, **settings)
 
 
 # ---------------------------------------------------------------- published, pre-activated
@@ -729,7 +906,7 @@ def mask_rcnn_block(x, stage, letter):
     again=True,
 )
 def rescoped():
-    return applications_resnet50(classes=10)
+    return short_resnet50(classes=10)
 
 
 def for_two_devices(model):
@@ -931,12 +1108,12 @@ def keras_resnet18():
 @fixture(
     "keras-resnet-0.2.0-50",
     "keras-2.3.1",
-    "keras-resnet 0.2.0, ResNet50",
+    "keras-resnet 0.2.0, ResNet50 with fewer blocks",
     saves=WEIGHTS,
     options=SMALL,
 )
 def keras_resnet50():
-    return keras_resnet("ResNet50")
+    return keras_resnet("ResNet50", blocks=list(SHORT))
 
 
 @fixture(
@@ -1050,7 +1227,7 @@ def retinanet_backbone():
 def vggface():
     the_keras()
     module = importlib.import_module("keras_vggface.models")
-    with narrow(module):
+    with narrow(module), few_blocks(module, "resnet_identity_block", range(1, 7)):
         return module.RESNET50(weights=None, input_shape=(224, 224, 3), classes=8)
 
 
@@ -1164,10 +1341,10 @@ def resnet101_v2():
 
 
 @fixture(
-    "kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet50", options=SMALL
+    "kecam-1.4.1-aotnet50", "keras-2.10", "keras-cv-attention-models 1.4.1, AotNet", options=SMALL
 )
 def kecam():
-    return kecam_family("AotNet", [3, 4, 6, 3], [8, 16, 32, 64])
+    return kecam_family("AotNet", SHORT, [8, 16, 32, 64])
 
 
 @fixture(
@@ -1259,7 +1436,7 @@ def hub18():
     HUB,
 )
 def hub26():
-    return keras_hub(block_type="bottleneck_block")
+    return keras_hub(32, block_type="bottleneck_block")
 
 
 @fixture(
@@ -1270,7 +1447,7 @@ def hub26():
     HUB,
 )
 def hub_v2():
-    return keras_hub(block_type="bottleneck_block", use_pre_activation=True)
+    return keras_hub(32, block_type="bottleneck_block", use_pre_activation=True)
 
 
 @fixture(
@@ -1318,6 +1495,60 @@ def head_max_sigmoid():
     layers, bottom = the_keras().layers, base()
     x = layers.GlobalMaxPooling2D()(bottom.output)
     return the_keras().models.Model(bottom.input, layers.Dense(6, activation="sigmoid")(x))
+
+
+def base_of_224(divide=DIVIDE):
+    """A base with the name of keras.applications' ResNet50, and fewer blocks."""
+    named = {"name" if recorder().major(the_keras()) >= 3 else "model_name": "resnet50"}
+    settings = dict(named, include_top=False, input_shape=(224, 224, 3))
+    return conv_block_resnet(SHORT, divide, **settings)
+
+
+def compiled(model):
+    model.compile(optimizer="adam", loss="categorical_crossentropy")
+    return model
+
+
+@fixture(
+    "keras-2.10-functional-head",
+    "keras-2.10",
+    "a ResNet50 without top and two Dense layers, compiled",
+    options=EVERY,
+)
+def functional_head():
+    layers, bottom = the_keras().layers, base_of_224()
+    x = layers.Dense(48, activation="relu")(layers.GlobalAveragePooling2D()(bottom.output))
+    x = layers.Dense(7, activation="softmax", name="out")(layers.Dropout(0.3)(x))
+    return compiled(the_keras().models.Model(bottom.input, x))
+
+
+def nested_head(divide=DIVIDE):
+    layers = the_keras().layers
+    return compiled(
+        sequential(
+            base_of_224(divide),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(64, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(5, activation="softmax"),
+        )
+    )
+
+
+NESTED = "Sequential around a nested headless ResNet50, compiled"
+
+
+@fixture("keras-2.10-nested-head", "keras-2.10", NESTED, options=EVERY)
+def keras210_nested_head():
+    return nested_head()
+
+
+@fixture("keras-3.15-nested-head", "keras-3.15", NESTED, saves=(".h5", ".keras"), options=EVERY)
+def keras315_nested_head():
+    # Of 64 features the norm of 64 channels could stand behind the base too, and a .keras does not
+    # keep the order of layers.
+    return nested_head(WIDE)
 
 
 @fixture(
@@ -1414,38 +1645,27 @@ def transfer_head():
     return keras.models.Model(inputs=bottom.input, outputs=x)
 
 
-# ---------------------------------------------------------------- fixtures/README.md
+# ---------------------------------------------------------------- files at full depth, taken over
 
-MUSEUM = collections.OrderedDict(
-    [
-        ("keras-1.2.2-tensorflow", "`res2a_branch2a`, parameters `_W:0`, unpadded pool"),
-        (
-            "keras-1.2.2-theano-th",
-            "Theano, dim ordering th: kernels (out, in, h, w), flipped, parameters `_W`",
-        ),
-        ("keras-2.0.9-tensorflow", "stem convolution 'same'"),
-        ("keras-2.1.6-tensorflow", "`conv1_pad`, unpadded pool"),
-        ("keras-2.2.4-tensorflow", "keras-applications 1.0.8: `pool1_pad`"),
-        (
-            "keras-2.3.1-conv_block-50",
-            "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5",
-        ),
-        ("keras-2.3.1-v2-50", "keras-applications 1.0.8: ResNet50V2"),
-        (
-            "keras-2.3.1-qubvel-18",
-            "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma",
-        ),
-        ("keras-2.10-tutorial", "a tutorial's names: `2a_conv_block_conv1`"),
-        ("keras-2.10-nested-head", "Sequential around a nested headless ResNet50, compiled"),
-        ("keras-2.10-functional-head", "ResNet50 without top and two Dense layers, compiled"),
-        ("keras-2.10-scale-101", "depth 101 with custom Scale layers, epsilon 1.1e-5, no biases"),
-        ("keras-3.15-conv_block-50", "keras.applications' ResNet50 in three containers"),
-        (
-            "keras-3.15-nested-head",
-            "Sequential around a nested headless ResNet50 in three containers",
-        ),
-    ]
-)
+for taken, env, what in (
+    ("keras-2.2.4-tensorflow", "keras-2.2.4", "keras-applications 1.0.8: `pool1_pad`"),
+    (
+        "keras-2.3.1-conv_block-50",
+        "keras-2.3.1",
+        "keras-applications 1.0.8: `conv2_block1_1_conv`, epsilon 1.001e-5",
+    ),
+    ("keras-2.3.1-v2-50", "keras-2.3.1", "keras-applications 1.0.8: ResNet50V2"),
+    (
+        "keras-2.3.1-qubvel-18",
+        "keras-2.3.1",
+        "image-classifiers 1.0.0: pre-activated, `bn_data` without gamma",
+    ),
+    ("keras-3.15-conv_block-50", "keras-3.15", "keras.applications' ResNet50"),
+):
+    taken_over(taken, env, what + "; at its full depth, taken over")
+
+
+# ---------------------------------------------------------------- fixtures/README.md
 
 README = """# Fixtures: small files written by real Keras versions
 
@@ -1459,20 +1679,18 @@ that a wrong epsilon shows. `scripts/make_fixtures.py` makes them, in the enviro
     scripts/make_fixture_envs.sh ENVS keras-2.0.0
     ENVS/keras-2.0.0/bin/python scripts/make_fixtures.py keras-2.0.0-tensorflow fixtures
 
-The files under "Taken over" were made earlier, in the same way (inputs of 224x224, filters divided
-by 16), and put in the record format by `scripts/make_fixtures.py museum`. This file is written by
-`scripts/make_fixtures.py readme fixtures`.
+Most have few blocks in their stages; some have all that a ResNet-50 has. Those "taken over" were
+made before this script, with filters divided by 16. Most records say how their input is made again
+(`record_keras.py --input-as-seed`); the others hold it. This file is
+written by `scripts/make_fixtures.py readme fixtures`.
 """
 
 
 def readme(outdir):
     """Write README.md: every record's writer and every file's sha256."""
     names = sorted(name[:-4] for name in os.listdir(outdir) if name.endswith(".npz"))
-    made = [name for name in FIXTURES if name in names]
-    lines = [README, "## Made by make_fixtures.py", ""] + writer_table(outdir, made)
-    lines += ["", "## Taken over", ""] + writer_table(
-        outdir, [name for name in MUSEUM if name in names]
-    )
+    lines = [README, "## Files", ""]
+    lines += writer_table(outdir, [name for name in FIXTURES if name in names])
     lines += ["", "## sha256", "", "| file | bytes | sha256 |", "| --- | --- | --- |"]
     for file in sorted(os.listdir(outdir)):
         path = os.path.join(outdir, file)
@@ -1488,17 +1706,13 @@ def writer_table(outdir, names):
         "| --- | --- | --- | --- | --- |",
     ]
     for name in names:
-        entry = FIXTURES.get(name)
-        what, env = (entry.what, entry.env) if entry else (MUSEUM[name], "")
-        lines.append(
-            "| {} | {} | {} | {} | {} |".format(name, writer(outdir, name), env, holds(entry), what)
-        )
+        entry = FIXTURES[name]
+        cells = (name, writer(outdir, name), entry.env, holds(entry), entry.what)
+        lines.append("| {} | {} | {} | {} | {} |".format(*cells))
     return lines
 
 
 def holds(entry):
-    if not entry:
-        return "model"
     kinds = [
         ("weights " if ":" in save else "model ") + save.split(":")[-1] for save in entry.saves
     ]
@@ -1511,66 +1725,7 @@ def writer(outdir, name):
         meta = json.loads(str(record["meta"]))
     labels = ("Keras", "TensorFlow", "Theano", "Python")
     versions = [label + " " + meta[label.lower()] for label in labels if meta.get(label.lower())]
-    return ", ".join(versions if meta.get("python") else versions + [meta["backend"]])
-
-
-# ---------------------------------------------------------------- the museum
-
-
-def museum(folder, outdir):
-    """Copy the museum's files and put its arrays in the record format."""
-    for name in sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".npz")):
-        for suffix, target in (
-            ("_full.h5", ".h5"),
-            (".keras", ".keras"),
-            (".weights.h5", ".weights.h5"),
-        ):
-            source = os.path.join(folder, name + suffix)
-            if os.path.exists(source):
-                path = os.path.join(outdir, name + target)
-                shutil.copyfile(source, path)
-                os.chmod(path, 0o644)
-        record = museum_record(
-            os.path.join(folder, name + ".npz"), os.path.join(outdir, name + ".h5")
-        )
-        np.savez_compressed(os.path.join(outdir, name + ".npz"), **record)
-        print(name)
-
-
-def museum_record(path, model_path):
-    """One museum `.npz` in the record format: {key: array}, of its first picture only."""
-    with np.load(path, allow_pickle=False) as old:
-        record = {
-            "input": old["x"][:1].astype("float32"),
-            "output": old["probs"][:1],
-            "logits": old["logits"][:1],
-        }
-        layers = [str(name) for name in old["layers"]]
-        for layer in layers:
-            record.update(museum_layer(layer, old["act/" + layer], tuple(old["shape/" + layer])))
-        meta = {
-            "keras": str(old["version"]),
-            "backend": str(old["backend"]),
-            "dtype": "float32",
-            "data_format": "channels_first" if old["first"] else "channels_last",
-            "layers": layers,
-            "sha256": sha256(model_path),
-        }
-    record["meta"] = np.array(json.dumps(meta, sort_keys=True))
-    return record
-
-
-def museum_layer(name, values, shape):
-    """The museum samples element `(k * 7919) % size`; a small layer is thereby whole."""
-    size, one = int(np.prod(shape)), int(np.prod(shape[1:]))
-    index, first = np.unique((np.arange(len(values)) * 7919) % size, return_index=True)
-    if len(index) == size:
-        return {"layer/" + name: values[first].reshape(shape)[:1]}
-    index = index[index < one]
-    return {
-        "layer/" + name + "/index": index.astype("int64"),
-        "layer/" + name + "/value": values[first[: len(index)]],
-    }
+    return ", ".join(versions)
 
 
 def sha256(path):
@@ -1585,8 +1740,6 @@ def main(arguments):
     if arguments == ["list"]:
         for name, entry in FIXTURES.items():
             print("{:34} {:12} {}".format(name, entry.env, entry.what))
-    elif len(arguments) == 3 and arguments[0] == "museum":
-        museum(arguments[1], arguments[2])
     elif len(arguments) == 2 and arguments[0] == "readme":
         readme(arguments[1])
     elif len(arguments) == 2 and arguments[0] in FIXTURES:

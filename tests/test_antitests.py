@@ -14,7 +14,7 @@ from converter.parity.prove import compare
 BASIC, PREACTIVATED, CAFFE = (
     fixture("keras-2.3.1-cifar-v1"),
     fixture("keras-2.3.1-v2-50"),
-    fixture("keras-2.10-scale-101"),
+    fixture("keras-2.10-scale"),
 )
 
 
@@ -65,8 +65,8 @@ FAULTS = [
     ),
     pytest.param(
         fixture("keras-1.2.2-theano-th"),
-        flipped("layer3.4.conv2.weight"),
-        "layer3.4.conv2",
+        flipped("layer3.1.conv2.weight"),
+        "layer3.1.conv2",
         id="one kernel of a Theano file not flipped",
     ),
     pytest.param(

@@ -88,7 +88,7 @@ def test_fixtures_of_real_keras_versions_do(name, to, suffix, tmp_path):
         "keras-2.3.1-v2-50",  # pre-activation
         "keras-2.3.1-qubvel-18",  # pre-activation, and a norm of the picture
         "keras-2.10-nested-head",  # several layers in the head
-        "keras-2.10-scale-101",  # Scale layers
+        "keras-2.10-scale",  # Scale layers
         "keras-2.3.1-cifar-v1",
     ],
 )

@@ -354,7 +354,7 @@ def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
     assert architecture.outputs[0].activation == last
 
 
-@pytest.mark.parametrize(("behind", "is_read"), [(POOL, True), ("conv5_block3_out", False)])
+@pytest.mark.parametrize(("behind", "is_read"), [(POOL, True), ("conv5_block1_out", False)])
 def test_a_reshape_of_given_width_is_that_of_a_vector_or_refused(behind, is_read, tmp_path):
     """`tf.reshape(map, [-1, C])` sets pixels beside pictures: it was read as a Flatten."""
 
@@ -477,7 +477,7 @@ def test_what_joins_anything_else_is_refused(source, words, tmp_path):
         if source == "average":
             layer(config, JOINED)["class_name"] = "Average"
         else:
-            layer(config, JOINED)["inbound_nodes"][0][1][0] = "conv5_block3_out"
+            layer(config, JOINED)["inbound_nodes"][0][1][0] = "conv5_block1_out"
         file.attrs["model_config"] = json.dumps(config)
 
     target = tmp_path / "out.pth"
@@ -620,7 +620,7 @@ def test_an_old_base_that_was_cut_before_its_last_stage_pools_nothing(tmp_path):
         base = file["resnet50"]
         names = [name for name in weight_names(base) if not name.startswith(("res5", "bn5"))]
         base.attrs["weight_names"] = names
-        features = base["res4f_branch2c/kernel:0"].shape[-1]
+        features = base["res4b_branch2c/kernel:0"].shape[-1]
         replaced(file, "fc1000/fc1000/kernel:0", np.ones((4 * features, 10), "f4"))
 
     with opened(edited(fixture("keras-2.1.6-tensorflow"), tmp_path, change, alone=True)) as (

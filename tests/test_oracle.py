@@ -79,7 +79,7 @@ def test_its_weights_alone_are_compared_with_the_bundled_definition(made_by_kera
 
 
 @keras
-@pytest.mark.parametrize("name", ["keras-1.2.2-theano-th", "keras-2.10-scale-101"])
+@pytest.mark.parametrize("name", ["keras-1.2.2-theano-th", "keras-2.10-scale"])
 def test_what_keras_cannot_load_is_compared_with_the_bundled_definition(name, tmp_path):
     report = convert(fixture(name), tmp_path / "out.pth", device="cpu")
 
@@ -123,7 +123,7 @@ def chosen(path, **options):
         ("keras-2.2.4-tensorflow", "load", ""),
         ("keras-3.15-nested-head", "load", ""),
         ("keras-1.2.2-tensorflow", "build", "Keras 3 cannot load a model of Keras 1"),
-        ("keras-2.10-scale-101", "build", "classes that Keras does not have: Scale"),
+        ("keras-2.10-scale", "build", "classes that Keras does not have: Scale"),
     ],
 )
 def test_the_oracle_is_the_faithful_one(name, kind, reason):

@@ -159,7 +159,7 @@ def test_a_network_that_is_told_is_refused_with_all_its_misfits(networks, tmp_pa
         ("keras-2.3.1-v2-50", Code(True, "wide")),
         ("keras-2.3.1-qubvel-18", Code(False, "wide")),
         ("kecam-1.4.1-resnet-d", Code(True, "wide")),
-        ("keras-2.10-scale-101", Code(False, "wide")),
+        ("keras-2.10-scale", Code(False, "wide")),
     ],
 )
 def test_layers_with_weights_are_in_the_order_in_which_keras_listed_them(name, code):
