@@ -84,29 +84,40 @@ def verify_images(
     images: str | Path,
     *,
     state: str | Path | None = None,
+    transform: str | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int = 32,
+    workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
 ) -> DatasetComparison | None:
     """Compare the predictions for every picture in the folder `images` with the original's.
 
     `against` is a record that was made with `--images` of the same folder, or the Keras file. The
-    pictures are scaled as `preprocess` says, else as the record, else as the target does. `state`
-    is a folder that keeps what is done; `progress` is told how many pictures of how many are.
-    Under torchrun the pictures are spread over its processes; only the first one tells, and returns
-    the result. Raises what `converter.dataset.compare.compare_dataset` does.
+    pictures are scaled by the function `transform` ('module:function'), else as `preprocess` says,
+    else as the record, else as the target does. `size` is (height, width), for a network that takes
+    any; `batch` pictures are run at a time, and `workers` processes load them (0: this one).
+    `state` is a folder that keeps what is done; `progress` is told how many pictures of how many
+    are. Under torchrun the pictures are spread over its processes; only the first one tells, and
+    returns the result. Raises UsageError for a `transform` that is not there, or beside
+    `preprocess`, and what `converter.dataset.compare.compare_dataset` does.
     """
+    from converter.dataset.pictures import named_transform
     from converter.dataset.run import Original, compare_images
     from converter.dataset.spread import processes
     from converter.parity.original.keras_python import SCRIPT
     from resnet_pt.pictures import known_mode, scaled
 
     settings = Options(**options)
+    if transform and settings.preprocess:
+        raise UsageError("--transform and --preprocess scale the pictures twice: give one")
     said = read_record(Path(against)).preprocess if is_record(Path(against)) else None
     described = _Target(Path(target)).described
     if isinstance(described, Program):
         raise UsageError(f"--images takes residual networks of a known kind, and {target} is none")
     recorded = said or known_mode(described)
     mode = settings.preprocess or recorded or "raw"
+    own = named_transform(transform) if transform else None
     original = Original(
         Path(against),
         is_record=is_record(Path(against)),
@@ -120,9 +131,12 @@ def verify_images(
             Path(target),
             Path(images),
             original,
-            transform=partial(scaled, scaling=MODES[mode]),
-            transform_name=mode,
+            transform=own or partial(scaled, scaling=MODES[mode]),
+            transform_name=transform or mode,
+            size=size,
             wanted_device=settings.device,
+            batch_size=batch,
+            workers=workers,
             state=Path(state) if state else None,
             group=group,
             progress=progress if group.is_first else lambda done, total: None,

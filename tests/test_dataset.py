@@ -15,13 +15,14 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from edits import edited
 from helpers import FIXTURES, fixture, record
 from PIL import Image
 
 import resnet_pt
+from converter.cli import verify_weights
 from converter.conversion import convert
-from converter.dataset.__main__ import main
 from converter.dataset.compare import compare_dataset
 from converter.dataset.pictures import Batch, Batches, find_pictures, load_picture
 from converter.dataset.predict import KerasProcess, converted, own_keras, recorded
@@ -34,6 +35,7 @@ from converter.options import Options
 from converter.parity.original.recording import read_record
 from converter.report import finite
 from converter.reports import html, schema
+from converter.verification import verify_images
 
 ROOT = FIXTURES.parent
 PATH = fixture("keras-2.2.4-tensorflow")
@@ -570,14 +572,27 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"),
+    "--nproc-per-node",
+]
+VERIFY = [
+    *(sys.executable, "-c"),
+    "from converter.cli.programs import verify_weights; verify_weights()",
+]
 
 
-def command(folder, target, recording, *more):
-    return [
-        *("-m", "converter.dataset", str(target), "--images", str(folder)),
-        *("--against", str(recording), "--batch-size", "4", *map(str, more)),
-    ]
+AS_THEY_ARE = ("--preprocess", "raw")
+
+
+def arguments(folder, target, recording, report, *more):
+    options = ("--size", "32x32", "--batch", 4, "--device", "cpu", "--report", report)
+    found = (target, "--images", folder, "--against", recording, *options, *more)
+    return [str(one) for one in found]
+
+
+def figures(report):
+    return json.loads(report.read_text())["dataset"]
 
 
 @pytest.fixture(scope="module")
@@ -599,14 +614,17 @@ def recording(folder, target, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(folder, target, recording, tmp_path_factory):
     path = tmp_path_factory.mktemp("alone") / "found.json"
-    code = main(command(folder, target, recording, "--size", "32x32", "--json", path)[2:])
-    return code, json.loads(path.read_text())
+    given = arguments(folder, target, recording, path, *AS_THEY_ARE)
+    result = CliRunner().invoke(verify_weights, given)
+    return result, figures(path)
 
 
 def test_it_says_what_it_found(alone):
-    code, found = alone
+    """The record's logits are wrong, so that the proof fails as well: no figure is lost by that."""
+    result, found = alone
 
-    assert code == 1
+    assert result.exit_code == 1
+    assert "pictures  23 compared with a record" in result.stderr
     assert (found["pictures"], found["same_top1"]) == (23, 22)
     assert found["worst"][0]["name"] == find_pictures_name(7)
     assert found["worst"][1]["relative"] < 1e-6
@@ -618,9 +636,9 @@ def find_pictures_name(number):
 
 def test_two_processes_give_the_figures_of_one(alone, folder, target, recording, tmp_path):
     path, state = tmp_path / "found.json", tmp_path / "state"
-    more = ("--size", "32x32", "--json", path, "--state", state)
+    given = arguments(folder, target, recording, path, *AS_THEY_ARE, "--state", state)
     done = subprocess.run(
-        [*TORCHRUN, "2", *command(folder, target, recording, *more)],
+        [*TORCHRUN, "2", *VERIFY, *given],
         env=environment(),
         capture_output=True,
         text=True,
@@ -628,7 +646,7 @@ def test_two_processes_give_the_figures_of_one(alone, folder, target, recording,
     )
 
     assert done.returncode == 1, done.stderr
-    assert json.loads(path.read_text()) == alone[1]
+    assert figures(path) == alone[1]
     files = sorted(state.iterdir())
     assert [one.name for one in files] == ["process-0.jsonl", "process-1.jsonl"]
     batches = [
@@ -640,8 +658,8 @@ def test_two_processes_give_the_figures_of_one(alone, folder, target, recording,
     # What two have done, one takes over, and the other way round.
     files[1].unlink()
     path.unlink()
-    assert main(command(folder, target, recording, *more)[2:]) == 1
-    assert json.loads(path.read_text()) == alone[1]
+    assert CliRunner().invoke(verify_weights, given).exit_code == 1
+    assert figures(path) == alone[1]
 
 
 SLOW = """
@@ -667,10 +685,14 @@ def test_a_run_that_is_killed_goes_on_and_finds_the_same(
     hold = tmp_path / "hold"
     hold.touch()
     path, state = tmp_path / "found.json", tmp_path / "state"
-    more = ("--size", "32x32", "--json", path, "--state", state, "--transform", "slowly:slow")
-    arguments = [sys.executable, *command(folder, target, recording, *more)]
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "HOLD": str(hold)}
-    first = subprocess.Popen(arguments, env={**environment(), **paths}, stderr=subprocess.DEVNULL)
+    more = ("--state", state, "--transform", "slowly:slow")
+    command = [*VERIFY, *arguments(folder, target, recording, path, *more)]
+    run = {
+        "env": {**environment(), "HOLD": str(hold)},
+        "cwd": tmp_path,  # where slowly.py is
+        "stderr": subprocess.DEVNULL,
+    }
+    first = subprocess.Popen(command, **run)
     deadline = time.monotonic() + 300
     while lines(state) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -680,11 +702,9 @@ def test_a_run_that_is_killed_goes_on_and_finds_the_same(
     assert not path.exists()
 
     hold.unlink()
-    subprocess.run(
-        arguments, env={**environment(), **paths}, stderr=subprocess.DEVNULL, timeout=300
-    )
+    subprocess.run(command, timeout=300, **run)
 
-    assert json.loads(path.read_text()) == alone[1]
+    assert figures(path) == alone[1]
     assert lines(state) == 7
 
 
@@ -692,25 +712,58 @@ def lines(state: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in state.glob("*.jsonl"))
 
 
-def test_a_mistake_is_a_message_and_a_code(target, capsys):
-    code = main([str(target), "--images", "none", "--model", str(PATH)])
+def refused(*given):
+    result = CliRunner().invoke(verify_weights, [str(one) for one in given])
+    assert result.exit_code == 2
+    return result.stderr
 
-    assert code == 2
-    assert capsys.readouterr().err == "Error: --images none is not a folder\n"
+
+def test_a_mistake_is_a_message_and_a_code(target):
+    said = refused(target, "--images", "none", "--against", PATH)
+
+    assert said == "Error: --images none is not a folder\n"
 
 
-RECORDER = ("--recorder", str(ROOT / "scripts" / "record_keras.py"))
+def test_what_is_for_pictures_is_refused_without_any(target):
+    said = refused(target, "--against", PATH, "--size", "32", "--batch", 4, "--workers", 0)
+
+    assert said == "Error: --size, --batch, --workers: for --images, which is not given\n"
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("no_such_file:scale", "No module named 'no_such_file'"),
+        ("json:scale", "module 'json' has no attribute 'scale'"),
+        ("json", "module 'json' has no attribute ''"),
+    ],
+)
+def test_a_transform_that_is_not_there_is_told(reference, why, folder, target):
+    said = refused(target, "--images", folder, "--against", PATH, "--transform", reference)
+
+    assert f"--transform {reference} is no MODULE:FUNCTION here: " in said
+    assert why in said
+
+
+def test_a_transform_and_a_name_of_one_are_refused(folder, target):
+    two = ("--transform", "numpy:negative", "--preprocess", "caffe")
+
+    assert "give one" in refused(target, "--images", folder, "--against", PATH, *two)
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("how", [RECORDER, ()], ids=["its own Keras", "the bundled definition"])
-def test_the_original_in_keras_agrees_and_another_does_not(how, folder, target, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "python", [sys.executable, None], ids=["its own Keras", "the bundled definition"]
+)
+def test_the_original_in_keras_agrees_and_another_does_not(python, folder, target, tmp_path):
     other = edited(PATH, tmp_path, lambda file: replaced_bias(file["model_weights"]))
-    arguments = [str(target), "--images", str(folder), "--batch-size", "8", *how, "--model"]
 
-    assert main([*arguments, str(PATH)]) == 0, capsys.readouterr().err
-    assert "the same for 23, top-5 for 23" in capsys.readouterr().err
-    assert main([*arguments, str(other)]) == 1
+    same = verify_images(target, PATH, folder, batch=8, keras_python=python, device="cpu")
+    different = verify_images(target, other, folder, batch=8, keras_python=python, device="cpu")
+
+    assert (same.passes, same.same_top1, same.same_top5) == (True, 23, 23)
+    assert different.pictures == 23
+    assert not different.passes
 
 
 def replaced_bias(weights):

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from helpers import fixture
 
 from converter.cli import convert_weights, inspect_weights, predict, verify_weights
-from converter.dataset.__main__ import main as dataset
 from converter.errors import ConvertError, as_refusal
 from converter.folder import convert_folder
 
@@ -194,9 +193,11 @@ def test_the_table_in_the_readme_has_every_exit_code():
     assert {code for code in codes if f"\n| {code} |" in readme} == codes
 
 
-def test_the_comparison_of_a_data_set_has_the_net_too(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("converter.dataset.__main__.compare_images", broken)
+def test_the_comparison_of_a_data_set_has_the_net_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("converter.verification.verify_images", broken)
     arguments = ["out.pth", "--images", str(tmp_path), "--against", "record.npz"]
 
-    assert dataset(arguments) == 70
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    result = CliRunner().invoke(verify_weights, arguments)
+
+    assert result.exit_code == 70
+    assert len(result.stderr.splitlines()) == 1

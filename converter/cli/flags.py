@@ -13,6 +13,21 @@ from converter.facts.table import TABLE, Row
 PLACE = click.Path(path_type=Path, readable=False)
 """Any path: what cannot be read is refused where it is read, with the exit code of that."""
 
+
+def height_width(context: click.Context, parameter: Any, value: str | None) -> Any:
+    """`224` or `224x320` → (height, width)."""
+    if value is None:
+        return None
+    height, _, width = value.partition("x")
+    try:
+        size = int(height), int(width or height)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither N nor HxW") from None
+    if min(size) < 1:
+        raise click.BadParameter(f"{value!r}: height and width are at least 1")
+    return size
+
+
 COMPARING = (
     click.option(
         "--device",

@@ -9,25 +9,10 @@ from typing import Any
 
 import click
 
-from converter.cli.flags import DEBUG, PLACE
+from converter.cli.flags import DEBUG, PLACE, height_width
 from converter.cli.running import guarded, with_options
 from converter.errors import SourceError, printable
 from resnet_pt.preprocessing import MODES
-
-
-def height_width(context: click.Context, parameter: Any, value: str | None) -> Any:
-    """`224` or `224x320` → (height, width)."""
-    if value is None:
-        return None
-    height, _, width = value.partition("x")
-    try:
-        size = int(height), int(width or height)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither N nor HxW") from None
-    if min(size) < 1:
-        raise click.BadParameter(f"{value!r}: height and width are at least 1")
-    return size
-
 
 PICTURES = (
     click.option(

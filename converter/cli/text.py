@@ -85,10 +85,10 @@ def totals_line(verdicts: Sequence[str]) -> str:
 
 
 @contextmanager
-def bar(what: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, told how many of how many are done; nothing where nobody watches, and before
     it is told."""
-    if not shown or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console

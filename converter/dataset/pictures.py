@@ -7,6 +7,9 @@ keras/src/utils/image_utils.py): RGB, resized to the exact size by the nearest p
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +30,23 @@ Size = tuple[int, int]
 Transform = Callable[[Array], Array]
 """What a project does to its pictures: (N, H, W, C) float32 from 0 to 255 → the same shape, as the
 network receives it."""
+
+
+def named_transform(reference: str) -> Transform:
+    """The function that 'module:function' names; the module is looked for in the working directory
+    first.
+
+    Raises UsageError if the module cannot be imported, or has no such function.
+    """
+    if os.getcwd() not in sys.path:  # a program that is installed does without it
+        sys.path.insert(0, os.getcwd())
+    module, _, name = reference.partition(":")
+    try:
+        found: Transform = getattr(importlib.import_module(module), name)
+    except Exception as error:  # the user's own code
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--transform {reference} is no MODULE:FUNCTION here: {reason}") from error
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,6 @@ class Bench:
             "resnet50": str(self.source),
             "converted": str(self.work / "converted.pth"),
             "onnx": str(self.work / "converted.onnx"),
-            "recorder": str(ROOT / "scripts" / "record_keras.py"),
             "count": str(options.pictures),
             "inputs": str(self.work / "inputs.npz"),
             "pictures": str(self.work / f"pictures-{options.pictures}"),

@@ -9,6 +9,10 @@ Template = tuple[str, ...]
 CONVERT = ("-c", "from converter.cli.programs import convert_weights as run; run()")
 INSPECT = ("-c", "from converter.cli.programs import inspect_weights as run; run()")
 OTHERS = ("-m", "benchmark.others")
+VERIFY_IMAGES = (
+    "import sys; from converter.verification import verify_images; "
+    "verify_images(*sys.argv[1:], keras_python=sys.executable, device='cpu')"
+)
 IMPORT_TORCH = ("-c", "import torch")
 
 
@@ -119,10 +123,7 @@ ROWS = (
     Row(
         "verify",
         "predictions for {count} pictures compared",
-        (
-            *("-m", "converter.dataset", "{converted}", "--images", "{pictures}"),
-            *("--model", "{resnet50}", "--recorder", "{recorder}", "--device", "cpu"),
-        ),
+        (*("-c", VERIFY_IMAGES, "{converted}", "{resnet50}", "{pictures}"),),
         (
             Beside(
                 "the forward passes alone",

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converter.cli.flags import DEBUG, PLACE
-from converter.cli.pictures import height_width
+from converter.cli.flags import DEBUG, PLACE, height_width
 from converter.cli.running import guarded, with_options
 from converter.errors import TargetError, UsageError
 from finetuning.settings import Settings
