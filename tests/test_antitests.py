@@ -108,6 +108,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "change", "module"), FAULTS)
 def test_one_fault_is_not_equal_and_named_where_it_is(path, change, module):
     network, parity = judged(path, change)
@@ -122,7 +123,7 @@ def test_one_fault_is_not_equal_and_named_where_it_is(path, change, module):
     [
         ("keras-1.2.2-theano-th", {"theano_kernels": False}),
         ("keras-1.2.2-tensorflow", {"theano_kernels": True}),
-        ("keras-2.0.9-theano", {"stem": "same"}),
+        pytest.param("keras-2.0.9-theano", {"stem": "same"}, marks=pytest.mark.slow),
         ("keras-2.0.9-tensorflow", {"stem": "pad"}),
         ("keras-2.1.6-tensorflow", {"pool": "zero"}),
         ("keras-2.1.6-tensorflow", {"pool": "same"}),
@@ -155,6 +156,7 @@ def test_a_head_that_only_classifies_wrongly_is_named(tmp_path):
     assert parity.first_wrong_layer in {"dense", "out"}
 
 
+@pytest.mark.slow
 def test_a_wrong_guess_behind_a_hidden_layer_writes_nothing(tmp_path):
     path = fixture("keras-2.10-functional-head")
     alone = weights_only(path, tmp_path)

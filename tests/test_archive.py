@@ -37,6 +37,7 @@ def reweighted(target, change):
     return archive(target, {**content, WEIGHTS: inner.getvalue()})
 
 
+@pytest.mark.slow
 def test_it_is_the_same_network_as_its_hdf5_file():
     with opened(PATH) as (checkpoint, network), opened(FIXTURES / f"{PATH.stem}.h5") as (_, other):
         assert checkpoint.keras_version == "3.15.1"
@@ -62,6 +63,7 @@ def test_its_weights_alone_are_the_same_network(tmp_path):
         np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_norm_that_could_stand_in_two_places_is_refused(tmp_path):
     alone = tmp_path / "alone.weights.h5"
     alone.write_bytes(members()[WEIGHTS])
@@ -77,6 +79,7 @@ def test_a_norm_that_could_stand_in_two_places_is_refused(tmp_path):
     assert "may stand behind dense or behind dense_1" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.zip", "model.h5", "model"])
 def test_it_is_told_by_its_content(name, tmp_path):
     source = archive(tmp_path / name, members())
@@ -94,6 +97,7 @@ def test_names_come_from_the_configuration_where_the_weights_have_none(tmp_path)
         assert dict(network.structure.layers) == dict(expected.structure.layers)
 
 
+@pytest.mark.slow
 def test_names_that_contradict_the_configuration_are_refused(tmp_path):
     def rename(file):
         file["layers/dense/vars"].attrs["name"] = "dense_1"
@@ -105,6 +109,7 @@ def test_names_that_contradict_the_configuration_are_refused(tmp_path):
     assert "config.json calls a layer 'dense'" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_weights_lack_is_refused(tmp_path):
     def drop(file):
         del file["layers/dense_1"]
@@ -115,12 +120,14 @@ def test_a_layer_that_the_weights_lack_is_refused(tmp_path):
     assert "2 layers of the class 'dense'" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_packed_archive_is_read(tmp_path):
     source = archive(tmp_path / "packed.keras", members(), method=zipfile.ZIP_DEFLATED)
 
     assert run(source, tmp_path / "out.pth", "--no-parity").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_member_that_leads_out_of_the_archive_is_refused(tmp_path):
     for number, name in enumerate(["../../evil.h5", "/etc/passwd", "a\\..\\..\\b"]):
         source = archive(tmp_path / f"{number}.keras", {**members(), name: b"x"})
@@ -139,6 +146,7 @@ def test_two_members_of_one_name_are_refused(tmp_path):
     assert_refused(run(source, tmp_path / "out.pth"), 4, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 def test_a_member_that_unpacks_into_much_more_is_refused(tmp_path):
     content = {**members(), "model.weights.h5": b"\0" * 300_000_000}
     source = archive(tmp_path / "bomb.keras", content, method=zipfile.ZIP_DEFLATED)
@@ -159,6 +167,7 @@ def test_a_configuration_that_is_no_json_is_code_3(name, content, tmp_path):
     assert_refused(run(source, tmp_path / "out.pth"), 3, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -223,6 +232,7 @@ def test_another_zip_is_named_for_what_it_is(tmp_path):
     assert "looks like a zip archive" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_cut_off_archive_is_code_3(tmp_path):
     content = PATH.read_bytes()
     for number, size in enumerate([60, len(content) // 2, len(content) - 1]):

@@ -32,6 +32,7 @@ def small(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(small, tmp_path):
     bench.main(small("--only", "safetensors", "refusal"))
     rows = [line for line in (tmp_path / "benchmark.md").read_text().splitlines() if "|" in line]
@@ -52,6 +53,7 @@ def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(sma
         assert sum(line.startswith(f"| {kind} |") for line in rows) == 2
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_asked_for_keep_what_they_had(small, tmp_path):
     def row():
         lines = (tmp_path / "benchmark.md").read_text().splitlines()
@@ -97,6 +99,7 @@ def test_a_package_that_is_not_there_is_named_and_no_figure_is_made_up(small, mo
     assert np.isnan(line.ratio)
 
 
+@pytest.mark.slow
 def test_another_way_that_gives_other_tensors_is_not_compared(small):
     wrong = (
         "from safetensors.numpy import load_file, save_file; "
@@ -112,6 +115,7 @@ def test_another_way_that_gives_other_tensors_is_not_compared(small):
     assert "other ones" in line.row()
 
 
+@pytest.mark.slow
 def test_a_way_that_fails_is_said_to_with_its_last_words(small):
     row = Row("broken", "broken", SAFETENSORS.ours, (Beside("b", ("-c", "1 / 0"), 1.0),))
 

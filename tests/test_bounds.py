@@ -138,6 +138,7 @@ def packed_begin(content: bytes) -> int:
         return info.header_offset + 30 + len("config.json") + info.compress_size // 2
 
 
+@pytest.mark.slow
 def test_that_the_unchanged_are_taken(tmp_path):
     for source in (WHOLE, KERAS, SHARDED, zipped(method=zipfile.ZIP_DEFLATED)(tmp_path)):
         assert refusal_here(source) is None, source

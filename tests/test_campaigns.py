@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -41,6 +42,7 @@ def test_no_case_fails(arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_wrong_is_noticed(tmp_path):
     """The anti-test: one number of every array changed on its way."""
     code = f"""
@@ -63,6 +65,7 @@ sys.exit(fuzz.main())
     assert len(list(tmp_path.iterdir())) == done.returncode
 
 
+@pytest.mark.slow
 def test_an_archive_whose_checksums_nobody_compares_is_noticed(tmp_path):
     """The anti-test: what is read is damaged, and other numbers come out."""
     code = f"""
@@ -108,6 +111,7 @@ def test_a_setting_that_changes_without_a_word_is_noticed(key, before, after, is
     assert not doors.silent([(key, before, after)], same=False)
 
 
+@pytest.mark.slow
 def test_a_writer_that_truncates_is_noticed():
     """The anti-test: the target is opened for writing before the draft is whole."""
     code = f"""

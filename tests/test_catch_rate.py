@@ -59,6 +59,7 @@ def test_the_right_conversion_is_no_fault(subject):
     assert compared_with(subject.conversion, subject.recording).verdict == "equal"
 
 
+@pytest.mark.slow
 def test_the_right_conversion_is_right_however_it_runs(subject):
     settings = list(clean(subject, [subject.recording]))
 
@@ -66,6 +67,7 @@ def test_the_right_conversion_is_right_however_it_runs(subject):
     assert {one.verdict for one in settings} == {"equal"}
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_the_campaign_in_full_asks_keras(monkeypatch):
     """Of scripts/catch_rate, which takes a quarter of an hour: what it gets its recordings by."""

@@ -25,6 +25,7 @@ def run(*arguments, command=convert_weights):
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_it_converts_and_says_what_it_did(tmp_path):
     result = run(PATH, tmp_path / "out.pth", "--no-parity")
 
@@ -40,6 +41,7 @@ def test_it_converts_and_says_what_it_did(tmp_path):
         assert line in result.stderr
 
 
+@pytest.mark.slow
 def test_hdf5_that_is_not_keras_is_code_3(tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["measurements"] = np.ones(3)
@@ -54,6 +56,7 @@ def test_hdf5_that_is_not_keras_is_code_3(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_code_5_all_at_once(tmp_path):
     alone = weights_only(PATH, tmp_path)
     with h5py.File(alone, "a") as file:
@@ -69,6 +72,7 @@ def test_weights_that_do_not_fit_are_code_5_all_at_once(tmp_path):
     assert "bn3a_branch2a/beta (3,) becomes (3,), but layer2.0.bn1.bias is" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_target_that_is_there_is_code_7_and_stays(tmp_path):
     target = tmp_path / "out.pth"
     target.write_text("precious")
@@ -87,6 +91,7 @@ def test_usage_is_code_2(arguments):
     assert run(*arguments).exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_failed_proof_is_code_1(tmp_path):
     options = ("--against", record(PATH), "--pool", "valid", "--device", "cpu")
 
@@ -99,6 +104,7 @@ def test_a_failed_proof_is_code_1(tmp_path):
     assert (report["verdict"], report["first_wrong_layer"]) == ("not equal", "max_pooling2d_1")
 
 
+@pytest.mark.slow
 def test_another_file_than_expected_is_code_3(tmp_path):
     right = hashlib.sha256(PATH.read_bytes()).hexdigest()
 
@@ -109,6 +115,7 @@ def test_another_file_than_expected_is_code_3(tmp_path):
     assert run(PATH, tmp_path / "out.pth", "--no-parity", "--expect-sha256", right).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_every_tensor_and_reads_no_array(tmp_path, monkeypatch):
     def never(*arguments):
         raise AssertionError("an array was read")
@@ -127,6 +134,7 @@ def test_a_dry_run_lists_every_tensor_and_reads_no_array(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_report_has_everything(tmp_path):
     options = ("--report", tmp_path / "report.json", "--against", record(PATH), "--device", "cpu")
 
@@ -145,6 +153,7 @@ def test_the_report_has_everything(tmp_path):
     assert len(report["parity"]["layers"]) > 100
 
 
+@pytest.mark.slow
 def test_without_keras_tensors_are_proven_and_logits_not_compared(tmp_path, monkeypatch):
     monkeypatch.setattr("converter.parity.prove.is_installed", lambda: False)
 
@@ -158,6 +167,7 @@ def test_without_keras_tensors_are_proven_and_logits_not_compared(tmp_path, monk
     assert os.listdir(tmp_path) == ["out.pth"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_the_same_file_gives_the_same_bytes_whatever_it_is_called(suffix, tmp_path):
     other = copy(PATH, tmp_path, "another name.hdf5")
@@ -168,6 +178,7 @@ def test_the_same_file_gives_the_same_bytes_whatever_it_is_called(suffix, tmp_pa
     assert one.read_bytes() == same.read_bytes()
 
 
+@pytest.mark.slow
 def test_inspect_tells_the_network_as_text_and_as_json():
     text = run(PATH, command=inspect_weights)
     data = json.loads(run(PATH, "--json", command=inspect_weights).stdout)
@@ -187,6 +198,7 @@ assert not heavy, heavy
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [
@@ -212,6 +224,7 @@ except SystemExit as done:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_no_traceback_reaches_the_user(tmp_path):
     command = [sys.executable, "-m", "converter.cli", str(tmp_path / "none.h5"), "out.pth"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -220,6 +233,7 @@ def test_no_traceback_reaches_the_user(tmp_path):
     assert done.stderr == f"Error: {tmp_path}/none.h5 cannot be read: No such file or directory\n"
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_nothing_behind(tmp_path):
     code = f"""
 import os, signal

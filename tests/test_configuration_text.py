@@ -159,6 +159,7 @@ def test_an_alias_within_itself_is_refused():
     assert error.headline == "the alias *a is within what it stands for"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -231,6 +232,7 @@ def test_a_record_has_it(tmp_path):
     assert open_configuration(path) == MODEL
 
 
+@pytest.mark.slow
 def test_a_record_that_unpacks_without_end_is_refused(tmp_path):
     path = tmp_path / "record.npz"
     content = io.BytesIO()

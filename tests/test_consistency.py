@@ -22,6 +22,7 @@ def inside(alone, path):
     return path if alone else f"model_weights/{path}"
 
 
+@pytest.mark.slow
 @either
 def test_a_convolution_that_reads_more_channels_than_come_is_code_5(alone, tmp_path):
     def widen(file):
@@ -34,6 +35,7 @@ def test_a_convolution_that_reads_more_channels_than_come_is_code_5(alone, tmp_p
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @either
 def test_a_norm_of_other_channels_than_its_convolution_is_code_5(alone, tmp_path):
     def narrow(file):
@@ -46,6 +48,7 @@ def test_a_norm_of_other_channels_than_its_convolution_is_code_5(alone, tmp_path
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @either
 def test_a_shortcut_of_other_channels_than_its_block_is_code_5(alone, tmp_path):
     def narrow(file):
@@ -62,6 +65,7 @@ def test_a_shortcut_of_other_channels_than_its_block_is_code_5(alone, tmp_path):
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @either
 def test_a_classifier_that_reads_more_than_the_features_is_code_5(alone, tmp_path):
     def widen(file):
@@ -73,6 +77,7 @@ def test_a_classifier_that_reads_more_than_the_features_is_code_5(alone, tmp_pat
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -98,6 +103,7 @@ def test_a_configuration_that_cannot_be_is_refused(name, values, tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_an_array_that_the_configuration_denies_is_not_used(tmp_path):
     def change(config):
@@ -109,6 +115,7 @@ def test_an_array_that_the_configuration_denies_is_not_used(tmp_path):
     assert "not used: model_weights/bn2a_branch2a/bn2a_branch2a/gamma:0 (4,)" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_run_is_not_written_for_want_of_a_comparison(tmp_path):
     """Keras refuses such a file too, which must not count as 'not compared'."""
 

@@ -39,6 +39,7 @@ def in_base(config: Any) -> None:
     short_circuited(base, base["config"]["output_layers"][0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "change", "original"),
     [
@@ -65,6 +66,7 @@ def test_a_model_that_was_cut_at_its_last_sum_gives_the_logits_of_keras(
     assert float((fast - plain).abs().max()) < 1e-5 * float(plain.abs().max())
 
 
+@pytest.mark.slow
 def test_a_last_sum_that_is_activated_is_another_network(tmp_path):
     """The anti-test: such a block with an activation behind it is not equal."""
     change = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, LAST_ACTIVATION))
@@ -80,6 +82,7 @@ def test_a_last_sum_that_is_activated_is_another_network(tmp_path):
     assert result.exit_code == 1
 
 
+@pytest.mark.slow
 def test_a_network_that_is_cut_at_its_last_sum_is_no_plain_one(tmp_path):
     source = reconfigured(FLAT, tmp_path, lambda one: short_circuited(one, LAST_ACTIVATION))
 
@@ -96,6 +99,7 @@ def test_an_inner_sum_that_nothing_activates_ends_a_general_network(tmp_path):
     assert_general(source, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 def test_a_last_norm_that_nothing_activates_is_the_heads(tmp_path):
     """ResNet50V2 up to `post_bn`; the pool behind it was blamed."""
     source = reconfigured(
@@ -108,6 +112,7 @@ def test_a_last_norm_that_nothing_activates_is_the_heads(tmp_path):
         assert network.architecture.head[0].name == "post_bn"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "gone", "behind"),
     [(FLAT, LAST_ACTIVATION, "bn5c_branch2c"), (PREACTIVATED, "post_relu", "post_bn")],
@@ -140,6 +145,7 @@ def test_the_activation_behind_the_last_norm_is_the_networks_own(tmp_path):
         assert facts(network)["head"][1] != "default"
 
 
+@pytest.mark.slow
 def test_variables_without_the_last_activation_are_not_given_one(tmp_path):
     def change(file: Any) -> None:
         group = next(name for name in file if "layer" in name)
@@ -157,6 +163,7 @@ def test_variables_without_the_last_activation_are_not_given_one(tmp_path):
     assert "the model was cut behind" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["res5c_branch2c", "bn5c_branch2c"])
 def test_what_lacks_the_end_of_its_last_block_is_referred_to_the_whole_model(gone, tmp_path):
     def change(file: Any) -> None:
@@ -170,6 +177,7 @@ def test_what_lacks_the_end_of_its_last_block_is_referred_to_the_whole_model(gon
     assert "if it ends behind a whole block, its whole model (model.save) is read" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_told(tmp_path):
     """ResNet50V2 up to `conv5_block1_preact_relu`: the stage before was taken for the last one,
     which does not stride, and predictions were wrong without a word."""
@@ -203,6 +211,7 @@ def test_a_norm_that_may_be_the_next_stages_is_taken_for_the_last_one_only_if_to
     assert told.exit_code == 0
 
 
+@pytest.mark.slow
 def test_where_a_nested_base_ends_is_said_to_be_assumed(tmp_path):
     """Cut at its last sum, its weights are the same."""
     with opened(weights_only(NESTED, tmp_path)) as (_, network):

@@ -130,6 +130,7 @@ np.save(sys.argv[1], np.stack([keras.utils.img_to_array(picture) for picture in 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_pictures_are_those_of_keras(folder, tmp_path):
     names = [name for name in find_pictures(folder) if "broken" not in name]
@@ -424,6 +425,7 @@ def test_a_record_predicts_for_its_own_pictures_only(folder):
         recorded(recording, find_pictures(folder))
 
 
+@pytest.mark.slow
 def test_the_converted_network_predicts_its_logits_or_what_came_of_them(folder, target):
     import torch
 
@@ -510,6 +512,7 @@ def batch_of(pictures):
     return Batch(0, tuple(range(len(pictures))), np.asarray(pictures, np.float32), {})
 
 
+@pytest.mark.slow
 def test_the_originals_process_answers_for_every_batch(recorder):
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.float32)
     with own_keras(sys.executable, recorder, Path("model.h5")) as original:
@@ -525,6 +528,7 @@ def test_the_originals_process_answers_for_every_batch(recorder):
         assert (original(batch_of(pictures))[:, 1] == 3).all()
 
 
+@pytest.mark.slow
 def test_what_ends_the_originals_process_is_told(recorder):
     with pytest.raises(ParityError, match="RecordError: no such model"):
         own_keras(sys.executable, recorder, Path("missing.h5"))
@@ -619,6 +623,7 @@ def alone(folder, target, recording, tmp_path_factory):
     return result, figures(path)
 
 
+@pytest.mark.slow
 def test_it_says_what_it_found(alone):
     """The record's logits are wrong, so that the proof fails as well: no figure is lost by that."""
     result, found = alone
@@ -634,6 +639,7 @@ def find_pictures_name(number):
     return [f"cat/{k:03}.{'png' if k % 3 else 'bmp'}" for k in range(1, 23, 2)][number]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(alone, folder, target, recording, tmp_path):
     path, state = tmp_path / "found.json", tmp_path / "state"
     given = arguments(folder, target, recording, path, *AS_THEY_ARE, "--state", state)
@@ -678,6 +684,7 @@ def slow(pictures):
 """A transform that does not come back from the fourth batch while there is a certain file."""
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_finds_the_same(
     alone, folder, target, recording, tmp_path
 ):
@@ -751,6 +758,7 @@ def test_a_transform_and_a_name_of_one_are_refused(folder, target):
     assert "give one" in refused(target, "--images", folder, "--against", PATH, *two)
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize(
     "python", [sys.executable, None], ids=["its own Keras", "the bundled definition"]
@@ -819,6 +827,7 @@ def test_a_state_says_which_network_the_original_was():
 # ---- in a report
 
 
+@pytest.mark.slow
 def test_a_data_set_is_in_the_report_and_on_its_page(folder, tmp_path):
     report = convert(PATH, tmp_path / "out.pth", parity=False)
 

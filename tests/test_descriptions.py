@@ -143,6 +143,7 @@ def few_too_many_heads(description):
     description["architecture"]["head"] += [{"name": f"l{n}", **layer} for n in range(MAX_HEAD)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [many_heads, many_blocks, laughs, few_too_many_heads])
 def test_a_description_is_read_in_proportion_to_the_file(change, tmp_path):
     path = described(tmp_path / "out.pth", change)
@@ -154,6 +155,7 @@ def test_a_description_is_read_in_proportion_to_the_file(change, tmp_path):
     assert time.process_time() - began < 2 + path.stat().st_size / 2**20
 
 
+@pytest.mark.slow
 def test_a_long_pickle_is_refused_before_it_is_run(tmp_path):
     path = tmp_path / "out.pth"
     with zipfile.ZipFile(path, "w") as archive:

@@ -144,6 +144,7 @@ class Detectron2ResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
 def test_detectron2_s_network_loads_what_is_written_and_gives_the_same(suffix, tmp_path):
     """Its names, options and file formats, re-implemented from its source: it is in no package
@@ -257,6 +258,7 @@ def test_pre_activation_is_refused_by_name():
     assert any("pre-activation" in one for one in plain_obstacles(network.architecture))
 
 
+@pytest.mark.slow
 def test_a_refusal_names_the_destinations_that_can(tmp_path):
     target = tmp_path / "out.pth"
 
@@ -268,6 +270,7 @@ def test_a_refusal_names_the_destinations_that_can(tmp_path):
     assert "these can: no --to (the self-describing layout), --to onnx, --to pt2" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_record_may_settle_on_a_network_that_can_be_expressed(tmp_path, monkeypatch):
     """Weights that do not say their Keras: the naming's default has an unpadded pool. That a
     record finds the padded one is proven elsewhere; here its answer is given."""
@@ -285,12 +288,14 @@ def test_a_record_may_settle_on_a_network_that_can_be_expressed(tmp_path, monkey
     assert report.delivery.comparisons[0].passes
 
 
+@pytest.mark.slow
 def test_a_dry_run_refuses_too(tmp_path):
     result = run(fixture("keras-2.1.6-tensorflow"), "--dry-run", "--to", "timm")
 
     assert_refused(result, 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -317,6 +322,7 @@ def test_an_unknown_destination_is_refused_from_python_too(tmp_path):
 # ---- torchvision and timm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["torchvision", "timm"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_state_dict_has_the_library_s_names_and_nothing_else(to, suffix, wide, tmp_path):
@@ -349,6 +355,7 @@ def plain_torchvision(depths=(1, 1, 1, 1)):
     return resnet_pt.ResNet(resnet(depths, 10))
 
 
+@pytest.mark.slow
 def test_the_patch_makes_a_plain_network_give_the_same_logits(described, wide):
     model = plain_torchvision()
     model.load_state_dict(loadable(wide), strict=False)
@@ -367,11 +374,13 @@ def loadable(source):
     return OrderedDict((name, torch.from_numpy(array)) for name, array in theirs.items())
 
 
+@pytest.mark.slow
 def test_the_patch_refuses_a_model_of_another_depth(described):
     with pytest.raises(ValueError, match=r"of another network: the file has no convolution layer2"):
         resnet_pt.patch_torchvision(plain_torchvision((1, 2, 1, 1)), described)
 
 
+@pytest.mark.slow
 def test_the_patch_refuses_a_network_that_strides_cannot_make(tmp_path):
     target = tmp_path / "out.pth"
     convert(fixture("keras-2.1.6-tensorflow"), target, parity=False)
@@ -382,6 +391,7 @@ def test_the_patch_refuses_a_network_that_strides_cannot_make(tmp_path):
     assert model.layer2[0].conv1.stride == (1, 1)
 
 
+@pytest.mark.slow
 def test_the_patch_refuses_a_file_that_says_nothing(tmp_path):
     torch.save(plain_torchvision().state_dict(), tmp_path / "alien.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "bare.pth")
@@ -423,6 +433,7 @@ def test_what_is_not_kept_is_said():
 SUFFIX = {"transformers": "", "onnx": ".onnx", "pt2": ".pt2"}
 
 
+@pytest.mark.slow
 @each
 def test_the_report_lists_what_the_file_holds(destination, wide, tmp_path):
     """Every tensor of the file that was delivered by its name there and its shape, and every array
@@ -448,6 +459,7 @@ def test_the_report_lists_what_the_file_holds(destination, wide, tmp_path):
     assert dropped == (counters if to in ("detectron2", "onnx") else set())
 
 
+@pytest.mark.slow
 def test_a_row_of_the_report_says_what_was_done_to_a_tensor(tmp_path):
     told = {"to": "transformers", "preprocess": "caffe"}
     report = convert(NARROW, tmp_path / "out", **told, parity=False).to_dict()
@@ -499,6 +511,7 @@ def test_a_step_has_an_inverse_or_says_its_loss(step, tensors):
         assert step.undo(delivered).tobytes() == step.fold.apply(ours).tobytes()
 
 
+@pytest.mark.slow
 def test_the_folded_network_is_compared_where_the_library_is_missing(wide, tmp_path, monkeypatch):
     monkeypatch.setattr(delivery, "is_installed", lambda library: library == "torch")
 
@@ -530,6 +543,7 @@ def test_a_broken_installation_is_a_reason_and_no_traceback(tmp_path, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_a_library_that_cannot_load_what_was_written_refuses_it(tmp_path, monkeypatch):
     monkeypatch.setattr("converter.parity.prove.is_installed", lambda: False)
     monkeypatch.setattr(transformers, "LIBRARY", "torch")
@@ -541,6 +555,7 @@ def test_a_library_that_cannot_load_what_was_written_refuses_it(tmp_path, monkey
     assert "torch does not load what was written\n  operator torchvision::nms" in result.stderr
 
 
+@pytest.mark.slow
 def test_require_parity_needs_the_library(tmp_path, monkeypatch):
     monkeypatch.setattr(delivery, "is_installed", lambda library: library == "torch")
     monkeypatch.setattr("converter.parity.prove.is_installed", lambda: False)
@@ -555,6 +570,7 @@ def test_require_parity_needs_the_library(tmp_path, monkeypatch):
     assert "not compared with transformers: not installed" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_tensor_that_is_not_what_source_gives_is_not_published(tmp_path, monkeypatch):
     def wrong(path, architecture):
         found = torch.load(path, weights_only=True)["state_dict"]
@@ -571,6 +587,7 @@ def test_a_tensor_that_is_not_what_source_gives_is_not_published(tmp_path, monke
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_library_that_computes_something_else_is_not_published(tmp_path, monkeypatch):
     def turned(path, architecture):
         run_it = delivery.runnable(architecture, converted(NARROW)[1], "float32")
@@ -594,6 +611,7 @@ def read_json(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_a_directory_has_its_configuration_labels_processor_and_weights(tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"class {number}\n" for number in range(10)))
@@ -623,6 +641,7 @@ def test_a_directory_has_its_configuration_labels_processor_and_weights(tmp_path
     assert "the order of channels: the first convolution is turned round" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_usual", [True, False], ids=["a default", "unknown"])
 def test_what_was_done_to_pictures_is_not_made_up(is_usual, tmp_path, monkeypatch):
     if not is_usual:
@@ -651,6 +670,7 @@ def delivered_logits(folder, pictures):
     return delivery.runnable(architecture, tensors, "float64")(pictures)[""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "channels"),
     [({}, 1), ({"preprocess": "caffe"}, -1), ({"preprocess": "torch"}, 1)],
@@ -673,6 +693,7 @@ def test_only_what_is_known_of_pictures_turns_a_network_round(options, channels,
     assert error(turned) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["detectron2", "mmpretrain"])
 def test_no_default_is_told_to_a_library_s_users(to, tmp_path):
     """Means and deviations in what is to be copied, or in the checkpoint."""
@@ -693,6 +714,7 @@ def checkpoint_of(path):
     return {name: one for name, one in found.items() if name not in ("model", "state_dict")}
 
 
+@pytest.mark.slow
 def test_labels_of_another_number_are_refused(tmp_path):
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
 
@@ -706,6 +728,7 @@ def test_labels_of_another_number_are_refused(tmp_path):
     assert os.listdir(tmp_path) == ["labels.txt"]
 
 
+@pytest.mark.slow
 def test_a_directory_is_replaced_only_with_force_and_only_if_nothing_else_is_in_it(tmp_path):
     target = tmp_path / "out"
     arguments = (NARROW, target, "--to", "transformers", "--no-parity")
@@ -724,6 +747,7 @@ def test_a_directory_is_replaced_only_with_force_and_only_if_nothing_else_is_in_
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["mmpretrain", "transformers"])
 def test_a_target_of_the_other_kind_is_code_7_even_with_force(to, tmp_path):
     target = tmp_path / "out.pth"
@@ -741,6 +765,7 @@ def test_a_target_of_the_other_kind_is_code_7_even_with_force(to, tmp_path):
 # ---- torch.export
 
 
+@pytest.mark.slow
 def test_pt2_takes_batches_and_sizes_that_it_was_not_traced_with(tmp_path):
     """'same' padding is another amount for another size: it has to be traced, not kept."""
     architecture = with_pool(with_stem(resnet((1,), 10, width=4), "same"), "same")
@@ -754,6 +779,7 @@ def test_pt2_takes_batches_and_sizes_that_it_was_not_traced_with(tmp_path):
         assert np.array_equal(theirs(pictures)[""], ours(pictures)[""])
 
 
+@pytest.mark.slow
 def test_pt2_takes_pre_activation_and_a_head_that_fixes_the_size(tmp_path):
     source, target = fixture("keras-2.3.1-cifar-v2"), tmp_path / "out.pt2"
 
@@ -770,6 +796,7 @@ def test_pt2_takes_pre_activation_and_a_head_that_fixes_the_size(tmp_path):
     assert np.array_equal(found[""], ours(pictures)[""])
 
 
+@pytest.mark.slow
 def test_pt2_gives_several_outputs_by_name(tmp_path):
     narrow = resnet((1, 1, 1, 1), 10, width=4)
     second = Layer("other", Dense(narrow.features, 3), ("avgpool",))

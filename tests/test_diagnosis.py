@@ -149,6 +149,7 @@ def one_class(values):
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -211,6 +212,7 @@ FACTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["whole", "sampled"])
 @pytest.mark.parametrize(("change", "words"), FACTS, ids=[words for _, words in FACTS])
 def test_a_wrong_fact_is_recognised_by_samples_too(change, words, which, right, original):

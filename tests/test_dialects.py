@@ -65,6 +65,7 @@ def test_the_table_says_what_the_graph_says(path):
     assert dict(named.layers) == dict(network.structure.layers)
 
 
+@pytest.mark.slow
 def test_most_fixtures_have_a_table():
     with_table = 0
     for path in WHOLE:
@@ -84,6 +85,7 @@ def test_a_dialect_that_contradicts_itself_is_refused():
         broken.modules()
 
 
+@pytest.mark.slow
 def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_path):
     """A detector's other parts: named in the table, or the file is refused."""
     path = fixture("keras-2.2.4-tensorflow")
@@ -101,6 +103,7 @@ def test_layers_that_a_dialect_leaves_out_are_listed_and_not_carried_over(tmp_pa
     assert "mapped    320 of 322 weights" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_stage_more_than_names_are_read_to_is_said_to_be_that(tmp_path):
     path = fixture("keras-2.2.4-tensorflow")
     source = edited(path, tmp_path, with_layer("res6a_branch2a"), alone=True)

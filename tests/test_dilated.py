@@ -22,6 +22,7 @@ def test_a_whole_model_says_its_rates():
     assert [conv.padding for conv in convs[-4:]] == [2, 2, 4, 4]
 
 
+@pytest.mark.slow
 def test_it_gives_what_keras_1_gave(tmp_path):
     report = convert(PATH, tmp_path / "out.pth", against=RECORD, device="cpu")
 
@@ -29,6 +30,7 @@ def test_it_gives_what_keras_1_gave(tmp_path):
     assert max(one.worst.relative for one in report.parity.comparisons) < 1e-6
 
 
+@pytest.mark.slow
 def test_weights_alone_are_refused_by_what_their_names_say(tmp_path):
     source = weights_only(PATH, tmp_path)
 
@@ -39,6 +41,7 @@ def test_weights_alone_are_refused_by_what_their_names_say(tmp_path):
     assert "--dilation N,N,… says it for each stage" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{"dilation": "1,1,2,4"}, {}], ids=["option", "record"])
 def test_each_way_that_the_refusal_names_leads_to_the_original(given, tmp_path):
     """Its strides are no default either: they are given, so that one fact is left."""

@@ -72,6 +72,7 @@ def test_the_network_knows_nothing_of_keras():
         assert not [line for line in imports if "converter" in line or "h5py" in line], path
 
 
+@pytest.mark.slow
 def test_a_refusal_is_short():
     result = CliRunner().invoke(convert_weights, ["missing.h5", "out.pth"])
 
@@ -97,6 +98,7 @@ def renamed(module):
     return f"unit{stage}{chr(97 + int(index))}_{names[part]}"
 
 
+@pytest.mark.slow
 def test_the_walk_through_adds_a_naming_that_works(tmp_path, monkeypatch):
     """A real file's weights under the walk-through's names are read by its table alone."""
     from types import SimpleNamespace

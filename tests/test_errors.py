@@ -95,6 +95,7 @@ def by_layer(file):
     file.attrs.create("layer_names", names, dtype=h5py.string_dtype())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [by_attribute("backend"), by_attribute("keras_version"), by_layer],

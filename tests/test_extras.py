@@ -35,6 +35,7 @@ def with_variables(source: Path, folder: Path, *classes: str) -> Path:
     return edited(source, folder, change, name="edited.weights.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zero_padding2d", "max_pooling2d", "add"])
 def test_what_stands_beside_a_nested_network_is_not_passed_over(kind, tmp_path):
     source = with_variables(nested_variables(tmp_path), tmp_path, kind)
@@ -47,6 +48,7 @@ def test_what_stands_beside_a_nested_network_is_not_passed_over(kind, tmp_path):
     assert "not where they stand or what they compute" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zero_padding2d", "add"])
 def test_a_layer_more_than_the_network_has_is_not_passed_over(kind, tmp_path):
     source = with_variables(FLAT_VARIABLES, tmp_path, kind)
@@ -71,6 +73,7 @@ def reason(network: Any) -> str:
     return next(fact.reason for fact in network.facts if fact.name == "head")
 
 
+@pytest.mark.slow
 def test_a_norm_that_may_stand_in_front_is_placed_nowhere(tmp_path):
     """Three classes and three channels: `Dense(3)` and the picture have the width of the norm."""
     channels = 3
@@ -110,6 +113,7 @@ def listed(source: Path, folder: Path, name: str, place: str, offset: int = 0) -
     return edited(source, folder, change, alone=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "name", "place", "offset"),
     [

@@ -270,6 +270,7 @@ def settled(source, against, **options):
         return settle.settle(checkpoint, network, read_record(against), Options(**options))
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_record_settles_each_fact(name, keras_networks):
@@ -292,6 +293,7 @@ SAME = {"stride and dilation", "stride in"}
 then; or the 3x3 of the first of two blocks strides, evenly padded."""
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "standard"])
 def test_without_its_alternatives_a_fact_is_not_settled(name, keras_networks, monkeypatch):
@@ -311,6 +313,7 @@ def test_without_its_alternatives_a_fact_is_not_settled(name, keras_networks, mo
     assert "record" not in [evidence for _, evidence in facts(network).values()]
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_what_the_record_settles_is_converted_and_can_be_set(keras_networks, tmp_path):
     """The stride on a 3x3, padded as TensorFlow's 'same' and evenly."""
@@ -328,6 +331,7 @@ def test_what_the_record_settles_is_converted_and_can_be_set(keras_networks, tmp
         assert bare(again) == bare(report.network)
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_what_came_out_of_softmax_settles_facts_and_is_compared(keras_networks, tmp_path):
     """Of logits that are small enough for softmax to tell them apart."""
@@ -350,6 +354,7 @@ def test_what_came_out_of_softmax_settles_facts_and_is_compared(keras_networks, 
     assert facts(report.network)["stem stride"] == ("1", "record")
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_a_record_that_contradicts_an_option_says_so(keras_networks, tmp_path):
     weights, against = weights_and_record(keras_networks, "epsilon")
@@ -376,6 +381,7 @@ def own_record(folder, source, pictures, **options):
     return folder / "own.npz"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fixture_name", "option", "value", "fact"),
     [
@@ -400,6 +406,7 @@ def test_a_record_settles_how_a_file_is_read(fixture_name, option, value, fact, 
         assert (network.layout, network.variance) == (expected.layout, expected.variance)
 
 
+@pytest.mark.slow
 def test_a_record_settles_the_order_of_a_flatten(tmp_path):
     path = FIXTURES / "keras-2.10-head-flatten.h5"
     source = weights_only(path, tmp_path)
@@ -416,6 +423,7 @@ def test_a_record_settles_the_order_of_a_flatten(tmp_path):
 # ---- what is settled, and what is not
 
 
+@pytest.mark.slow
 def test_what_no_record_tells_apart_stays_a_default(tmp_path):
     """Without a small variance epsilon 1e-5 and 1.001e-5 give the same float32 logits."""
     path = FIXTURES / "keras-2.3.1-conv_block-50.h5"

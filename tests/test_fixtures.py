@@ -69,6 +69,7 @@ def test_gives_the_logits_and_layers_that_its_keras_recorded(path, tmp_path, rec
     assert all(one.relative < 1e-3 for one in report.parity.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -91,6 +92,7 @@ def test_weights_alone_give_the_same(path, tmp_path, record_property):
     assert dict(report.network.structure.layers) == dict(whole.structure.layers)
 
 
+@pytest.mark.slow
 def test_weights_alone_of_a_keras_before_1_0_8_are_refused_by_the_proof(tmp_path):
     path = fixture(BEFORE_1_0_8)
     alone = weights_only(path, tmp_path)
@@ -100,6 +102,7 @@ def test_weights_alone_of_a_keras_before_1_0_8_are_refused_by_the_proof(tmp_path
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.slow
 def test_weights_alone_do_not_say_what_is_done_to_pictures(tmp_path):
     """They are converted, as what comes behind that; the record is of the whole."""
     path = fixture(PICTURES)

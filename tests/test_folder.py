@@ -41,6 +41,7 @@ def test_the_line_of_a_file_says_what_was_found_first(tmp_path):
     assert "bn_conv1/moving_variance" in result.stderr
 
 
+@pytest.mark.slow
 def test_every_file_has_its_line_and_the_worst_code_counts(folder, tmp_path):
     result = run(folder, tmp_path / "out", "--no-parity")
 
@@ -60,6 +61,7 @@ def test_every_file_has_its_line_and_the_worst_code_counts(folder, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_files_are_what_they_would_be_one_by_one(folder, tmp_path):
     alone = convert(folder / "good.h5", tmp_path / "alone.pth", parity=False)
 
@@ -71,6 +73,7 @@ def test_the_files_are_what_they_would_be_one_by_one(folder, tmp_path):
     assert load(outcomes["good.h5"].target).architecture == alone.network.architecture
 
 
+@pytest.mark.slow
 def test_two_files_of_one_stem_do_not_share_a_target(tmp_path):
     made = tmp_path / "models"
     made.mkdir()
@@ -82,6 +85,7 @@ def test_two_files_of_one_stem_do_not_share_a_target(tmp_path):
     assert [one.target.name for one in outcomes] == ["a.h5.pth", "a.hdf5.pth"]
 
 
+@pytest.mark.slow
 def test_folders_in_it_are_named_and_not_entered(tmp_path):
     for name in ("2019", "2020"):
         (tmp_path / "models" / name).mkdir(parents=True)

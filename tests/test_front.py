@@ -70,6 +70,7 @@ def add_weights(root: Any, kind: str, name: str, settings: Any) -> None:
     root.attrs["layer_names"] = [names[0], name, *names[1:]]
 
 
+@pytest.mark.slow
 def test_a_convolution_in_front_is_part_of_the_network(tmp_path):
     path = edited(KERAS_3, tmp_path, with_front(("Conv2D", "grey", CONV)))
 
@@ -95,6 +96,7 @@ def test_a_convolution_in_front_is_part_of_the_network(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_several_and_their_norms_are(tmp_path):
     layers = (
         ("Conv2D", "one", {**CONV, "activation": "linear"}),
@@ -128,6 +130,7 @@ def test_an_activation_that_no_residual_network_has_is_a_general_ones(tmp_path):
     assert_general(path, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 def test_weights_alone_with_one_are_refused_by_name(tmp_path):
     path = edited(KERAS_3, tmp_path, with_front(("Conv2D", "grey", CONV)))
     alone = edited(path, tmp_path, lambda file: None, alone=True, name="alone.h5")
@@ -144,6 +147,7 @@ def architecture(**changes: Any) -> Architecture:
     return replace(found, stem=replace(found.stem, front=(front,)))
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said():
     assert problems(architecture()) == []
     assert problems(architecture(conv=Conv(1, 4, (1, 1)))) == ["conv1 reads 3 channels, and 4 come"]
@@ -191,6 +195,7 @@ def test_a_grey_picture_that_is_repeated_is_one_of_three_channels(case, tmp_path
     np.testing.assert_array_equal(logits(network, tensors, grey), wanted)
 
 
+@pytest.mark.slow
 def test_a_norm_with_renorm_is_named(tmp_path):
     def change(config: Any) -> None:
         for layer in config["config"]["layers"]:

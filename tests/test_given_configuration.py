@@ -101,6 +101,7 @@ def test_the_weights_of_an_archive_with_its_json_are_the_whole_model(path, tmp_p
     assert_the_same(read(path), found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
 def test_names_of_another_session_are_paired_in_keras_order(path, tmp_path):
     """Every layer of the file has another name, as from a notebook that built two models."""
@@ -167,6 +168,7 @@ def of_keras_3(request, tmp_path_factory):
     return path, folder
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", ["alone.weights.h5", "sharded.weights.json"])
 def test_keras_3s_containers_with_their_json_are_the_whole_model(name, of_keras_3):
@@ -192,6 +194,7 @@ def test_without_names_layers_go_by_class_and_number(of_keras_3, tmp_path):
     assert_the_same_network(read(path), found)
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", ["alone.weights.h5", "sharded.weights.json"])
 def test_keras_3_itself_is_asked_of_such_a_pair(name, of_keras_3, tmp_path):

@@ -52,6 +52,7 @@ def inspected(*arguments):
 # ---- said in facts, report and TARGET
 
 
+@pytest.mark.slow
 def test_the_configuration_is_said_with_its_sha256(alone, config, tmp_path):
     report = convert(alone, tmp_path / "out.pth", config=config, parity=False)
 
@@ -72,6 +73,7 @@ def test_the_configuration_is_said_with_its_sha256(alone, config, tmp_path):
     assert b"by the names of the layers" in html.render(data)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_given_none_says_none(alone, tmp_path):
     report = convert(alone, tmp_path / "out.pth", parity=False)
 
@@ -79,6 +81,7 @@ def test_a_file_that_was_given_none_says_none(alone, tmp_path):
     assert "config_sha256" not in resnet_pt.files.read(tmp_path / "out.pth")[1]
 
 
+@pytest.mark.slow
 def test_another_sessions_names_have_a_row_of_their_own(alone, config):
     renamed(alone)
 
@@ -95,6 +98,7 @@ def test_every_command_takes_it(command):
     assert "--config FILE" in CliRunner().invoke(command, ["--help"]).stdout
 
 
+@pytest.mark.slow
 def test_verification_takes_it_too(alone, config, tmp_path):
     convert(PATH, tmp_path / "out.pth", parity=False)
 
@@ -104,6 +108,7 @@ def test_verification_takes_it_too(alone, config, tmp_path):
     assert report.checkpoint.given.sha256 == digest(config)
 
 
+@pytest.mark.slow
 def test_another_whole_model_gives_its_configuration(alone, tmp_path):
     report = convert(alone, tmp_path / "out.pth", config=str(PATH), parity=False)
 
@@ -224,6 +229,7 @@ def with_configuration(folder, text):
     return path
 
 
+@pytest.mark.slow
 def test_a_record_gives_architecture_and_proof(alone, tmp_path):
     path = with_configuration(tmp_path, configuration(PATH))
 
@@ -239,6 +245,7 @@ def test_a_record_gives_architecture_and_proof(alone, tmp_path):
     assert report.checkpoint.given.sha256 == digest(path)
 
 
+@pytest.mark.slow
 def test_a_record_of_another_model_is_refused_by_its_configuration(alone, tmp_path):
     path = with_configuration(tmp_path, configuration(fixture("keras-2.10-scale")))
 
@@ -246,6 +253,7 @@ def test_a_record_of_another_model_is_refused_by_its_configuration(alone, tmp_pa
         convert(alone, tmp_path / "out.pth", against=path)
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_compared_with_a_record_that_has_it(tmp_path):
     path = with_configuration(tmp_path, configuration(PATH))
 
@@ -271,6 +279,7 @@ return Model()
 """
 
 
+@pytest.mark.slow
 def test_the_users_own_code_gives_the_configuration(alone, config, tmp_path):
     code = building(tmp_path, class_of_text)
     build = f"project:make({str(config)!r}, classes=5)"
@@ -317,6 +326,7 @@ def test_what_is_no_call_with_literals_is_refused(build, words, alone, tmp_path)
     assert words in str(error.value)
 
 
+@pytest.mark.slow
 def test_only_its_text_comes_back(alone, config, tmp_path):
     """What the code prints, and leaves in the process, stays there."""
     code = building(tmp_path, "print('{}' * 100)\n" + class_of_text)
@@ -329,6 +339,7 @@ def test_only_its_text_comes_back(alone, config, tmp_path):
     assert "project" not in sys.modules
 
 
+@pytest.mark.slow
 def test_another_interpreter_builds_it_too(alone, config, tmp_path):
     python = stand_in(
         tmp_path,
@@ -347,6 +358,7 @@ else:
     assert {name for one in report.trials for name in one.changes} <= {"flipped"}
 
 
+@pytest.mark.slow
 def test_another_interpreter_runs_a_given_configuration(alone, config, tmp_path):
     python = stand_in(
         tmp_path,
@@ -361,6 +373,7 @@ shutil.copy({str(record(PATH))!r}, sys.argv[3])""",
     assert report.verdict == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_keras_builds_it_and_is_asked(tmp_path):
     """A model of another Keras than the file's: its words are this Keras', its weights the old

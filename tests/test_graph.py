@@ -202,6 +202,7 @@ def test_a_long_list_takes_as_long_as_it_is(backwards):
     assert time.process_time() - began < 5  # in the square of its length: 12 s and more
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_called_often_waits_for_each_call():
     """Calls that each wait for another layer, which comes later in the list."""
     layers = [layer("InputLayer", {"name": "in", "batch_input_shape": [None, 8, 8, 3]})]
@@ -231,6 +232,7 @@ def test_layers_that_wait_for_each_other_are_refused():
     assert "layers that wait for each other" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["functional", "sequential"])
 def test_more_layers_than_any_network_has_are_refused_at_once(kind):
     config = chain(50_000)

@@ -18,6 +18,7 @@ def stored(dtype="f4", **options):
     return lambda file: every_array(file, make)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "options"),
     [
@@ -39,6 +40,7 @@ def test_however_float32_is_stored_the_tensors_are_the_same(dtype, options, tmp_
         assert tensor.tobytes() == expected[name].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["f2", "f8"])
 def test_another_precision_becomes_its_one_rounding(dtype, tmp_path):
     random = np.random.default_rng(1)

@@ -98,6 +98,7 @@ def test_an_activation_in_the_head_is_the_one_that_keras_documents(case, tmp_pat
     np.testing.assert_allclose(found, hidden @ kernels[1].T + biases[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -151,6 +152,7 @@ def hidden_units() -> int:
         return next(x.op.out_features for x in network.architecture.head if x.name == HIDDEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("alone", "original"), [(False, "Keras itself"), (True, "the bundled Keras definition")]
 )
@@ -176,6 +178,7 @@ def test_the_slopes_of_a_prelu_in_the_head_are_carried_over(alone, original, tmp
     )
 
 
+@pytest.mark.slow
 def test_other_slopes_are_not_equal(tmp_path, monkeypatch):
     """The anti-test: the slopes the other way around."""
     source = edited(FUNCTIONAL, tmp_path, with_slopes((hidden_units(),)))
@@ -185,6 +188,7 @@ def test_other_slopes_are_not_equal(tmp_path, monkeypatch):
     assert run(source, tmp_path / "out.pth", "--require-parity").exit_code == 1
 
 
+@pytest.mark.slow
 def test_slopes_of_another_number_than_come_are_refused(tmp_path):
     source = edited(FUNCTIONAL, tmp_path, with_slopes((hidden_units() + 1,)))
 
@@ -196,6 +200,7 @@ def test_slopes_of_another_number_than_come_are_refused(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_slopes_for_the_pixels_of_a_map_are_refused(tmp_path):
     source = edited(FUNCTIONAL, tmp_path, with_slopes((1, 1, hidden_units())))
 
@@ -205,6 +210,7 @@ def test_slopes_for_the_pixels_of_a_map_are_refused(tmp_path):
     assert "new/alpha (1, 1, 48) becomes (1, 1, 48), but new.weight is (48,)" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_prelu_between_the_blocks_is_refused(tmp_path):
     def change(config: Any) -> None:
         one = layer(config, "conv3_block1_1_relu")
@@ -266,6 +272,7 @@ def test_two_global_pools_are_joined_in_their_order(order, axis, tmp_path):
     assert [one.inputs for one in network.architecture.head if word(one) == "concat"] == [order]
 
 
+@pytest.mark.slow
 def test_two_joined_pools_give_the_logits_of_keras(tmp_path):
     source = edited(FUNCTIONAL, tmp_path, with_both_pools((MAXIMUM, POOL), -1))
     target = tmp_path / "out.pth"
@@ -340,6 +347,7 @@ def with_convolutions(last: str, behind_score: str = "linear") -> Any:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["softmax", "elu"])
 def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
     target = tmp_path / "out.pth"
@@ -354,6 +362,7 @@ def test_a_head_of_convolutions_is_read_from_a_whole_model(last, tmp_path):
     assert architecture.outputs[0].activation == last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("behind", "is_read"), [(POOL, True), ("conv5_block1_out", False)])
 def test_a_reshape_of_given_width_is_that_of_a_vector_or_refused(behind, is_read, tmp_path):
     """`tf.reshape(map, [-1, C])` sets pixels beside pictures: it was read as a Flatten."""
@@ -378,6 +387,7 @@ def test_a_reshape_of_given_width_is_that_of_a_vector_or_refused(behind, is_read
     assert "not as many numbers for each picture" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_softmax_of_a_map_is_over_its_channels(tmp_path):
     """It was over the width, which the proof alone noticed."""
     source = edited(FUNCTIONAL, tmp_path, with_convolutions("linear", "softmax"))
@@ -432,6 +442,7 @@ def test_a_norm_of_a_map_in_the_head_has_the_least_epsilon_of_tensorflow():
     assert [raised.head[place].op.eps for place in (0, 2)] == [1.001e-5, 1e-5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["Flatten", "GlobalMaxPooling2D"])
 def test_a_convolution_of_a_vector_is_refused(between, tmp_path):
     def change(file: Any) -> None:
@@ -451,6 +462,7 @@ def test_a_convolution_of_a_vector_is_refused(between, tmp_path):
     assert "and 1 come" in result.stderr or "reads a vector, and wants a map" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_pool_may_be_joined_with_itself(tmp_path):
     source = edited(FUNCTIONAL, tmp_path, with_both_pools((POOL, POOL), -1))
 
@@ -460,6 +472,7 @@ def test_a_pool_may_be_joined_with_itself(tmp_path):
     assert "equal to Keras itself" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -545,6 +558,7 @@ def test_a_model_of_one_layer_within_the_head_is_that_layer(tmp_path):
 # ---- weights alone
 
 
+@pytest.mark.slow
 def test_a_base_that_pools_itself_pools_before_the_head(tmp_path):
     """`ResNet50(pooling='avg')` within a Sequential: the pool is not listed, and a norm follows."""
 
@@ -590,6 +604,7 @@ def nested(version: str, *between: str) -> Any:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("between", "kinds"),
     [
@@ -909,6 +924,7 @@ def pool_last(file: Any) -> None:
     file.attrs["layer_names"] = [*names, POOL]
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_a_dense_layer_on_a_map_is_said_to_be_that(tmp_path):
     """It was said that the file had been changed."""

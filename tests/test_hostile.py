@@ -174,6 +174,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code", "word"),
     [pytest.param(change, code, word, id=name) for name, change, code, word in ROWS],
@@ -182,6 +183,7 @@ def test_a_changed_file_is_refused(change, code, word, alone, tmp_path):
     refused(changed(alone, tmp_path, change), code, word)
 
 
+@pytest.mark.slow
 def test_links_and_attributes_beside_the_layers_do_no_harm(alone, tmp_path):
     linked, noted = copy(alone, tmp_path, "linked.h5"), copy(alone, tmp_path, "noted.h5")
     with h5py.File(linked, "a") as file:
@@ -196,6 +198,7 @@ def test_links_and_attributes_beside_the_layers_do_no_harm(alone, tmp_path):
         assert done.memory < MEMORY
 
 
+@pytest.mark.slow
 def test_a_name_that_is_a_megabyte_400_times_is_refused(alone, tmp_path):
     source = copy(alone, tmp_path)
     h.amplify(source)
@@ -211,6 +214,7 @@ def test_a_name_that_is_a_megabyte_400_times_is_refused(alone, tmp_path):
 HANGS = sorted((Path(__file__).parent / "hostile_files").glob("hang_*.h5"))
 
 
+@pytest.mark.slow
 def test_files_that_hang_hdf5_are_given_up(tmp_path):
     """Found by mutation of a file's metadata: reading an attribute never ends, and ignores SIGINT
     (HDFGroup/hdf5#1707)."""
@@ -285,6 +289,7 @@ def test_a_file_that_may_not_be_read_is_code_3(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_written_is_code_3(alone, tmp_path):
     source = copy(alone, tmp_path)
     with h5py.File(source, "a"):
@@ -294,6 +299,7 @@ def test_a_file_that_is_being_written_is_code_3(alone, tmp_path):
     assert "is locked: another process is writing it" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_configuration_that_is_nested_without_end_is_code_4(tmp_path):
     def nest(file):
         file.attrs.create("model_config", "[" * 10**7, dtype=h5py.string_dtype())
@@ -301,6 +307,7 @@ def test_a_configuration_that_is_nested_without_end_is_code_4(tmp_path):
     refused(edited(PATH, tmp_path, nest), 4, "nested too deeply")
 
 
+@pytest.mark.slow
 def test_a_configuration_over_the_limit_is_code_4(tmp_path):
     def enlarge(file):
         text = file.attrs["model_config"] + " " * 2**24
@@ -309,6 +316,7 @@ def test_a_configuration_over_the_limit_is_code_4(tmp_path):
     refused(edited(PATH, tmp_path, enlarge), 4, "over the limit")
 
 
+@pytest.mark.slow
 def test_code_in_a_configuration_is_data(tmp_path):
     """A Lambda's code, a class by its module, an import by name: nothing of it is run."""
     marker = tmp_path / "ran"
@@ -323,6 +331,7 @@ def test_code_in_a_configuration_is_data(tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_what_is_stored_beside_the_model_is_not_looked_at(tmp_path):
     def add(file):
         file["optimizer_weights/Adam/x"] = h5py.ExternalLink("stolen.h5", "/x")
@@ -333,6 +342,7 @@ def test_what_is_stored_beside_the_model_is_not_looked_at(tmp_path):
     assert run_apart(source, tmp_path / "out.safetensors", "--no-parity").code == 0
 
 
+@pytest.mark.slow
 def test_no_file_that_is_named_inside_is_opened(alone, tmp_path):
     """Not even to see whether it is there: `strace` watches every process of a run."""
     strace = shutil.which("strace")

@@ -88,6 +88,7 @@ def test_a_child_that_dies_is_code_4_and_says_how(number):
     assert told in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_child_that_stalls_is_killed(monkeypatch):
     with open_checkpoint(PATH) as checkpoint:
         monkeypatch.setattr(reader, "STALL", 0.5)
@@ -163,6 +164,7 @@ def test_an_answer_that_cannot_be_is_code_4(answer, monkeypatch, tmp_path):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -243,6 +245,7 @@ def test_a_limit_holds(then, ended, tmp_path):
     assert ended in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @linux
 def test_processor_time_runs_out():
     began = time.monotonic()
@@ -251,6 +254,7 @@ def test_processor_time_runs_out():
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_a_platform_without_limits_works_and_says_so(monkeypatch, tmp_path):
     """As on Windows: the module `resource` is not there."""
     poisoned = tmp_path / "resource.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import h5py
 import numpy as np
+import pytest
 from edits import assert_refused, run
 from helpers import as_text, converted, fixture
 
@@ -32,6 +33,7 @@ def as_keras_0(path, target):
     return target
 
 
+@pytest.mark.slow
 def test_a_file_of_keras_0_is_the_same_network(tmp_path):
     path = fixture("keras-2.3.1-auto-named")
     source = as_keras_0(path, tmp_path / "old.h5")
@@ -49,6 +51,7 @@ def test_a_file_of_keras_0_is_the_same_network(tmp_path):
     assert {fact.name: fact.value for fact in network.facts}["running_std"].startswith("a standard")
 
 
+@pytest.mark.slow
 def test_it_converts(tmp_path):
     source = as_keras_0(fixture("keras-2.3.1-auto-named"), tmp_path / "old.h5")
 

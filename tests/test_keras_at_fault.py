@@ -62,6 +62,7 @@ def board(folder, version=None, bias="bias"):
     return path
 
 
+@pytest.mark.slow
 def test_a_bias_that_keras_3_adds_along_the_width_is_not_the_files_fault(tmp_path):
     report = convert(board(tmp_path, "2.2.4"), tmp_path / "out.pth", device="cpu")
 
@@ -75,6 +76,7 @@ def test_a_bias_that_keras_3_adds_along_the_width_is_not_the_files_fault(tmp_pat
     assert "those of channels last, the order that TensorFlow computes in, are taken" in note
 
 
+@pytest.mark.slow
 def test_where_no_layer_has_a_bias_keras_is_right_and_nothing_is_said(tmp_path):
     report = convert(board(tmp_path, "2.2.4", "none"), tmp_path / "out.pth", device="cpu")
 
@@ -82,6 +84,7 @@ def test_where_no_layer_has_a_bias_keras_is_right_and_nothing_is_said(tmp_path):
     assert report.parity.notes == ()
 
 
+@pytest.mark.slow
 def test_a_file_of_keras_3_may_have_been_run_with_the_fault_and_is_not_called_equal(tmp_path):
     with pytest.raises(ParityError) as refused:
         convert(board(tmp_path), tmp_path / "out.pth", device="cpu")
@@ -172,6 +175,7 @@ def test_a_keras_without_faults_has_nothing_to_say():
     assert in_words(None, {}, keeps=False) == ""
 
 
+@pytest.mark.slow
 def test_a_record_of_a_keras_that_is_at_fault_says_so(tmp_path):
     """The record is what that Keras computed; whose fault the difference is, is told."""
     source = board(tmp_path, "2.2.4")

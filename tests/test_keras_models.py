@@ -72,6 +72,7 @@ model = keras.Model(inputs, last)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "softmax"), [(DICT, "a"), (NESTED_DICT, "added")], ids=["dict", "nested"]
 )
@@ -116,6 +117,7 @@ def channels_first(tmp_path_factory):
     return made(tmp_path_factory.mktemp("keras"), CHANNELS_FIRST)
 
 
+@pytest.mark.slow
 def test_a_model_of_channels_first_is_asked_itself(channels_first, tmp_path):
     """It was given (N, H, W, C), and said not to be loaded."""
     target = tmp_path / "out.pth"
@@ -134,6 +136,7 @@ def test_a_model_of_channels_first_is_asked_itself(channels_first, tmp_path):
     np.testing.assert_allclose(found["fc1000"].softmax(1), given["classes"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["conv1", "layer2.0.conv2"])
 def test_a_wrong_convolution_in_it_is_named(module, channels_first, tmp_path, monkeypatch):
     """The anti-test: one kernel is turned on its side, which the shapes do not show."""
@@ -177,6 +180,7 @@ def flattened(tmp_path_factory):
     return weights_only(made(folder, FLATTENED, ".h5"), folder)
 
 
+@pytest.mark.slow
 def test_weights_behind_a_flattened_map_are_proven_with_pictures_that_fit(flattened, tmp_path):
     """They were not compared: the pictures were of 224x224."""
     target = tmp_path / "out.pth"
@@ -192,6 +196,7 @@ def test_weights_behind_a_flattened_map_are_proven_with_pictures_that_fit(flatte
     np.testing.assert_allclose(found.softmax(1), given["classes"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_flatten_in_another_order_is_noticed(flattened, tmp_path, monkeypatch):
     """The anti-test."""
     build = torch_run.build
@@ -208,6 +213,7 @@ def test_a_flatten_in_another_order_is_noticed(flattened, tmp_path, monkeypatch)
         convert(flattened, tmp_path / "out.pth", device="cpu")
 
 
+@pytest.mark.slow
 def test_a_destination_is_compared_with_pictures_that_fit(flattened, tmp_path):
     report = convert(flattened, tmp_path / "out.pt2", to="pt2", device="cpu")
 

@@ -46,6 +46,7 @@ def asked(folder):
     return json.loads((folder / "asked.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_original_is_run_by_the_interpreter_and_compared(tmp_path):
     python = answering(tmp_path)
 
@@ -60,6 +61,7 @@ def test_the_original_is_run_by_the_interpreter_and_compared(tmp_path):
     assert not Path(words[0]).exists()
 
 
+@pytest.mark.slow
 def test_its_answer_decides_what_weights_alone_leave_open(tmp_path):
     alone = weights_only(PATH, tmp_path)
     python = answering(tmp_path)
@@ -73,6 +75,7 @@ def test_its_answer_decides_what_weights_alone_leave_open(tmp_path):
     assert asked(tmp_path)["cwd"] == os.getcwd()  # where the project's code is
 
 
+@pytest.mark.slow
 def test_a_wrong_conversion_is_refused(tmp_path):
     result = run(
         PATH, tmp_path / "out.pth", "--keras-python", answering(tmp_path), "--pool", "valid"
@@ -132,6 +135,7 @@ def test_an_interpreter_that_ends_without_a_record_is_told(tmp_path):
     assert error.headline == f"{tmp_path / 'python3.6'} ended before it had recorded anything"
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_python, "TIME_LIMIT", 0.5)
 
@@ -192,6 +196,7 @@ def test_scripts_has_the_same_file():
     assert scripts.read_bytes() == SCRIPT.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_the_current_interpreter_runs_a_model_whole(tmp_path):
     report = convert(

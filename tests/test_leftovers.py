@@ -120,6 +120,7 @@ def test_a_draft_and_a_folder_are_held_while_they_are_worked_on(tmp_path, monkey
     let_go(hold(tmp_path / "out.pth"))
 
 
+@pytest.mark.slow
 def test_the_next_run_to_a_target_removes_the_draft_of_a_killed_one(tmp_path):
     target = tmp_path / "out.pth"
     code = f"""
@@ -142,6 +143,7 @@ convert({str(PATH)!r}, {str(target)!r}, parity=False)
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["", "child.process.stdin.write(b'begin\\n')"])
 def test_keras_ends_with_who_asks_it_and_its_folder_is_removed(moment, tmp_path):
     code = f"""
@@ -166,6 +168,7 @@ time.sleep(60)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_reader_ends_with_who_asks_it_though_it_hangs():
     """In HDF5, for ever; its limit on processor time would end it later."""
     hang = Path(__file__).parent / "hostile_files" / "hang_1.h5"

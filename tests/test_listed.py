@@ -106,6 +106,7 @@ def test_where_no_order_is_kept_another_function_may_be_the_heads(name, tmp_path
         assert facts(network)["activation"] == ("relu", "default")
 
 
+@pytest.mark.slow
 def test_a_norm_or_a_sum_without_an_activation_is_not_passed_over(tmp_path):
     """kecam's option of the same names, whose sums nothing activates: off by 2.2."""
     paths = (KECAM, AUTO, FLAT)

@@ -89,6 +89,7 @@ def test_lack_of_memory_is_said_as_that(error):
     assert found.headline.startswith("not enough memory")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "streams", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full"]
 )
@@ -103,6 +104,7 @@ def test_a_closed_or_full_stream_changes_nothing(streams, tmp_path):
     assert target.read_bytes().startswith(b"PK")
 
 
+@pytest.mark.slow
 def test_data_that_was_asked_for_and_not_taken_is_code_7():
     for line in ("$RUN --dry-run", "$RUN --help"):
         done = shell(f"{line} {PATH} >/dev/full")
@@ -112,6 +114,7 @@ def test_data_that_was_asked_for_and_not_taken_is_code_7():
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_away_has_what_it_wanted():
     done = shell(f"$RUN {PATH} --dry-run | true; echo ${{PIPESTATUS[0]}}")
 
@@ -129,6 +132,7 @@ def test_a_folder_that_is_gone(tmp_path):
     assert done.stderr == "Error: the working folder is gone: change to one that is there\n"
 
 
+@pytest.mark.slow
 def test_a_target_that_leads_to_itself(tmp_path):
     target = tmp_path / "out.pth"
     target.symlink_to(target)

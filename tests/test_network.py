@@ -135,6 +135,7 @@ def state_of(path):
     return torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 def test_load_needs_nothing_but_the_path(written):
     model = resnet_pt.load(written)
 
@@ -143,6 +144,7 @@ def test_load_needs_nothing_but_the_path(written):
     assert model(torch.zeros(2, 3, 224, 224)).shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_a_pth_is_plain(tmp_path):
     path = tmp_path / "out.pth"
     convert(PATH, path, parity=False)
@@ -211,6 +213,7 @@ def test_a_file_cut_off_is_refused(written, tmp_path):
         resnet_pt.load(cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

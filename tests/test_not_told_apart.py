@@ -61,6 +61,7 @@ def run(*arguments):
 # ---- what is applied to the logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sigmoid", "linear"])
 def test_another_output_activation_is_not_equal_and_named(name, target, tmp_path):
     def change(description):
@@ -88,6 +89,7 @@ def test_each_activation_is_told_from_all_others(name):
     assert fitting(logits, output) == (name,)
 
 
+@pytest.mark.slow
 def test_of_weights_alone_the_record_tells_the_output_activation(tmp_path):
     def sigmoid(arrays):
         arrays["output"] = 1 / (1 + np.exp(-arrays["logits"]))
@@ -107,6 +109,7 @@ def test_of_weights_alone_the_record_tells_the_output_activation(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_whole_model_whose_record_has_another_output_activation_is_refused(tmp_path):
     against = recorded(tmp_path, lambda arrays: arrays.update(output=np.tanh(arrays["logits"])))
 
@@ -117,6 +120,7 @@ def test_a_whole_model_whose_record_has_another_output_activation_is_refused(tmp
 # ---- networks that the pictures do not tell apart
 
 
+@pytest.mark.slow
 def test_an_activation_that_no_picture_tells_from_another_is_named():
     """Every norm is scaled down so far that nothing reaches 6."""
     network, tensors = converted(PATH)
@@ -144,6 +148,7 @@ def is_norm(name, tensors):
     return f"{module}.running_mean" in tensors and vector in ("weight", "bias")
 
 
+@pytest.mark.slow
 def test_ties_are_shown_when_a_record_is_verified(target, tmp_path):
     page = tmp_path / "report.html"
 
@@ -161,6 +166,7 @@ def test_ties_are_shown_when_a_record_is_verified(target, tmp_path):
     assert "Not told apart by this record: epsilon &lt;1.001e-5&gt;." in rendered
 
 
+@pytest.mark.slow
 def test_the_zeros_around_a_map_that_is_never_negative_are_a_tie(tmp_path):
     path = FIXTURES / "keras-2.15-v2.keras"
     convert(path, tmp_path / "out.pth", parity=False)
@@ -202,6 +208,7 @@ def test_paddings_that_are_alike_give_the_same_only_for_multiples_of_the_stride(
     assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_another_padding_of_a_stage_is_a_tie_at_an_even_size(tmp_path):
     """torch's padding of 1 reads one column more of an odd map only."""
     path = FIXTURES / "keras-hub-0.32-vd-26.weights.h5"
@@ -221,6 +228,7 @@ def test_no_rival_is_the_network_itself():
     assert len(set(found.values())) == len(found) > 15
 
 
+@pytest.mark.slow
 def test_a_pair_of_edits_that_cancel_out_is_not_equal(target, tmp_path):
     """Twice the norm, half the kernel that reads it: the logits are the same to the last bit."""
     state = torch.load(target, weights_only=True)
@@ -244,6 +252,7 @@ def test_a_pair_of_edits_that_cancel_out_is_not_equal(target, tmp_path):
 # ---- layers that are not judged
 
 
+@pytest.mark.slow
 def test_how_many_layers_are_judged_and_how_is_said(target, tmp_path):
     def of_blocks(arrays):
         for name in [n for n in arrays if n.startswith(("layer/res2", "layer/conv1"))]:
@@ -263,6 +272,7 @@ def test_how_many_layers_are_judged_and_how_is_said(target, tmp_path):
     assert "res2c_branch2b" in judged["not_at_all"]
 
 
+@pytest.mark.slow
 def test_a_target_does_not_choose_what_it_is_compared_with(target, tmp_path):
     path = edited(target, tmp_path, lambda description: description.update(layers={}))
     result = run(path, "--against", record(PATH), "--device", "cpu")
@@ -285,6 +295,7 @@ def test_a_target_does_not_choose_what_it_is_compared_with(target, tmp_path):
         verify(path, record(PATH), device="cpu")
 
 
+@pytest.mark.slow
 def test_a_layer_by_a_name_that_the_record_lacks_is_said(target, tmp_path):
     def renamed(description):
         description["layers"]["layer3.1.conv2"] = "another"
@@ -295,6 +306,7 @@ def test_a_layer_by_a_name_that_the_record_lacks_is_said(target, tmp_path):
     assert "res4b_branch2b" in parity.unnamed
 
 
+@pytest.mark.slow
 def test_another_preprocessing_is_said(target, tmp_path):
     path = edited(
         target, tmp_path, lambda description: description["architecture"].update(preprocessing="tf")
@@ -338,6 +350,7 @@ def two_pictures(network, tensors):
     return replace(one, passes=(replace(first, input=both, logits=logits, layers=layers),))
 
 
+@pytest.mark.slow
 def test_a_fault_that_only_a_later_picture_shows_blames_no_layer_that_was_not_touched():
     network, tensors = converted(PATH)
     tensors = {**tensors, "bn1.bias": np.abs(tensors["bn1.bias"]) + np.float32(1)}
@@ -355,6 +368,7 @@ def test_a_fault_that_only_a_later_picture_shows_blames_no_layer_that_was_not_to
     assert "no layer is named" in parity.notes[0]
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_not_recorded_may_be_at_fault(target, tmp_path):
     """Of the blocks' ends alone, the first one that differs is not the only suspect."""
     state = torch.load(target, weights_only=True)
@@ -380,6 +394,7 @@ def test_a_sampled_record_is_read_as_what_it_is():
     assert samples.passes[0].outputs[""].shape == samples.passes[0].logits[""].shape
 
 
+@pytest.mark.slow
 def test_a_name_is_shown_as_text_whatever_is_in_it(target, tmp_path):
     """In a file and a record of a stranger: control characters, markup, ten thousand letters."""
     evil = "\x1b[31m<script>alert(1)</script>" + "x" * 10_000

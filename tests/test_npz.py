@@ -30,6 +30,7 @@ def arrays():
     return arrays_of(record(PATH))
 
 
+@pytest.mark.slow
 def test_a_record_of_a_big_endian_machine_is_the_same_record(tmp_path):
     swapped = {
         name: array.astype(array.dtype.newbyteorder(">")) if array.dtype.kind in "fi" else array
@@ -80,6 +81,7 @@ def bomb(path, name, count):
     return path
 
 
+@pytest.mark.slow
 def test_what_is_no_part_of_a_record_is_not_unpacked(tmp_path):
     path = bomb(tmp_path / "record.npz", "extra", 4 * FREE)
 
@@ -91,6 +93,7 @@ def test_what_is_no_part_of_a_record_is_not_unpacked(tmp_path):
     assert most < FREE
 
 
+@pytest.mark.slow
 def test_a_record_that_unpacks_into_much_more_is_refused(tmp_path):
     path = bomb(tmp_path / "record.npz", "layer/conv1", 2 * FREE)
 

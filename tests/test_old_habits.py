@@ -32,6 +32,7 @@ def as_of_0_1(frozen: bool) -> Any:
     return change
 
 
+@pytest.mark.slow
 def test_norms_of_keras_resnet_0_1_that_take_the_batchs_statistics_are_refused(tmp_path):
     path = edited(KERAS_RESNET, tmp_path, as_of_0_1(frozen=False))
 
@@ -78,6 +79,7 @@ def test_later_kerases_flatten_alike(tmp_path):
     assert "flatten" not in facts(network)
 
 
+@pytest.mark.slow
 def test_a_record_decides_the_order_of_a_flatten(tmp_path):
     """A model of channels first has its Dense layer's inputs in another order: the same numbers,
     moved, are what it would have."""
@@ -137,6 +139,7 @@ def test_a_global_pool_behind_the_one_that_old_code_left_in_is_read(tmp_path):
     assert head_words(network) == ["avg_pool", "global_avg_pool"]
 
 
+@pytest.mark.slow
 def test_a_flatten_that_ends_the_network_is_compared(tmp_path):
     path = edited(OLD, tmp_path, popped(1), alone=True)
     result = run(path, tmp_path / "out.pth")
@@ -153,6 +156,7 @@ def without_biases(file: Any) -> None:
             del file[name][one]
 
 
+@pytest.mark.slow
 def test_a_projects_own_code_without_biases_is_not_keras_resnet(tmp_path):
     network, _ = converted(edited(OLD, tmp_path, without_biases, alone=True))
     assert network.dialect == "res-branch-no-bias"

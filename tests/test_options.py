@@ -37,6 +37,7 @@ def test_a_value_that_no_network_has_is_code_2(options, tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -68,6 +69,7 @@ def test_a_pool_is_not_added_to_a_network_that_has_none(tmp_path):
     assert_refused(result, 2, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "fact"),
     [
@@ -85,6 +87,7 @@ def test_an_option_without_effect_is_not_shown_as_if_it_had_one(name, options, f
     assert changed == shown
 
 
+@pytest.mark.slow
 def test_an_activation_for_hidden_layers_that_are_not_there_is_told_to_change_nothing(tmp_path):
     source, target = fixture("keras-2.2.4-tensorflow"), tmp_path / "out.pth"
 
@@ -151,6 +154,7 @@ def test_options_that_do_nothing_or_contradict_are_refused(options, words, tmp_p
     assert words in result.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_looks_at_the_target_too(tmp_path):
     target = tmp_path / "out.onnx"
 
@@ -160,6 +164,7 @@ def test_a_dry_run_looks_at_the_target_too(tmp_path):
     assert "needs a suffix that says its format" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -52,6 +52,7 @@ def worst(report, dtype):
     return max(one.worst.relative for one in report.parity.comparisons if one.dtype == dtype)
 
 
+@pytest.mark.slow
 @keras
 def test_a_model_that_keras_makes_here_gives_the_same_to_the_last_digits(made_by_keras, tmp_path):
     report = convert(made_by_keras, tmp_path / "out.pth", device="cpu", require_parity=True)
@@ -65,6 +66,7 @@ def test_a_model_that_keras_makes_here_gives_the_same_to_the_last_digits(made_by
     assert 0 < report.parity.noise["float64"] < 1e-13 < report.parity.noise["float32"] < 1e-5
 
 
+@pytest.mark.slow
 @keras
 def test_its_weights_alone_are_compared_with_the_bundled_definition(made_by_keras, tmp_path):
     alone = weights_only(made_by_keras, tmp_path)
@@ -78,6 +80,7 @@ def test_its_weights_alone_are_compared_with_the_bundled_definition(made_by_kera
     assert {one.shape[1:3] for one in report.parity.comparisons} == {(224, 224), (256, 240)}
 
 
+@pytest.mark.slow
 @keras
 @pytest.mark.parametrize("name", ["keras-1.2.2-theano-th", "keras-2.10-scale"])
 def test_what_keras_cannot_load_is_compared_with_the_bundled_definition(name, tmp_path):
@@ -88,6 +91,7 @@ def test_what_keras_cannot_load_is_compared_with_the_bundled_definition(name, tm
     assert worst(report, "float64") < 1e-12
 
 
+@pytest.mark.slow
 @keras
 def test_keras_notices_a_wrong_epsilon_in_one_norm(made_by_keras, tmp_path, monkeypatch):
     """The anti-test: everything right but one norm's epsilon, by a millionth of the default."""
@@ -152,6 +156,7 @@ def test_whatever_options_say_it_is_the_original_that_is_asked(option):
     assert chosen(fixture("keras-2.2.4-tensorflow"), **option).kind == "load"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [("--stem", "same"), ("--bn-eps", 1e-5), ("--theano-kernels",)])
 def test_an_option_against_what_the_model_says_is_not_equal_and_says_why(option, tmp_path):
     target = tmp_path / "out.pth"
@@ -163,6 +168,7 @@ def test_an_option_against_what_the_model_says_is_not_equal_and_says_why(option,
     assert CONTRADICTED in result.stderr
 
 
+@pytest.mark.slow
 def test_where_keras_cannot_load_it_what_options_contradict_is_said(tmp_path):
     source = fixture("keras-1.2.2-tensorflow")
 
@@ -191,6 +197,7 @@ def test_what_the_fixtures_name_is_known():
         assert class_names(json.loads(json.dumps(checkpoint.config))) <= LOADED
 
 
+@pytest.mark.slow
 def test_an_oracle_that_fails_means_not_compared(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OracleError("no such layer")
@@ -207,6 +214,7 @@ def test_an_oracle_that_fails_means_not_compared(tmp_path, monkeypatch):
         convert(path, tmp_path / "other.pth", require_parity=True)
 
 
+@pytest.mark.slow
 @keras
 def test_a_full_temporary_folder_is_not_the_target(tmp_path, monkeypatch):
     """The target was said to be unwritable, in numpy's words."""
@@ -234,6 +242,7 @@ def test_a_keras_that_is_not_asked_ends_with_its_context():
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_keras_whose_caller_has_ended_does_nothing():
     with KerasChild() as keras:
         folder = keras.start()
@@ -243,6 +252,7 @@ def test_a_keras_whose_caller_has_ended_does_nothing():
         assert {one.name for one in folder.iterdir()} <= {"error.txt"}
 
 
+@pytest.mark.slow
 @keras
 @pytest.mark.parametrize(
     ("operator", "function"),
@@ -273,6 +283,7 @@ np.save({str(tmp_path / "y.npy")!r}, np.asarray(exact(model, "float64")(x)))
     np.testing.assert_allclose(found, function(function(x)), rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @keras
 def test_a_pool_padded_with_nothing_is_no_false_alarm(tmp_path):
     """keras-hub's V2, whose map can be negative: the bundled definition padded with zeros."""

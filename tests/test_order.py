@@ -35,6 +35,7 @@ def only_the_first_stage(file):
     replaced(file, "dense_1/dense_1/kernel:0", np.ones((8, 10), "f4"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dialect"),
     [
@@ -70,6 +71,7 @@ def test_paddings_that_are_listed_tell_networks_of_one_order_apart(tmp_path):
             assert "they fit" not in reason
 
 
+@pytest.mark.slow
 def test_what_could_be_either_is_refused_and_can_be_said(tmp_path):
     """In stage 1 a block's last convolution and its projection have one shape."""
     source = edited(AUTO, tmp_path, only_the_first_stage, alone=True)
@@ -87,6 +89,7 @@ def test_what_could_be_either_is_refused_and_can_be_said(tmp_path):
     assert said["auto-shortcut-first"]["layer1.0.conv3"] == "conv2d_5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), [("conv2d_20", "conv2d_22"), ("conv2d_2", "conv2d_3")])
 def test_layers_in_another_order_are_refused(one, other, tmp_path):
     def swap(file):
@@ -98,6 +101,7 @@ def test_layers_in_another_order_are_refused(one, other, tmp_path):
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 def test_a_missing_layer_is_refused(tmp_path):
     def drop(file):
         file.attrs["layer_names"] = [one for one in names_of(file) if one != "conv2d_30"]
@@ -115,6 +119,7 @@ def own_names(file):
     file.attrs["layer_names"] = [f"my_{name}" for name in names]
 
 
+@pytest.mark.slow
 def test_names_of_its_own_are_not_read_by_order_unless_it_is_said(tmp_path):
     source = edited(AUTO, tmp_path, own_names, alone=True)
     _, expected = converted(AUTO)
@@ -128,6 +133,7 @@ def test_names_of_its_own_are_not_read_by_order_unless_it_is_said(tmp_path):
         np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_an_unknown_network_is_named_with_those_that_are_known(tmp_path):
     result = run(weights_only(AUTO, tmp_path), tmp_path / "out.pth", "--network", "alexnet")
 
@@ -162,6 +168,7 @@ def test_the_file_keeps_its_layers_in_order():
     assert names.index(FIRST_STAGE) == names.index("conv2d_12") - 4
 
 
+@pytest.mark.slow
 def test_a_projection_that_does_not_read_the_block_is_in_no_order(tmp_path):
     def narrow(file):
         path = "conv2d_15/conv2d_15/kernel:0"
@@ -187,6 +194,7 @@ def recorded(source, network, path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("original", ORDERS)
 def test_a_record_decides_which_of_two_readings_it_is(original, tmp_path):
     source = edited(AUTO, tmp_path, only_the_first_stage, alone=True)
@@ -201,6 +209,7 @@ def test_a_record_decides_which_of_two_readings_it_is(original, tmp_path):
     assert report.network.dialect == original
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_record_that_decides_nothing_leaves_two_readings_refused(dry_run, tmp_path):
     """What came out of a softmax proves no logits, and here it is another network's."""

@@ -36,6 +36,7 @@ def refused(done, *words):
         assert word in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["path", "symbolic link", "hard link"])
 def test_source_is_never_its_own_target(way, tmp_path):
     source = copy(PATH, tmp_path, "source.safetensors")
@@ -49,6 +50,7 @@ def test_source_is_never_its_own_target(way, tmp_path):
     assert source.read_bytes() == PATH.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_directory_stays_one(tmp_path):
     (tmp_path / "out.safetensors").mkdir()
 
@@ -56,11 +58,13 @@ def test_a_directory_stays_one(tmp_path):
     assert os.listdir(tmp_path) == ["out.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_there_is_not_made(tmp_path):
     refused(convert(PATH, tmp_path / "no/out.safetensors"), "there is no directory")
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_nothing_can_be_written_to(tmp_path):
     """One that is read-only for whoever is not root, and for root one of the kernel's."""
     folder = tmp_path / "closed"
@@ -71,6 +75,7 @@ def test_a_folder_that_nothing_can_be_written_to(tmp_path):
     refused(convert(PATH, folder / "out.safetensors"), "cannot be written")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [None, b"an older target"], ids=["new", "old"])
 @pytest.mark.parametrize("room", [4_000, 100_000])
 def test_a_disk_that_is_full(room, old, tmp_path):
@@ -92,6 +97,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
     assert len(os.listdir(tmp_path)) == (old is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["new\nline", "\x1b[2J", "caf\udce9", "é" * 121, "n" * 243],
@@ -107,11 +113,13 @@ def test_any_name_that_a_file_can_have(name, tmp_path):
     assert done.stderr.replace("\n", "").isprintable()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_too_long(tmp_path):
     refused(convert(PATH, tmp_path / f"{'n' * 250}.safetensors"), "too long")
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_force_writes_to_where_a_symbolic_link_points(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     real = tmp_path / "elsewhere/real.safetensors"
@@ -129,6 +137,7 @@ def test_force_writes_to_where_a_symbolic_link_points(tmp_path):
     assert os.listdir(real.parent) == ["real.safetensors"]
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_leave_one_winner(tmp_path):
     target = tmp_path / "out.safetensors"
     command = [sys.executable, "-c", COMMAND, str(PATH), str(target), "--no-parity"]
@@ -159,6 +168,7 @@ def child_of(pid):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_neither_draft_nor_process(number, tmp_path):
     target = tmp_path / "out.safetensors"
@@ -181,6 +191,7 @@ def test_an_interrupted_run_leaves_neither_draft_nor_process(number, tmp_path):
     assert all(not os.path.exists(f"/proc/{child}") for child in children)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_takes_its_reader_along(tmp_path):
     command = [sys.executable, "-c", STOPPED + COMMAND, str(PATH), str(tmp_path / "o.safetensors")]
     run = subprocess.Popen([*command, "--no-parity"], stdout=subprocess.PIPE)
@@ -197,6 +208,7 @@ def test_a_run_that_is_killed_takes_its_reader_along(tmp_path):
     assert alive == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_the_caller_ignores_stays_ignored(tmp_path):
     """A shell's background job, or `nohup`: the run is not told to stop."""
     before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"

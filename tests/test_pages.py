@@ -24,6 +24,7 @@ def reader(tmp_path):
     return work, shims(tmp_path / "bin")
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs(reader):
     short = [one for one in blocks(DOCS / "tutorial.md") if one.runs and not one.is_long]
 
@@ -36,6 +37,7 @@ def test_the_tutorial_runs(reader):
 GIVEN = "import torch\npictures = torch.zeros(2, 3, 224, 224)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_what_stands_on_the_other_pages_runs(reader):
     """The converter's own; docs/destinations.md is run with the real libraries."""
@@ -53,6 +55,7 @@ def test_what_stands_on_the_other_pages_runs(reader):
     assert (work / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_seen(reader):
     first = blocks(DOCS / "tutorial.md")[0]
 

@@ -301,6 +301,7 @@ def config_file(folder, config):
     return path
 
 
+@pytest.mark.slow
 def test_names_and_order_that_differ_are_refused_until_one_is_said(alone, tmp_path):
     config = json.loads(configuration(PATH))
     one, other = twins(config, alone)
@@ -318,6 +319,7 @@ def test_names_and_order_that_differ_are_refused_until_one_is_said(alone, tmp_pa
     assert "--match order" in said.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_two_layers_of_one_shape_swapped_in_the_list_are_found_by_keras(alone, tmp_path):
     """Keras orders layers by the graph, whatever the order in which they are listed."""
@@ -338,6 +340,7 @@ def test_two_layers_of_one_shape_swapped_in_the_list_are_found_by_keras(alone, t
     assert "does not give the logits of Keras itself" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_pair_that_no_name_tells_is_found_by_a_record(alone, tmp_path):
     config = json.loads(configuration(PATH))
     swapped = swapped_names(config, *twins(config, alone))

@@ -133,6 +133,7 @@ def test_a_wrong_fact_is_not_equal_and_its_layer_is_named(fault, right, recordin
     )
 
 
+@pytest.mark.slow
 def test_a_failed_proof_writes_nothing_and_names_the_layer(tmp_path):
     with pytest.raises(
         ParityError, match="the first layer that is known to differ is bn_conv1"
@@ -189,6 +190,7 @@ def test_nan_on_both_sides_is_not_equal():
     assert (found.absolute, found.relative) == (np.inf, np.inf)
 
 
+@pytest.mark.slow
 def test_a_record_decides_what_the_file_leaves_open(tmp_path):
     """Weights without layer names around them, run by a Keras whose stem padded as 'same'."""
     from helpers import weightless_removed, weights_only
@@ -209,6 +211,7 @@ def test_a_record_decides_what_the_file_leaves_open(tmp_path):
     assert sum(trial.fits for trial in report.trials) == 1
 
 
+@pytest.mark.slow
 def test_candidates_that_a_record_cannot_tell_apart_are_shown(tmp_path):
     """Without a tiny variance, epsilon 1e-5 and 1.001e-5 give the same float32 logits."""
     import h5py

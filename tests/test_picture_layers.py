@@ -199,6 +199,7 @@ def pictures(path: Any) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (2, *shape)).astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_done_to_a_picture_is_part_of_the_network(case, tmp_path):
     path, layers, expected = CASES[case]
@@ -221,6 +222,7 @@ def test_the_pictures_are_raw_where_the_network_works_on_them(tmp_path):
     assert facts(network)["preprocessing"] == ("raw", "model_config")
 
 
+@pytest.mark.slow
 def test_a_grey_picture_set_beside_itself_is_one_of_three_channels(tmp_path):
     def change(config: Any) -> None:
         joined = keras_3("Concatenate", "concatenate", {"axis": -1}, [tensor("INPUT")] * 3)
@@ -294,6 +296,7 @@ def add_normalization(root: Any, path: str) -> None:
     root.attrs["layer_names"] = [*listed[:1], "normalization", *listed[1:]]
 
 
+@pytest.mark.slow
 def test_an_adapted_normalization_is_a_norm_of_the_picture(tmp_path):
     x = pictures(KERAS_3)
 
@@ -328,6 +331,7 @@ def within_the_base(layers: list[Any]) -> dict[str, bytes]:
     return {**content, "config.json": json.dumps(config).encode()}
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_keras_itself_gives_the_same_logits(tmp_path):
     """From an archive: Keras 3 cannot load its own operators from HDF5."""
@@ -359,6 +363,7 @@ def of_bytes(config: Any) -> None:
     config["config"]["layers"][0]["config"]["dtype"] = "uint8"
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize(
     ("change", "original"),
@@ -397,6 +402,7 @@ def as_functions(config: Any) -> None:
         one["inbound_nodes"] = [[source, 0, 0, arguments]]
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_functions_of_tensorflow_are_the_layers_that_they_stand_for(tmp_path):
     source, target = reconfigured(KERAS_2, tmp_path, as_functions), tmp_path / "out.pth"
@@ -413,6 +419,7 @@ def leaky_behind_an_operator(config: Any) -> None:
     in_front([DIVIDED])(config)
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize(
     ("change", "original"),
@@ -448,6 +455,7 @@ def with_nothing_around(pad: Any) -> None:
     pad["inbound_nodes"][0]["kwargs"] = {"constant_values": float("-inf")}
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_a_pool_with_nothing_around_it_is_padded_with_that(tmp_path):
     """keras-hub's V2, in a plain model: -inf, where zeros would win over a negative map."""
@@ -465,6 +473,7 @@ def test_a_pool_with_nothing_around_it_is_padded_with_that(tmp_path):
     assert (pool.padding, pool.fill) == (1, "-inf")
 
 
+@pytest.mark.slow
 def test_nothing_is_no_padding_of_a_convolution(tmp_path):
     source = reconfigured(
         KERAS_3, tmp_path, lambda config: with_nothing_around(layer(config, "conv1_pad"))
@@ -476,6 +485,7 @@ def test_nothing_is_no_padding_of_a_convolution(tmp_path):
     assert "layer 'conv1_pad' (ZeroPadding2D) does not belong in the stem" in result.stderr
 
 
+@pytest.mark.slow
 def test_nothing_around_zeros_is_refused(tmp_path):
     """Of two layers in front of the pool, in either order."""
 
@@ -495,6 +505,7 @@ def test_nothing_around_zeros_is_refused(tmp_path):
         assert "constant_values is -inf, no finite number" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -514,6 +525,7 @@ def test_leaky_relus_of_two_slopes_are_not_taken_for_one(changed, words, tmp_pat
     assert words in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_zeros_of_two_layers_in_a_row_are_added_up(tmp_path):
     """A border in front of a network that pads for its first convolution."""
@@ -528,6 +540,7 @@ def test_zeros_of_two_layers_in_a_row_are_added_up(tmp_path):
     assert resnet_pt.load(target).architecture.stem.conv.padding == (6, 7, 4, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_the_proof_of_an_adapted_normalization_computes_with_its_weights(tmp_path):
     """Made anew in float64, it had a mean of 0 and a variance of 1."""

@@ -89,6 +89,7 @@ def test_the_numbers_of_a_mode_stand_in_one_table(monkeypatch):
     assert keras_hub.preprocessing.MODES is preprocessing.MODES
 
 
+@pytest.mark.slow
 def test_a_unit_is_set_recorded_and_applied(tmp_path):
     path = tmp_path / "out.pth"
     convert(SOURCE, path, parity=False, preprocess="unit")
@@ -120,6 +121,7 @@ def seen(path, *arguments):
 # ---- what only a naming says is warned of, and what ends that
 
 
+@pytest.mark.slow
 def test_a_default_of_the_naming_is_warned_of_in_one_line(tmp_path):
     path = tmp_path / "out.pth"
     convert(SOURCE, path, parity=False)
@@ -132,6 +134,7 @@ def test_a_default_of_the_naming_is_warned_of_in_one_line(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["caffe", "unit"])
 def test_the_option_that_the_warning_names_ends_it(mode, tmp_path):
     default, said = tmp_path / "default.pth", tmp_path / "said.pth"
@@ -155,6 +158,7 @@ def record(path, **meta):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("meta", "mode"),
     [
@@ -182,6 +186,7 @@ def test_a_record_of_generated_pictures_says_nothing_of_them(meta, tmp_path):
     assert found.preprocess is None
 
 
+@pytest.mark.slow
 def test_an_option_beats_the_record(tmp_path):
     told = record(tmp_path / "r.npz", preprocess="unit")
     report = convert(SOURCE, tmp_path / "out.pth", against=told, preprocess="torch", device="cpu")
@@ -206,6 +211,7 @@ def labels(folder, count=10, name="labels.txt"):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", ["labels.txt", "labels.json"])
 def test_the_names_of_classes_go_into_our_own_layout(suffix, name, tmp_path):

@@ -62,6 +62,7 @@ def test_it_gives_what_keras_recorded(name, recorded):
     assert differing({k: a for k, a in recorded.items() if k.split("/")[0] == name}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_it_gives_what_keras_gives_now_at_other_sizes(tmp_path):
     command = [sys.executable, SCRIPT, FOLDER, tmp_path / "now.npz", "16x9", "33x50", "13x17"]
@@ -188,6 +189,7 @@ def test_the_picture_that_is_given_stays_as_it_was():
         assert image.tobytes() == before
 
 
+@pytest.mark.slow
 def test_the_architecture_says_mode_size_and_channels():
     network, _ = converted(fixture("keras-2.2.4-tensorflow"), preprocess="tf")
     found = resnet_pt.preprocess(replace(network.architecture, input_size=(48, 40)))

@@ -91,6 +91,7 @@ UNLIKE = ("relu-first_cifar_auto",)
 no description exists here."""
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", CONVERTED)
 def test_what_is_read_gives_what_keras_gave_or_says_what_it_assumes(name, networks, tmp_path):
@@ -114,6 +115,7 @@ def test_what_a_shortcut_reads_is_an_assumption(name, networks, tmp_path):
     assert facts(network)["shortcuts"] == ("read their block's input", "default")
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n not in {*CONVERTED, *UNLIKE}])
 def test_another_order_is_refused(name, networks, tmp_path):
@@ -136,6 +138,7 @@ def error(architecture: Architecture, tensors: dict[str, np.ndarray], record: Pa
         return float(abs(found - file["given"]).max() / abs(file["given"]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_a_network_that_is_told_is_refused_with_all_its_misfits(networks, tmp_path):
     source = weights_only(networks / "two-relus_imagenet_auto.h5", tmp_path)
@@ -186,6 +189,7 @@ def renamed(names: dict[str, str]):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["l2_norm", "my_scale", "lambda_7", "attention_1", "shift"])
 @pytest.mark.parametrize("place", ["res3a_branch2a", "activation_9", "add_4", "avg_pool", "fc1000"])
 def test_a_layer_that_no_rule_explains_is_refused_by_its_name(name, place, tmp_path):
@@ -209,6 +213,7 @@ def reason(network, name):
     return next(fact.reason for fact in network.facts if fact.name == name)
 
 
+@pytest.mark.slow
 def test_a_name_that_says_nothing_is_told_by_its_place_and_named(tmp_path):
     """One activation, one sum and the pool in front of the head, by invented names."""
     names = {"activation_8": "gate", "add_3": "mix", "avg_pool": "squash"}
@@ -225,6 +230,7 @@ def test_names_that_say_it_need_no_assumption(tmp_path):
         assert "taken for" not in facts(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "new"), [("add_3", "block2_relu"), ("activation_8", "merge_8")])
 def test_a_name_that_says_something_else_than_its_place_is_refused(name, new, tmp_path):
     source = edited(NAMED, tmp_path, renamed({name: new}), alone=True)

@@ -225,6 +225,7 @@ def test_refusals(arguments, code, message, target, tmp_path):
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_what_the_file_does_not_say_has_to_be_said(tmp_path, monkeypatch):
     monkeypatch.setattr("converter.identify.naming_of", lambda *given: None)  # names of its own
     convert(SOURCE, tmp_path / "out.pth", parity=False)

@@ -223,6 +223,7 @@ def test_a_relu_works_in_place_where_nobody_else_reads_it(one, module, in_place)
     assert Network(one).get_submodule(module).inplace == in_place
 
 
+@pytest.mark.slow
 def test_a_value_is_let_go_of_behind_its_last_reader():
     model = Network(program(conv("a", "x"), conv("b", "a"), conv("c", "b"), conv("y", "c"))).eval()
     alive = []

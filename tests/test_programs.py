@@ -28,6 +28,7 @@ def ended(name: str, *arguments: str, **options: object) -> subprocess.Completed
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **given)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [([str(PATH)], 0), ([str(PATH), "--json"], 0), (["none.h5"], 3), (["--nothing"], 2)],
@@ -42,6 +43,7 @@ def test_a_program_ends_at_once_with_its_exit_code(arguments, code):
     assert done.stdout.endswith("\n") or code
 
 
+@pytest.mark.slow
 def test_a_conversion_is_whole(tmp_path):
     target = tmp_path / "out.pth"
 
@@ -67,6 +69,7 @@ def test_what_waits_in_the_streams_is_said():
     assert done.stdout == "x" * 5000
 
 
+@pytest.mark.slow
 def test_nobody_to_read_is_no_success():
     with open("/dev/full", "w") as full:
         done = ended("inspect-weights", str(PATH), stdout=full)

@@ -123,6 +123,7 @@ def test_a_target_that_cannot_be_one_is_refused(kind, tmp_path):
         check_target(source, target, force=True)
 
 
+@pytest.mark.slow
 def test_a_conversion_that_cannot_be_made_durable_is_not_published(tmp_path, monkeypatch):
     """The fsync runs beside the proof; its failure still comes before the target's name."""
     import errno

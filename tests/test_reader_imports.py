@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers import FIXTURES, fixture
 
 from converter.files.isolation import process, wire
@@ -38,6 +39,7 @@ def started(folder, job):
     return tag, content, done.stderr.decode().split()
 
 
+@pytest.mark.slow
 def test_files_of_every_container_are_read_with_numpy_and_h5py_alone(tmp_path):
     folder = alone(tmp_path)
     for path in (
@@ -52,6 +54,7 @@ def test_files_of_every_container_are_read_with_numpy_and_h5py_alone(tmp_path):
         assert json.loads(content)["weights"]
 
 
+@pytest.mark.slow
 def test_nothing_else_is_imported(tmp_path):
     path = fixture("keras-2.2.4-tensorflow")
 

@@ -21,6 +21,7 @@ def with_layer(name, **values):
     return lambda config: layer(config, name)["config"].update(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [AFTER_A_SUM, AFTER_THE_LAST_SUM, AFTER_A_NORM])
 @pytest.mark.parametrize("activation", ["tanh", "relu6"])
 def test_one_other_activation_is_not_taken_for_relu(name, activation, tmp_path):
@@ -45,6 +46,7 @@ def test_an_activation_that_is_not_known_is_named(name, activation, tmp_path):
     assert activation in result.stderr
 
 
+@pytest.mark.slow
 def test_a_norm_over_another_axis_is_not_taken_for_one_over_channels(tmp_path):
     source = reconfigured(PATH, tmp_path, with_layer("bn3b_branch2b", axis=1))
 
@@ -58,6 +60,7 @@ def called_while(training):
     return change
 
 
+@pytest.mark.slow
 def test_a_norm_called_as_in_training_is_refused(tmp_path):
     """`bn(x, training=True)` normalises by the batch at hand, at inference too."""
     source = reconfigured(PATH, tmp_path, called_while(True))
@@ -65,6 +68,7 @@ def test_a_norm_called_as_in_training_is_refused(tmp_path):
     assert_refused(run(source, tmp_path / "out.pth", "--no-parity"), 5, tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 def test_a_norm_called_as_in_inference_is_the_norm_that_it_is(tmp_path):
     """`base(x, training=False)`: what Keras' guide to transfer learning writes."""
     source = reconfigured(PATH, tmp_path, called_while(False))
@@ -73,6 +77,7 @@ def test_a_norm_called_as_in_inference_is_the_norm_that_it_is(tmp_path):
         assert network.architecture == converted(PATH)[0].architecture
 
 
+@pytest.mark.slow
 def test_a_layer_that_has_no_place_is_named_and_not_its_neighbour(tmp_path):
     def change(config):
         layer(config, AFTER_A_SUM)["class_name"] = "Lambda"
@@ -92,6 +97,7 @@ def added(class_name, name, *sources, **config):
     return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": [call]}
 
 
+@pytest.mark.slow
 def test_a_dropout_within_a_block_does_nothing_when_it_predicts(tmp_path):
     """As wide ResNets have it."""
 
@@ -112,6 +118,7 @@ def test_a_dropout_within_a_block_does_nothing_when_it_predicts(tmp_path):
     assert converted(source)[0].architecture == converted(PATH)[0].architecture
 
 
+@pytest.mark.slow
 def test_a_network_in_a_class_of_its_own_is_named(tmp_path):
     """keras-hub's and keras-cv's backbones within a model: it was said to have no sums."""
 
@@ -145,6 +152,7 @@ def test_blocks_that_are_joined_otherwise_are_joined_so(name, tmp_path):
     assert ops["add_1"] == Combine(name.lower())
 
 
+@pytest.mark.slow
 def test_a_graph_that_keras_lost_is_said_to_be_lost(tmp_path):
     """Layers that were given other names, saved by Keras before 2.4."""
 
@@ -157,6 +165,7 @@ def test_a_graph_that_keras_lost_is_said_to_be_lost(tmp_path):
     assert "does not say what 'add_1' adds" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_not_known_may_give_several_tensors(tmp_path):
     """`tf.split`: the configuration was said to be none that Keras writes."""
 
@@ -211,6 +220,7 @@ def test_a_shortcut_whose_map_can_be_negative_is_padded_with_zeros(tmp_path):
     assert network.architecture.stages[1][0].shortcut.pool.fill == "zero"
 
 
+@pytest.mark.slow
 def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
     """As the lateral sums of a feature pyramid."""
 
@@ -323,6 +333,7 @@ def test_an_output_may_be_given_twice(tmp_path):
         assert [one.name for one in network.program.outputs] == ["fc1000", "fc1000_1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [50, 1500])
 def test_a_long_head_never_ends_in_a_traceback(length, tmp_path):
     def lengthen(config):
@@ -343,6 +354,7 @@ def test_a_long_head_never_ends_in_a_traceback(length, tmp_path):
     assert result.exit_code == 0 or length > 1000
 
 
+@pytest.mark.slow
 def test_layers_may_be_listed_in_any_order(tmp_path):
     source = reconfigured(PATH, tmp_path, lambda config: config["config"]["layers"].reverse())
 
@@ -355,6 +367,7 @@ def as_written(file):
     return [as_text(name) for name in file["model_weights"].attrs["layer_names"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["type", "keys", "half", "forward", "training"])
 def test_an_output_may_be_called_as_torch_calls_something_of_its_own(name, tmp_path):
     def rename(file):

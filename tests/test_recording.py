@@ -96,6 +96,7 @@ MISMADE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MISMADE)
 def test_an_input_that_cannot_be_made_again_is_refused(case, tmp_path):
     change, words = MISMADE[case]
@@ -125,6 +126,7 @@ def test_a_whole_activation_and_a_sample_of_it_are_read_alike(tmp_path):
     assert np.array_equal(layers["whole"].value[index], layers["sampled"].value)
 
 
+@pytest.mark.slow
 def test_a_record_without_meta_is_a_record(tmp_path):
     path = changed(tmp_path, lambda arrays: arrays.pop("meta"))
 
@@ -133,6 +135,7 @@ def test_a_record_without_meta_is_a_record(tmp_path):
     assert report.verdict == "equal"
 
 
+@pytest.mark.slow
 def test_a_record_of_softmax_outputs_alone_is_not_taken_for_logits(tmp_path):
     """`output` is what the model returned; `logits` are there 'where they exist'."""
     path = changed(tmp_path, lambda arrays: arrays.pop("logits"))
@@ -142,6 +145,7 @@ def test_a_record_of_softmax_outputs_alone_is_not_taken_for_logits(tmp_path):
     assert report.verdict in {"equal", "not compared"}
 
 
+@pytest.mark.slow
 def test_a_record_of_another_file_is_used_with_a_warning(tmp_path):
     path = changed(tmp_path, with_meta(sha256="0" * 64))
 
@@ -176,6 +180,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BROKEN, ids=str)
 def test_a_broken_record_is_refused_as_one(fault, tmp_path):
     path = changed(tmp_path, BROKEN[fault])
@@ -212,6 +217,7 @@ def target(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SHAPES)
 @pytest.mark.parametrize("which", ["layer/", "layer/res3b_branch2b"], ids=["all", "one"])
 def test_layers_of_other_shapes_are_a_refusal_and_no_traceback(how, which, target, tmp_path):
@@ -227,6 +233,7 @@ def test_layers_of_other_shapes_are_a_refusal_and_no_traceback(how, which, targe
     assert error.value.exit_code in (1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keras-2.3.1-v2-50", "keras-2.3.1-qubvel-18"])
 def test_a_whole_record_of_another_network_is_a_refusal(name, target, tmp_path):
     with pytest.raises(ParityError, match="does not give the logits"):
@@ -250,6 +257,7 @@ CANNOT_BE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CANNOT_BE)
 def test_a_record_that_cannot_be_is_refused(case, tmp_path):
     changes, words = CANNOT_BE[case]
@@ -264,6 +272,7 @@ def test_a_record_that_cannot_be_is_refused(case, tmp_path):
     assert words in result.stderr
 
 
+@pytest.mark.slow
 def test_a_record_that_is_cut_off_is_called_a_record(target, tmp_path):
     data = record(PATH).read_bytes()
     (tmp_path / "cut.npz").write_bytes(data[: len(data) // 2])
@@ -287,6 +296,7 @@ def test_of_two_outputs_the_one_without_logits_is_compared_as_it_came_out(tmp_pa
     assert found.passes[0].outputs.keys() == {"a"}
 
 
+@pytest.mark.slow
 def test_a_record_of_zeros_is_not_equal_and_no_warning(tmp_path):
     path = changed(tmp_path, lambda arrays: arrays.update(logits=np.zeros_like(arrays["logits"])))
 

@@ -40,6 +40,7 @@ def odd(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_predict_names_what_is_no_plain_file_and_goes_on(odd, tmp_path):
     convert(SOURCE, tmp_path / "out.pth", parity=False, preprocess="caffe")
 
@@ -79,6 +80,7 @@ def test_a_size_is_held_to(tmp_path):
         open_regular(path, 99)
 
 
+@pytest.mark.slow
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     """Of a few hundred KB that would become 400 MB."""
     row = b"\0" + b"\0" * 12000 * 3

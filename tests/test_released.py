@@ -62,6 +62,7 @@ def test_a_table_that_is_damaged_is_not_read(change, tmp_path, monkeypatch):
         releases.__wrapped__()
 
 
+@pytest.mark.slow
 def test_what_a_published_file_does_not_say_is_no_default(tmp_path, monkeypatch):
     source = weights_only(PATH, tmp_path)
     with opened(source) as (_, network):
@@ -116,6 +117,7 @@ def test_only_a_file_that_could_be_one_is_read_for_its_hash(name, tmp_path, monk
         assert network.facts
 
 
+@pytest.mark.slow
 def test_the_user_is_told_which_file_it_is(tmp_path, monkeypatch):
     source = weights_only(PATH, tmp_path)
     published(source, monkeypatch)
@@ -127,6 +129,7 @@ def test_the_user_is_told_which_file_it_is(tmp_path, monkeypatch):
     assert "resting on a default" not in result.stderr
 
 
+@pytest.mark.slow
 def test_what_its_code_did_otherwise_than_the_naming_s_is_so(tmp_path, monkeypatch):
     """torchvision's weights under Keras' names: an epsilon and a stride that are not Keras'."""
     source = weights_only(PATH, tmp_path)

@@ -42,6 +42,7 @@ def made(name: str, class_name: str, sources: list[str]) -> Any:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 4])
 def test_the_model_that_is_copied_is_converted(parts, tmp_path):
     """It was said not to be a configuration that Keras writes."""
@@ -83,6 +84,7 @@ def one_slice_read_twice(config: Any) -> None:
     layers[3]["inbound_nodes"] = [[["lambda_1", 0, 0, {}]]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [other_arguments, another_axis, a_layer_more, slices_of_two_inputs, one_slice_read_twice],
@@ -115,6 +117,7 @@ def listed(*names: str) -> Any:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sliced", "joined"),
     [
@@ -139,6 +142,7 @@ def test_weights_of_the_whole_are_those_of_the_model(sliced, joined, tmp_path):
         assert "batch" not in facts(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

@@ -54,6 +54,7 @@ def test_a_report_that_cannot_be_written_is_told_before_the_target_is(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_where_a_report_fails_the_target_is_said_to_be_written(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise TargetError("r.json cannot be written: Read-only file system")
@@ -67,6 +68,7 @@ def test_where_a_report_fails_the_target_is_said_to_be_written(tmp_path, monkeyp
     assert (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.slow
 def test_the_same_conversion_gives_the_same_report_but_for_time(tmp_path):
     reports = []
     for name in ("one", "two"):
@@ -85,6 +87,7 @@ def test_the_same_conversion_gives_the_same_report_but_for_time(tmp_path):
     assert reports[0] == reports[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verdict", ["equal", "not equal", "not compared"])
 def test_the_verdict_and_the_first_wrong_layer_are_at_the_top(verdict, tmp_path):
     from helpers import record

@@ -69,6 +69,7 @@ def page(data) -> Page:
     return Page(html.render(data))
 
 
+@pytest.mark.slow
 def test_the_first_line_is_the_verdict(data, wrong):
     equal = "Equal: the converted network gives the logits of the record of Keras 2.2.4"
     unequal = "Not equal: the logits differ from those of the record of Keras 2.2.4 on tensorflow. "
@@ -78,6 +79,7 @@ def test_the_first_line_is_the_verdict(data, wrong):
     assert equal not in page(wrong).text
 
 
+@pytest.mark.slow
 def test_a_report_that_compared_nothing_says_so(tmp_path):
     report = convert(PATH, tmp_path / "out.pth", parity=False).to_dict()
 
@@ -119,6 +121,7 @@ def test_a_fact_that_rests_on_a_default_is_marked(data):
     assert after == before + 1
 
 
+@pytest.mark.slow
 def test_a_conversion_writes_the_page_and_a_refused_one_too(tmp_path):
     for name, options, verdict in (("one", (), "Equal"), ("two", ("--stem", "same"), "Not equal")):
         path = tmp_path / f"{name}.html"
@@ -247,6 +250,7 @@ def tags_of(found: Page) -> set[tuple[str, tuple[str, ...]]]:
     return {(tag, tuple(sorted(attributes))) for tag, attributes in found.tags}
 
 
+@pytest.mark.slow
 def test_what_a_stranger_named_a_layer_does_nothing(data, tmp_path):
     source = edited(PATH, tmp_path, evil_layer, alone=True)
     path = tmp_path / "report.html"

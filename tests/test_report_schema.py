@@ -79,6 +79,7 @@ def test_the_schema_is_one_whatever_formats_were_used_before():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_report_is_what_the_schema_says(case, reports):
     assert [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(reports[case])] == []
@@ -97,6 +98,7 @@ def test_the_cases_are_what_they_are_called(reports):
     assert "epsilon" in reports["consistent"]["parity"]["assumed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RECORDED[::6], ids=lambda path: path.stem)
 def test_reports_of_other_networks_are_what_the_schema_says(path, tmp_path):
     VALIDATOR.validate(reported(path, tmp_path / "out.pth", against=record(path)))

@@ -49,6 +49,7 @@ def original(network, tensors, picture, off=0.0):
     return Recording(passes, "a stand-in", {"kind": "logits"})
 
 
+@pytest.mark.slow
 def test_rounding_of_a_logit_near_zero_is_no_fault():
     network, tensors, picture = near_zero()
     parity = prove.compare(network, tensors, original(network, tensors, picture, 3e-7), ("cpu",))
@@ -60,6 +61,7 @@ def test_rounding_of_a_logit_near_zero_is_no_fault():
     assert wide.worst.relative <= wide.gate < 1e-11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tensor", ["fc.weight", "layer4.2.conv3.weight", "layer1.0.bn1.bias"])
 def test_a_fault_shows_in_a_logit_near_zero_too(tensor):
     network, tensors, picture = near_zero()
@@ -71,6 +73,7 @@ def test_a_fault_shows_in_a_logit_near_zero_too(tensor):
     assert parity.verdict == "not equal"
 
 
+@pytest.mark.slow
 def test_more_than_rounding_is_a_fault_of_float32_alone():
     network, tensors, picture = near_zero()
     parity = prove.compare(network, tensors, original(network, tensors, picture, 3e-5), ("cpu",))
@@ -78,6 +81,7 @@ def test_more_than_rounding_is_a_fault_of_float32_alone():
     assert parity.verdict == "not equal"
 
 
+@pytest.mark.slow
 def test_logits_that_are_a_good_part_of_their_terms_have_the_plain_gate():
     network, tensors = converted(PATH)
     picture = pictures_of(record(PATH))[:1]

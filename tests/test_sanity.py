@@ -99,6 +99,7 @@ WRONG = [
 each = pytest.mark.parametrize(("change", "check", "words"), WRONG)
 
 
+@pytest.mark.slow
 @each
 def test_weights_that_cannot_be_right_are_code_6(change, check, words, tmp_path):
     source = copy(PATH, tmp_path)
@@ -113,6 +114,7 @@ def test_weights_that_cannot_be_right_are_code_6(change, check, words, tmp_path)
     assert os.listdir(tmp_path) == ["source.h5"]
 
 
+@pytest.mark.slow
 @each
 def test_who_knows_better_is_warned(change, check, words, tmp_path):
     source, report = copy(PATH, tmp_path), tmp_path / "report.json"
@@ -132,6 +134,7 @@ def test_who_knows_better_is_warned(change, check, words, tmp_path):
     assert any(words in text for text in json.loads(report.read_text())["warnings"])
 
 
+@pytest.mark.slow
 def test_a_variance_of_zero_is_a_warning(tmp_path):
     """Real detectors have channels that never fired."""
     source = copy(PATH, tmp_path)
@@ -143,6 +146,7 @@ def test_a_variance_of_zero_is_a_warning(tmp_path):
     assert "warning   bn_conv1/moving_variance is 0 in 1 of 4 channels" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_gamma", [0, 1])
 def test_a_network_that_was_never_trained_is_right(last_gamma, tmp_path):
     source = copy(PATH, tmp_path)
@@ -193,6 +197,7 @@ HALF = (np.float32(0.001) - np.nextafter(np.float32(0.001), np.float32(0))) / 2
 """Half a unit in the last place of an epsilon of 0.001: what it swallows at most."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-4e-17, -1e-45, -np.nextafter(HALF, np.float32(0))])
 def test_a_variance_that_epsilon_swallows_is_rounding_and_a_warning(value, tmp_path):
     source = copy(PATH, tmp_path)
@@ -208,6 +213,7 @@ def test_a_variance_that_epsilon_swallows_is_rounding_and_a_warning(value, tmp_p
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-np.nextafter(HALF, np.float32(1)), -1e-9, -1e-4])
 def test_a_variance_that_epsilon_does_not_swallow_is_none(value, tmp_path):
     source = copy(PATH, tmp_path)
@@ -219,6 +225,7 @@ def test_a_variance_that_epsilon_does_not_swallow_is_none(value, tmp_path):
     assert f"and {np.float32(value):g} at 2, which is no rounding" in result.stderr
 
 
+@pytest.mark.slow
 def test_each_norm_is_judged_by_its_own_epsilon(tmp_path):
     """A smaller one swallows less; one of nothing swallows nothing."""
     source = copy(PATH, tmp_path)
@@ -229,6 +236,7 @@ def test_each_norm_is_judged_by_its_own_epsilon(tmp_path):
         assert result.exit_code == code, result.output
 
 
+@pytest.mark.slow
 def test_of_several_channels_the_worst_is_told_and_all_are_counted(tmp_path):
     source = copy(PATH, tmp_path)
     one_number(VARIANCE, -4e-17, 2)(source)
@@ -239,6 +247,7 @@ def test_of_several_channels_the_worst_is_told_and_all_are_counted(tmp_path):
     assert "-4e-17 at 2, and below 0 in 2 channels: taken for rounding" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_destination_with_an_epsilon_of_its_own_takes_rounding_too(tmp_path):
     """With the same epsilon, 1e-5, the variance stays what it is."""
     source = copy(PATH, tmp_path)

@@ -45,6 +45,7 @@ def of_features(architecture, height, width):
     return shapes[features_of(bare)][1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXTURES)
 def test_a_map_is_as_large_as_the_network_makes_it(name):
     architecture = converted(fixture(name))[0].architecture
@@ -79,6 +80,7 @@ def flattening(pixels, between=(), features=512, depths=(1, 1, 1, 1)):
     return replace(body, head=head, outputs=(Output("last", "last"),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixels", "size"),
     [
@@ -113,6 +115,7 @@ def test_what_stands_in_front_of_the_flatten_counts(layer, features, size):
         assert ResNet(architecture).eval()(torch.empty(1, 3, *size)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_no_picture_of_another_size_is_added_that_does_not_fit():
     """Behind a 7x7 average a map of 2x2 is flattened: at 256x240 it would be one pixel."""
     average = Layer("pool", Pool((7, 7), (7, 7), 0, mode="avg"), ("",))
@@ -124,6 +127,7 @@ def test_no_picture_of_another_size_is_added_that_does_not_fit():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [2.5, 37, 33 * 33])
 def test_where_no_picture_fits_it_is_said(pixels):
     architecture = flattening(pixels)

@@ -48,6 +48,7 @@ def ends(path: Any) -> tuple[str, ...]:
         return (*last[:-1], "post_relu") if network.architecture.norm else tuple(last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [V1, V2])
 def test_the_maps_of_all_stages_are_those_of_keras(path, tmp_path):
     """keras-resnet without a top returns them; it was refused."""
@@ -70,6 +71,7 @@ def test_the_maps_of_all_stages_are_those_of_keras(path, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_maps_beside_logits_are_those_of_keras(tmp_path):
     names = ends(V1)
     source = edited(V1, tmp_path, returning(names[2], "probs", names[0]))
@@ -80,6 +82,7 @@ def test_maps_beside_logits_are_those_of_keras(tmp_path):
     assert "equal to Keras itself" in result.stderr
 
 
+@pytest.mark.slow
 def test_another_map_than_that_of_keras_is_noticed(tmp_path, monkeypatch):
     """The anti-test: the map of the third stage is larger by a thousandth."""
     names = ends(V1)
@@ -102,6 +105,7 @@ def test_the_map_within_a_stage_is_an_output_of_a_general_network(tmp_path):
     assert_general(edited(V1, tmp_path, returning(inner, "probs")), tmp_path / "out.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [2, 5])
 def test_a_packed_network_returns_the_same_maps(batch, tmp_path, monkeypatch):
     monkeypatch.setattr(packed, "PER_THREAD", 2 / torch.get_num_threads())

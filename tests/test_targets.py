@@ -111,6 +111,7 @@ def test_a_target_that_cannot_be_one_is_code_7_even_with_force(kind, tmp_path):
     assert source.read_bytes() == PATH.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_old_target(tmp_path):
     target = tmp_path / "out.safetensors"
     target.write_bytes(b"old")

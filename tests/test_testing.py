@@ -26,6 +26,7 @@ def target(request, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_converted_network_passes_and_stays_as_it_is(target):
     model = resnet_pt.load(target)
     before = {name: value.clone() for name, value in model.named_parameters()}
@@ -61,6 +62,7 @@ def test_a_network_left_in_training_mode_fails(target):
     assert model.training
 
 
+@pytest.mark.slow
 def test_a_state_dict_carries_the_names_of_the_original(target, tmp_path):
     model = resnet_pt.load(target)
     torch.save(model.state_dict(), tmp_path / "again.pth")
@@ -153,6 +155,7 @@ def test_modules_that_are_gone_or_named_twice_are_no_crash(target):
         assert_same_logits(doubled, record(PATH))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [nn.Module.double, nn.Module.train], ids=["double", "train"])
 def test_a_network_is_given_back_as_it_came(change, target):
     model = change(resnet_pt.load(target))
@@ -196,6 +199,7 @@ def rewrapped(model, how):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["compiled", "weight_norm", "a Dropout before fc", "frozen", "DataParallel"]
 )

@@ -85,6 +85,7 @@ def told(tmp_path_factory) -> Mapping[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_a_wrong_default_is_called_equal_nowhere(told):
     assert [where for where, text in told.items() if is_called_equal(text)] == []

@@ -205,6 +205,7 @@ def test_a_report_never_replaces_what_is_verified(target):
     assert target.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_record_that_no_network_fits_names_the_nearest(tmp_path):
     """Weights of unknown facts, and a record of a network whose one kernel is another."""
     path = fixture("keras-2.0.9-tensorflow")
@@ -235,6 +236,7 @@ def test_a_record_that_no_network_fits_names_the_nearest(tmp_path):
 PICTURES = FIXTURES / "pictures"
 
 
+@pytest.mark.slow
 @pytest.mark.keras
 def test_predictions_over_a_folder_are_compared_as_the_project_scaled_its_pictures(
     target, tmp_path

@@ -43,6 +43,7 @@ def outcomes(make, network):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(network=networks())
 def test_no_wrong_fact_is_hidden(make, network):

@@ -66,6 +66,7 @@ def test_the_same_tensors_give_the_same_bytes_in_whatever_order_they_come(writer
     assert one.getvalue() == other.getvalue()
 
 
+@pytest.mark.slow
 def test_safetensors_are_written_and_read_one_at_a_time(tmp_path):
     """What is in memory grows with the largest tensor, not with the file."""
     writer = writer_for(tmp_path / "out.safetensors")
