@@ -118,7 +118,8 @@ class AxisNorm(nn.BatchNorm1d):
 
 
 class LayerNorm(nn.Module):
-    """A norm over some axes of each value by itself; `rms` takes no mean.
+    """A norm over some axes of each value by itself; with `rms` the mean is taken for the variance
+    alone, as Keras 3 does (3.15 `src/ops/nn.py`, layer_normalization).
 
     `axes` are those behind the batch, from 0, and `rank` is how many there are.
     """
@@ -142,9 +143,9 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(sizes)) if beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x if self.rms else x - x.mean(self.axes, keepdim=True)
+        centred = x - x.mean(self.axes, keepdim=True)
         variance = centred.square().mean(self.axes, keepdim=True)
-        found = centred * (variance + self.eps).rsqrt()
+        found = (x if self.rms else centred) * (variance + self.eps).rsqrt()
         if self.weight is not None:
             found = found * self.weight.view(self.view)
         return found if self.bias is None else found + self.bias.view(self.view)

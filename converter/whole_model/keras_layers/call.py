@@ -58,6 +58,12 @@ class Value:
             return place
         return 0 if place == self.rank - 1 else place + 1
 
+    def there(self, place: int) -> int:
+        """Where an axis that is `place` here is in Keras; both are behind the batch, from 0."""
+        if not self.is_moved:
+            return place
+        return self.rank - 1 if place == 0 else place - 1
+
 
 @dataclass(frozen=True, slots=True)
 class From:

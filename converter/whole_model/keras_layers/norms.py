@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from converter.mapping.transforms import Transform, Transpose, unsqueezed
+from converter.mapping.transforms import Reshaped, Transform, Transpose, unsqueezed
 from converter.whole_model.arithmetic import constant, each, times
 from converter.whole_model.keras_layers.call import (
     Call,
@@ -81,10 +81,26 @@ def _layer_norm(call: Call) -> Value:
         call.flag("center", default=True) and not config.get("rms_scaling"),
         bool(config.get("rms_scaling")),
     )
-    move: tuple[Transform, ...] = ()
-    if order != sorted(order):
-        move = (Transpose(tuple(order), "axes in torch's order"),)
+    move = _moved(value, axes)
     return call.add(op, value, weights={"weight": From("gamma", move), "bias": From("beta", move)})
+
+
+def _moved(value: Value, axes: list[Any]) -> tuple[Transform, ...]:
+    """A layer norm's array has its sides in the order in which the axes are written, and Keras
+    reads its numbers as if that were their order in the value (2.15 `layer_normalization.py` and
+    3.15 `src/ops/nn.py`, _broadcast)."""
+    places = [value.axis(axis) for axis in axes]
+    in_keras = sorted(places, key=value.there)
+    found: tuple[Transform, ...] = ()
+    if places != in_keras:
+        written, read = (
+            tuple(_side(value, place) for place in some) for some in (places, in_keras)
+        )
+        found = (Reshaped(written, read),)
+    order = sorted(range(len(places)), key=lambda one: in_keras[one])
+    if order != sorted(order):
+        found = (*found, Transpose(tuple(order), "axes in torch's order"))
+    return found
 
 
 def _group_norm(call: Call) -> Value:
