@@ -19,6 +19,10 @@ NOTHING = (
     *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise"),
     *("GaussianDropout", "AlphaDropout", "ActivityRegularization", "RandomFlip", "RandomRotation"),
     *("RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness", "Identity"),
+    *("AugMix", "CutMix", "MixUp", "RandAugment", "RandomColorDegeneration", "RandomColorJitter"),
+    *("RandomElasticTransform", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale"),
+    *("RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization"),
+    *("RandomSaturation", "RandomSharpness", "RandomShear", "RandomHeight", "RandomWidth"),
 )
 """Layers that do nothing at inference, and have no module of the same meaning in torch."""
 
