@@ -200,8 +200,12 @@ def _found(by_name: Mapping[tuple[str, str], list[Weight]], source: Source) -> W
     return None
 
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {"depthwise_kernel": ("depthwise_kernel", "kernel")}
-"""Keras 3 calls a DepthwiseConv's array `kernel`."""
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "depthwise_kernel": ("depthwise_kernel", "kernel"),
+    "gamma": ("gamma", "variable"),
+}
+"""Keras 3 calls a DepthwiseConv's array `kernel`, and that of keras.applications' LayerScale, which
+its code gives no name, `variable` (3.15 `src/applications/convnext.py`)."""
 
 
 def _step(part: Layer, target: Tensor, found: Mapping[str, Weight], network: Network) -> Step:

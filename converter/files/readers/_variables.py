@@ -10,7 +10,7 @@ Sources: keras 3.15 `src/saving/saving_lib.py`; keras 2.13 and 2.15 `saving/savi
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,6 +59,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "separable_conv1d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "time_distributed": KERNELS,
     "layer_scale": ("gamma",),
     "scale": ("gamma", "beta"),
     "p_re_lu": ("alpha",),
@@ -113,7 +114,22 @@ def holders(files: Iterable[Any]) -> list[Holder]:
             if known is not one:
                 _merge(known, one)
     in_order = sorted(found.values(), key=lambda one: [counted(name) for name in one.path])
-    return [one for one in in_order if one.path]
+    return list(_with_wrapped([one for one in in_order if one.path]))
+
+
+WRAPPERS = frozenset(["time_distributed"])
+"""Layers that hold another one as their attribute `layer`, whose arrays are theirs."""
+
+
+def _with_wrapped(found: Sequence[Holder]) -> Iterator[Holder]:
+    """What is found, with the arrays of wrapped layers in the layers that hold them."""
+    by_path = {one.path: one for one in found}
+    for one in found:
+        outer = by_path.get(one.path[:-1])
+        if outer and outer.kind in WRAPPERS and one.path[-1] == "layer" and not one.is_model:
+            continue
+        inner = by_path.get((*one.path, "layer")) if one.kind in WRAPPERS else None
+        yield replace(one, arrays=inner.arrays) if inner and not inner.is_model else one
 
 
 def _merge(known: Holder, other: Holder) -> None:
@@ -172,7 +188,7 @@ def _weights(one: Holder, scales: Mapping[str, bool]) -> Iterator[Weight]:
             group=layer,
             layer=layer,
             parameter=name,
-            path="/".join((*one.path, "vars", number)),
+            path=_address(one, number),
             shape=tuple(dataset.shape),
             dtype=_hdf5.weight_type(dataset, name, f"{layer}/{name}"),
             spelling=number,
@@ -203,10 +219,14 @@ def _parameters(kind: str, count: int, has_gamma: bool) -> Sequence[str]:
 def datasets(found: Sequence[Holder]) -> dict[str, Any]:
     """`{path of a weight: its dataset}`."""
     return {
-        "/".join((*one.path, "vars", number)): dataset
-        for one in found
-        for number, dataset in one.arrays.items()
+        _address(one, number): dataset for one in found for number, dataset in one.arrays.items()
     }
+
+
+def _address(one: Holder, number: str) -> str:
+    """Where an array is in its file."""
+    inside = ("layer",) if one.kind in WRAPPERS else ()
+    return "/".join((*one.path, *inside, "vars", number))
 
 
 def arrays(stored: Mapping[str, Any], wanted: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:
@@ -388,8 +408,9 @@ def gammas(config: Any) -> dict[str, bool]:
 
 def layer_names(found: Sequence[Holder]) -> tuple[str, ...]:
     """Every layer's name, weightless ones too, nested models opened up."""
-    names = [label(one) for one in found if not one.is_model]
-    twice = [name for name, some in itertools.groupby(sorted(names)) if len(list(some)) > 1]
+    names = list(dict.fromkeys(label(one) for one in found if not one.is_model))
+    with_arrays = Counter(label(one) for one in found if one.arrays and not one.is_model)
+    twice = [name for name, count in with_arrays.items() if count > 1]
     if twice:
         raise MismatchError(
             f"two layers of the file are called {twice[0]!r}",
