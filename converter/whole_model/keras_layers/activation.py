@@ -154,7 +154,7 @@ def _prelu(call: Call) -> Value:
     if any(side is None for side in sides):
         raise NotLiftedError("its slopes are for pixels, and the size of its map is not said")
     known = tuple(channels(side, "a side") for side in sides)
-    if len(known) == 1:
+    if len(known) == 1 and not places:
         return call.add(PReLU(known[0]), value, weights={"weight": From("alpha")})
     move = _channels_second(value)
     return call.add(SharedPReLU(known), value, weights={"weight": From("alpha", move)})
