@@ -61,13 +61,14 @@ def _dot(call: Call) -> Value:
 
 
 def dotted(call: Call, said: Any, normalize: bool) -> Value:
-    """Sums of products over an axis of each; of maps they would have to lie as in Keras."""
+    """Sums of products over an axis of each, which lie as in Keras for it."""
     axes = said if isinstance(said, list | tuple) else [said, said]
-    if len(call.values) != 2 or any(one.rank > 2 for one in call.values) or len(axes) != 2:
-        raise NotLiftedError("it is a dot product of other than two vectors or sequences")
-    one, other = call.values
+    if len(call.values) != 2 or len(axes) != 2:
+        raise NotLiftedError("it is a dot product of other than two values")
+    last = call.values[0].last
+    one, other = (call.turned(value, last=False) for value in call.values)
     places = (one.axis(axes[0]), other.axis(axes[1]))
-    return call.add(Dot(places, normalize), one, other)
+    return call.turned(call.add(Dot(places, normalize), one, other), last)
 
 
 MODES: dict[str, How] = {"sum": "add", "mul": "multiply", "ave": "average", "max": "maximum"}
