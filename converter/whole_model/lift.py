@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from converter.discover import modules
 from converter.errors import MismatchError
@@ -17,7 +17,7 @@ from converter.files.kinds import SettingError
 from converter.network import Lifted, Source
 from converter.whole_model import ops as g
 from converter.whole_model.graph import Graph, Node
-from converter.whole_model.keras_classes import CUSTOM, OF_CODE, why_unknown
+from converter.whole_model.keras_classes import CUSTOM, OF_CODE, OPERATOR, why_unknown
 from converter.whole_model.keras_layers.call import (
     MAP,
     Call,
@@ -71,6 +71,8 @@ class _Lifter:
     """The layers of the outermost model that the first refused one reads."""
     unknown: set[str] = field(default_factory=set)
     modules: dict[tuple[str, ...], str] = field(default_factory=dict)
+    made: dict[str, tuple[Op, str]] = field(default_factory=dict)
+    """`{module: what it is, and the Keras layer that it stands for}`."""
     last: dict[str, str] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
     """`{Keras layer call: the value that it gives}`."""
@@ -163,7 +165,7 @@ class _Lifter:
             self.unknown.add(node.id)
             return
         self.values[node.id] = value
-        self.layers += call.layers
+        self.layers += map(self.own, call.layers)
         if call.layers:
             self.finals[node.id] = value.name
         for tensor, source in call.weights.items():
@@ -178,6 +180,17 @@ class _Lifter:
         ends = [one.outer[0] if one.outer else one.layer for one in sources]
         return [] if node.outer else list(dict.fromkeys(ends))
 
+    def own(self, layer: Layer) -> Layer:
+        """A layer with a module of its own, where another one without weights has that already: a
+        layer that is called with values of other ranks, or an operator that takes several steps."""
+        if layer.module.endswith(".") or not layer.module:
+            return layer
+        path, number, one = layer.module, 1, (layer.op, layer.original)
+        while self.made.setdefault(path, one) != one and not layer.op.tensors():
+            number += 1
+            path = f"{layer.module}_{number}"
+        return replace(layer, module=path)
+
     def of_call(self, node: Node, call: Call, known: Mapping[str, Lifting]) -> Value:
         if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
             "it is called with training"
@@ -188,8 +201,8 @@ class _Lifter:
             if found is not None:
                 return found
         if call.class_name not in known:
-            if node.is_operator and isinstance(node.op, g.Unknown):
-                raise NotLiftedError(node.op.reason)
+            if node.is_operator:
+                raise NotLiftedError(node.op.reason if isinstance(node.op, g.Unknown) else OPERATOR)
             raise NotLiftedError(why_unknown(call.class_name))
         return known[call.class_name](call)
 
@@ -220,7 +233,7 @@ class _Lifter:
         if key not in self.modules:
             path = ".".join(module_name(part) or "layer" for part in key)
             path = f"{path}_layer" if path in TAKEN else path
-            taken = set(self.modules.values())
+            taken = {*self.modules.values(), *self.made}
             number = 1
             found = path
             while found in taken:
