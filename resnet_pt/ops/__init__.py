@@ -14,6 +14,7 @@ from resnet_pt.ops.add import Add as Add
 from resnet_pt.ops.around import Crop as Crop
 from resnet_pt.ops.around import Pad as Pad
 from resnet_pt.ops.arranging import Permute as Permute
+from resnet_pt.ops.arranging import Pick as Pick
 from resnet_pt.ops.arranging import RepeatVector as RepeatVector
 from resnet_pt.ops.arranging import Reshape as Reshape
 from resnet_pt.ops.arranging import Slice as Slice
@@ -31,6 +32,7 @@ from resnet_pt.ops.dense import Dense as Dense
 from resnet_pt.ops.dense_last import DenseLast as DenseLast
 from resnet_pt.ops.dropout import Dropout as Dropout
 from resnet_pt.ops.elementwise import ELU as ELU
+from resnet_pt.ops.elementwise import Clamp as Clamp
 from resnet_pt.ops.elementwise import Clipped as Clipped
 from resnet_pt.ops.elementwise import Elementwise as Elementwise
 from resnet_pt.ops.elementwise import HardSigmoid as HardSigmoid

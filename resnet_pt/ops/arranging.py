@@ -93,6 +93,30 @@ class RepeatVector(Op, frozen=True):
         return inputs[0].unsqueeze(1).expand(-1, self.times, -1)
 
 
+class Pick(Op, frozen=True):
+    """One element of an axis behind the batch, which is taken away; it is counted from the end
+    where it is negative."""
+
+    axis: int
+    index: int
+
+    def problems(self) -> Iterator[str]:
+        yield from sizes((self.axis,), 0, MAX_RANK)
+        yield from sizes((self.index,), -MAX_CHANNELS, MAX_CHANNELS)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (value,) = inputs
+        if self.axis >= len(value):
+            raise MisfitError(f"takes one of axis {self.axis + 1}, and {len(value)} come")
+        side = value[self.axis]
+        if side is not None and not -side <= self.index < side:
+            raise MisfitError(f"takes number {self.index} of {side}")
+        return (*value[: self.axis], *value[self.axis + 1 :])
+
+    def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0].select(self.axis + 1, self.index)
+
+
 class Slice(Op, frozen=True):
     """A part of one axis behind the batch, from `start` up to `stop` (None: the end), each
     counted from the end where it is negative."""

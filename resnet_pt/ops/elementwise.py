@@ -43,6 +43,23 @@ class Clipped(Op, frozen=True):
         return torch.where(x > self.threshold, above, below)
 
 
+class Clamp(Op, frozen=True):
+    """x, or `least` where it is less, or `most` where it is more; None stands for no bound."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def problems(self) -> Iterator[str]:
+        yield from finite(
+            "a bound of", *(one for one in (self.least, self.most) if one is not None)
+        )
+        if self.least is None and self.most is None:
+            yield "has no bound"
+
+    def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0].clamp(self.least, self.most)
+
+
 class ELU(Op, frozen=True):
     """x, or `alpha` * (exp(x) - 1) where x is negative."""
 
@@ -110,7 +127,7 @@ NAMES = frozenset(
     [
         *("abs", "square", "sqrt", "negative", "celu", "gelu_tanh", "log_sigmoid", "mish"),
         *("hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink", "squareplus", "sparse_plus"),
-        *("sparse_sigmoid", "log", "exp"),
+        *("sparse_sigmoid", "log", "exp", "reciprocal"),
     ]
 )
 """Keras 3's names (3.15 `activations/activations.py`, with their defaults) and numpy's."""
@@ -127,6 +144,7 @@ def _functions() -> Mapping[str, Callable[[torch.Tensor], torch.Tensor]]:
         "negative": torch.neg,
         "log": torch.log,
         "exp": torch.exp,
+        "reciprocal": torch.reciprocal,
         "celu": F.celu,
         "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
         "log_sigmoid": F.logsigmoid,

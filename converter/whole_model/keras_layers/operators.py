@@ -6,7 +6,7 @@ a configuration and the call's arguments. Both are read by one table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from converter.files.kinds import whole
@@ -19,13 +19,27 @@ from converter.files.model_config import (
 )
 from converter.whole_model.arithmetic import constant, each, times
 from converter.whole_model.keras_layers.activation import activation_op
-from converter.whole_model.keras_layers.call import Call, NotLiftedError, Value
+from converter.whole_model.keras_layers.call import MAP, Call, NotLiftedError, Value
 from converter.whole_model.keras_layers.merging import beside, combined
 from converter.whole_model.keras_layers.norms import linear
 from converter.whole_model.keras_layers.shaping import permuted, reshaped
 from converter.whole_model.keras_layers.windows import resize_op
 from converter.whole_model.ranges import channels, number, padding
-from resnet_pt.ops import Elementwise, Factor, LeakyReLU, Pad, Reduce, Slice
+from resnet_pt.ops import (
+    ELU,
+    Activation,
+    Clamp,
+    Concatenate,
+    Elementwise,
+    Factor,
+    LeakyReLU,
+    Pad,
+    Permute,
+    Pick,
+    Reduce,
+    Reshape,
+    Slice,
+)
 from resnet_pt.ops.combine import How
 from resnet_pt.ops.protocol import MAX_CHANNELS
 
@@ -102,21 +116,29 @@ def _with_constant(call: Call, how: How, said: Any, is_first: bool) -> Value:
     value, found = call.value, constant(said)
     if found is None:
         raise NotLiftedError("its constant is not a number, or one for each channel")
-    scale, offset = _line(how, found, is_first)
+    if how in ("maximum", "minimum") and isinstance(found, float):
+        bounds = (found, None) if how == "maximum" else (None, found)
+        return call.add(Clamp(*bounds), value)
+    if how == "divide" and is_first:
+        value, how = call.add(Elementwise("reciprocal"), value), "multiply"
+    scale, offset = _line(how, found)
+    if how == "subtract" and is_first:
+        scale, offset = -1.0, found
     return call.add(linear(value, scale, offset), value)
 
 
-def _line(how: How, number: Factor, is_first: bool) -> tuple[Factor, Factor]:
-    """(scale, offset) of x with a constant."""
+def _line(how: How, number: Factor) -> tuple[Factor, Factor]:
+    """(scale, offset) of x with a constant behind it."""
     if how == "add":
         return 1.0, number
     if how == "subtract":
-        return (-1.0, number) if is_first else (1.0, times(number, -1.0))
+        return 1.0, times(number, -1.0)
     if how == "multiply":
         return number, 0.0
-    zero = 0.0 in (number if isinstance(number, tuple) else (number,))
-    if how != "divide" or is_first or zero:
-        raise NotLiftedError("it is another operation with a constant than + - * or / by it")
+    if how != "divide":
+        raise NotLiftedError(f"it is {how} with a number for each channel")
+    if 0.0 in (number if isinstance(number, tuple) else (number,)):
+        raise NotLiftedError("it divides by 0")
     return each(number, lambda one: 1.0 / one), 0.0
 
 
@@ -140,6 +162,54 @@ def _gelu(call: Call, given: Arguments) -> Value:
     return call.add(op, call.value)
 
 
+def _elu(call: Call, given: Arguments) -> Value:
+    alpha = number(given.get("alpha", 1.0), "alpha")
+    return call.add(Activation("elu") if alpha == 1.0 else ELU(alpha), call.value)
+
+
+def _power(call: Call, given: Arguments) -> Value:
+    """The square, and the root, which are other functions in torch too."""
+    exponent = constant(given.get("y", given.get("x2")))
+    if FIRST in given or exponent not in POWERS:
+        raise NotLiftedError("it raises to another power than 2 or 0.5")
+    return call.add(Elementwise(POWERS[exponent]), call.value)
+
+
+POWERS: Mapping[Any, str] = {2.0: "square", 0.5: "sqrt"}
+
+
+def _clip(call: Call, given: Arguments) -> Value:
+    names = ("x_min", "x_max"), ("clip_value_min", "clip_value_max")
+    low, high = next(
+        ((given[a], given[b]) for a, b in names if a in given and b in given), (None, None)
+    )
+    bounds = constant(low), constant(high)
+    if not all(isinstance(one, float) for one in bounds):
+        raise NotLiftedError("its bounds are not two numbers")
+    return call.add(Clamp(number(low, "a bound"), number(high, "a bound")), call.value)
+
+
+def _stack(call: Call, given: Arguments) -> Value:
+    """The values along an axis that they had not before."""
+    rank, axis = call.values[0].rank, given.get("axis", 0)
+    if type(axis) is not int or not -rank - 1 <= axis <= rank + 1 or axis == 0:
+        raise NotLiftedError(f"it stacks along axis {axis}")
+    place = axis - 1 if axis > 0 else axis + rank + 1
+    last = call.values[0].last
+    values = [with_axis(call, call.turned(one, last), place) for one in call.values]
+    return call.add(Concatenate(values[0].here(place)), *values)
+
+
+def with_axis(call: Call, value: Value, place: int) -> Value:
+    """A value with one axis more, of length 1, at a place behind the batch in Keras."""
+    sides = [-1 if side is None else side for side in value.in_keras]
+    if sides.count(-1) > 1:
+        raise NotLiftedError("it makes an axis in a map of a size that is not said")
+    sides.insert(place, 1)
+    op = Reshape(tuple(sides), value.is_moved, len(sides) >= MAP and value.last)
+    return call.add(op, value, plain=True)
+
+
 def _leaky(call: Call, given: Arguments) -> Value:
     slope = given.get("negative_slope", given.get("alpha", 0.2))
     return call.add(LeakyReLU(number(slope, "slope")), call.value)
@@ -161,12 +231,12 @@ def _reduced(mode: Any) -> Lifting:
         axes = said if isinstance(said, list) else [said]
         if said is None or given.get("initial") is not None:
             raise NotLiftedError("it works over all axes, the batch too")
+        if len(axes) >= value.rank and not given.get("keepdims"):
+            raise NotLiftedError("it leaves one number of each batch entry, without an axis")
         places = tuple(sorted(value.axis(one) for one in axes))
         keeps = bool(given.get("keepdims"))
-        left = value.rank if keeps else value.rank - len(places)
-        if value.is_moved and not keeps and left > 1:
-            raise NotLiftedError("it takes away one axis of a map")
-        return call.add(Reduce(mode, places, keeps), value)
+        found = call.add(Reduce(mode, places, keeps), value)
+        return found if keeps else without(call, value, places, found)
 
     return lift
 
@@ -193,8 +263,10 @@ def _pad(call: Call, given: Arguments) -> Value:
     value = call.value
     widths = given.get("paddings", given.get("pad_width", given.get("y")))
     mode = str(given.get("mode", "constant")).lower()
-    if mode != "constant" or not isinstance(widths, list) or len(widths) != value.rank + 1:
-        raise NotLiftedError("it pads with something else than one number, or other axes")
+    if mode != "constant":
+        raise NotLiftedError(f"its mode is {mode!r}")
+    if not isinstance(widths, list) or len(widths) != value.rank + 1:
+        raise NotLiftedError(f"it pads by {widths!r}")
     pairs = [call.numbers(one, 2, "paddings", padding) for one in widths]
     if any(pairs[0]):
         raise NotLiftedError("it pads the batch")
@@ -210,6 +282,8 @@ def _reshaped(call: Call, given: Arguments) -> Value:
     if not isinstance(shape, list) or len(shape) < 2 or shape[0] not in (-1, None):
         raise NotLiftedError(f"it makes the shape {shape!r}, of another batch")
     target = [-1 if one is None else whole(one, "shape", -1, MAX_CHANNELS) for one in shape[1:]]
+    if shape[0] == -1 and None in call.value.shape:  # what is left need not be the batch
+        raise NotLiftedError(f"whether {shape!r} leaves the batch as it is depends on the size")
     return reshaped(call, target)
 
 
@@ -227,8 +301,20 @@ def _same(call: Call, given: Arguments) -> Value:
     return call.value
 
 
+def without(call: Call, before: Value, places: Sequence[int], found: Value) -> Value:
+    """`found` has lost axes of what was `before`, and the others lie in that order: as they lie in
+    Keras, or with the channels second, as a value of its rank does."""
+    left = [place for place in range(before.rank) if place not in places]
+    wanted = sorted(left, key=before.there)
+    if before.last and len(left) >= MAP:
+        wanted = [wanted[-1], *wanted[:-1]]
+    if wanted == left:
+        return found
+    return call.add(Permute(tuple(left.index(place) for place in wanted)), found)
+
+
 def _item(call: Call, given: Arguments) -> Value:
-    """A part of one axis or more; one element is taken with its axis, and refused without."""
+    """A part of one axis or more; of an axis of which one element is taken nothing is left."""
     spec = given.get("slice_spec", given.get("y", given.get("key")))
     spec = spec if isinstance(spec, list) else [spec]
     value = call.value
@@ -239,8 +325,21 @@ def _item(call: Call, given: Arguments) -> Value:
     if len(spec) > value.rank + 1:
         raise NotLiftedError("it makes new axes")
     for place, one in enumerate(spec):
-        value = _part(call, value, place, one)
+        if isinstance(one, dict):
+            value = _part(call, value, place, one)
+    single = [place for place, one in enumerate(spec) if not isinstance(one, dict)]
+    for place in reversed(single):
+        value = _element(call, value, place, spec[place])
     return value
+
+
+def _element(call: Call, value: Value, place: int, index: Any) -> Value:
+    """One element of an axis, which is taken away."""
+    if place == 0 or value.rank == 1 or not isinstance(index, int) or isinstance(index, bool):
+        raise NotLiftedError("it takes one of the batch, makes an axis, or leaves none")
+    here = value.here(place - 1)
+    found = call.add(Pick(here, whole(index, "an index", -MAX_CHANNELS, MAX_CHANNELS)), value)
+    return without(call, value, (here,), found)
 
 
 def _named(one: Any, name: str) -> bool:
@@ -248,9 +347,9 @@ def _named(one: Any, name: str) -> bool:
 
 
 def _part(call: Call, value: Value, place: int, one: Any) -> Value:
-    inner = one.get("config", one) if isinstance(one, dict) else None
+    inner = one.get("config", one)
     if not isinstance(inner, dict):
-        raise NotLiftedError("it takes single elements, and their axis away")
+        raise NotLiftedError("it takes what is no part of an axis")
     start, stop, step = (inner.get(key) for key in ("start", "stop", "step"))
     if (start, stop, step) in ((None, None, None), (None, None, 1), (0, None, 1), (0, None, None)):
         return value
@@ -290,6 +389,10 @@ TENSORFLOW: dict[str, Lifting] = {
     **{f"nn.{name}": _activation(known) for name, known in ACTIVATED.items()},
     **{f"math.{name}": _activation(known) for name, known in ACTIVATED.items()},
     **{f"math.{name}": _elementwise(name) for name in ELEMENTWISE},
+    "clip_by_value": _clip,
+    "math.pow": _power,
+    "stack": _stack,
+    "nn.elu": _elu,
     "nn.gelu": _gelu,
     "nn.leaky_relu": _leaky,
     "nn.softmax": _softmax,
@@ -320,6 +423,10 @@ KERAS_3: dict[str, Lifting] = {
     **{name.title(): _activation(known) for name, known in ACTIVATED.items()},
     **{name.title(): _elementwise(name) for name in ("abs", *ELEMENTWISE)},
     "Absolute": _elementwise("abs"),
+    "Clip": _clip,
+    "Power": _power,
+    "Stack": _stack,
+    "Elu": _elu,
     "Gelu": _gelu,
     "LeakyRelu": _leaky,
     "Softmax": _softmax,
