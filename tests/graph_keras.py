@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src.applications.convnext import LayerScale
-from keras.src.legacy.layers import ThresholdedReLU
+from keras.src.legacy.layers import RandomHeight, RandomWidth, ThresholdedReLU
 
 MOST = 20_000
 """Numbers behind the batch of a value: small networks are compared."""
@@ -55,6 +56,7 @@ OPERATORS = {
     "abs": abs,
     "exp": lambda x: ops.exp(ops.tanh(x)),
     "x ** 2": lambda x: x**2,
+    "root": lambda x: (x * x + 1) ** 0.5,
     "cast": lambda x: ops.cast(x, "float64"),
     "concatenate": lambda *some, **given: ops.concatenate(some, **given),
     "stack": lambda *some, **given: ops.stack(some, **given),
@@ -62,10 +64,16 @@ OPERATORS = {
 }
 """What `keras.ops` has no function of that name for, or is kept from what it cannot take."""
 
-CLASSES = {"LayerScale": LayerScale, "ThresholdedReLU": ThresholdedReLU}
+CLASSES = {
+    "LayerScale": LayerScale,
+    "RandomHeight": RandomHeight,
+    "RandomWidth": RandomWidth,
+    "ThresholdedReLU": ThresholdedReLU,
+}
+"""What Keras 3 writes and has under no public name."""
 
 
-class PassedOver(Exception):
+class PassedOverError(Exception):
     """A node that Keras does not take."""
 
 
@@ -99,7 +107,7 @@ def constant(value: Any, settings: dict[str, Any]) -> Any:
     if isinstance(c, list):
         count = value.shape[-1] if settings.get("per") == "last" else 1
         if count is None or count > 64:
-            raise PassedOver("no channels")
+            raise PassedOverError("no channels")
         c = np.resize(np.array(c, "f8"), count)
     return c
 
@@ -123,9 +131,7 @@ class Maker:
             number = first + place
             try:
                 value, done = self.node(node, number)
-            except (PassedOver, Exception) as error:
-                if isinstance(error, KeyboardInterrupt):
-                    raise
+            except Exception:  # Keras raises errors of many kinds
                 self.alias[number] = self.where(node["reads"][0] % max(number, 1))
                 self.values.append(self.values[self.alias[number]])
                 self.nodes.append(None)
@@ -157,7 +163,7 @@ class Maker:
         """What the graph says, and without that what nobody reads."""
         made = [first + place for place, done in enumerate(self.nodes) if done]
         if not made:
-            raise PassedOver("no layer was made")
+            raise PassedOverError("no layer was made")
         said = [self.where(one) for one in self.graph.get("outputs", ()) if one < len(self.values)]
         said = [one for one in dict.fromkeys(said) if one in made]
         read = {one for done in self.nodes if done for one in done["reads"]}
@@ -177,27 +183,28 @@ class Maker:
             tries = [[one] for one in candidates[:3]]
         else:
             tries = [
-                list(some) for some in itertools.product(candidates[:6], repeat=wanted)
+                list(some)
+                for some in itertools.product(candidates[:6], repeat=wanted)
                 if len(set(some)) > 1
             ][:40]
-        problem: Exception = PassedOver("nothing to read")
+        problem: Exception = PassedOverError("nothing to read")
         for reads in tries:
             try:
                 value, settings = self.made(node, [self.values[one] for one in reads], number)
                 value = self.checked(value)
                 return value, {**node, "reads": reads, "with": settings}
-            except Exception as error:
+            except Exception as error:  # noqa: PERF203  each may be refused for itself
                 problem = error
-        raise PassedOver(str(problem)) from problem
+        raise PassedOverError(str(problem)) from problem
 
     def checked(self, value: Any) -> Any:
         """A value that is worth comparing; of a model with several outputs the first."""
         value = value[0] if isinstance(value, list | tuple) else value
         shape = value.shape
         if shape[0] is not None or len(shape) < 2 or 0 in shape[1:]:
-            raise PassedOver(f"it gives {shape}")
+            raise PassedOverError(f"it gives {shape}")
         if np.prod([side or 8 for side in shape[1:]]) > MOST:
-            raise PassedOver("it gives too much")
+            raise PassedOverError("it gives too much")
         return value
 
     def made(self, node: dict[str, Any], values: list[Any], number: int) -> tuple[Any, Any]:
@@ -206,7 +213,7 @@ class Maker:
         if "again" in node:
             before = self.where(node["again"] % number)
             if before not in self.objects:
-                raise PassedOver("no layer")
+                raise PassedOverError("no layer")
             return self.objects[before](given), settings
         if "model" in node:
             return self.nested(node, values, number), settings
@@ -263,7 +270,7 @@ def operator(name: str, values: list[Any], settings: dict[str, Any]) -> Any:
     if "pick" in given:
         settings["newshape"] = [-1, *reshaped(values[0].shape[1:], settings.pop("pick"))]
         if settings["newshape"].count(-1) > 1:
-            raise PassedOver("two are open")
+            raise PassedOverError("two are open")
         given = settings
     function = OPERATORS.get(name) or getattr(ops, name, None) or getattr(ops.nn, name)
     if "c" in given:
@@ -304,7 +311,9 @@ def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
     shapes = graph["inputs"]
     inputs = []
     for place, shape in enumerate(shapes):
-        said = [None if unknown and one < len(shape) - 1 else side for one, side in enumerate(shape)]
+        said = [
+            None if unknown and one < len(shape) - 1 else side for one, side in enumerate(shape)
+        ]
         inputs.append(keras.Input(said, name=f"given_{place}"))
     model = maker.model(inputs)
     numbers = np.random.default_rng(seed)
@@ -318,7 +327,7 @@ def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
     else:
         some = result if isinstance(result, list | tuple) else [result]
         named = {str(place): np.asarray(one) for place, one in enumerate(some)}
-    if not all(np.isfinite(one).all() for one in named.values()):
+    if not all(one.size and np.isfinite(one).all() for one in named.values()):
         return {"impossible": "it gives numbers that are none"}
     file, record = folder / f"made{graph['ending']}", folder / "made.npz"
     model.save(file)
@@ -327,7 +336,18 @@ def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
         **{f"x{place}": one for place, one in enumerate(given)},
         **{f"y{name}": one for name, one in named.items()},
     )
-    return {"file": str(file), "record": str(record), "graph": kept(graph, maker)}
+    found = {"file": str(file), "record": str(record), "graph": kept(graph, maker)}
+    return {**found, "classes": sorted(set(classes(model)))}
+
+
+def classes(model: Any) -> Iterator[str]:
+    """The classes of all layers and operators of a model, those of nested and wrapped ones too."""
+    operations = getattr(model, "_functional", model).operations
+    for one in operations:
+        if hasattr(one, "operations"):
+            yield from classes(one)
+        else:
+            yield type(one).__name__
 
 
 def kept(graph: dict[str, Any], maker: Maker) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def _axes(axes: tuple[int, ...], value: Shape) -> None:
 
 class LayerNorm(Op, frozen=True):
     """(x - mean) / sqrt(variance + eps) over the `axes` behind the batch, from 0, times a weight
-    and plus a bias of their `sizes`, in the order of the axes; with `rms` it is x / sqrt(variance + eps), without a bias."""
+    and plus a bias of their `sizes`, in the order of the axes; with `rms` it is
+    x / sqrt(variance + eps), without a bias."""
 
     axes: tuple[int, ...]
     sizes: tuple[int, ...]
