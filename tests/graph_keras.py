@@ -191,21 +191,15 @@ class Maker:
         for reads in tries:
             try:
                 value, settings = self.made(node, [self.values[one] for one in reads], number)
-                value = self.checked(value)
+                if isinstance(value, dict):
+                    value = [value[key] for key in sorted(value)]
+                if isinstance(value, list | tuple):
+                    value = value[node.get("take", 0) % len(value)]
+                check(value)
                 return value, {**node, "reads": reads, "with": settings}
             except Exception as error:  # noqa: PERF203  each may be refused for itself
                 problem = error
         raise PassedOverError(str(problem)) from problem
-
-    def checked(self, value: Any) -> Any:
-        """A value that is worth comparing; of a model with several outputs the first."""
-        value = value[0] if isinstance(value, list | tuple) else value
-        shape = value.shape
-        if shape[0] is not None or len(shape) < 2 or 0 in shape[1:]:
-            raise PassedOverError(f"it gives {shape}")
-        if np.prod([side or 8 for side in shape[1:]]) > MOST:
-            raise PassedOverError("it gives too much")
-        return value
 
     def made(self, node: dict[str, Any], values: list[Any], number: int) -> tuple[Any, Any]:
         settings = dict(node.get("with", {}))
@@ -261,6 +255,15 @@ class Maker:
         model = inner.model(inputs)
         self.objects[number] = model
         return model(values if len(values) > 1 else values[0])
+
+
+def check(value: Any) -> None:
+    """Raise PassedOverError for a value that is not worth comparing."""
+    shape = value.shape
+    if shape[0] is not None or len(shape) < 2 or 0 in shape[1:]:
+        raise PassedOverError(f"it gives {shape}")
+    if np.prod([side or 8 for side in shape[1:]]) > MOST:
+        raise PassedOverError("it gives too much")
 
 
 def operator(name: str, values: list[Any], settings: dict[str, Any]) -> Any:

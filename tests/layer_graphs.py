@@ -591,15 +591,17 @@ def _node(draw: Draw, ranks: list[int], nodes: list[Any], nests: bool) -> tuple[
     rank = ranks[newest[0]]
     if way < 0.08 and nodes:
         again = draw.randrange(first, len(ranks))
-        return {"again": again, "reads": newest, "count": nodes[again - first].get("count", 1)}, (
-            ranks[again]
-        )
+        before = nodes[again - first]
+        like = {key: before[key] for key in ("count", "take") if key in before}
+        return {"again": again, "reads": newest, **like}, ranks[again]
     if way < 0.16 and nests:
         count = draw.choice([1, 1, 2]) if len(ranks) > 1 else 1
         some_ranks = [ranks[one] for one in newest[:count]]
         model = _nodes(draw, some_ranks, draw.randint(1, 4), nests=draw.random() < 0.15)
-        model["all"], model["sequential"] = draw.random() < 0.2, draw.random() < 0.4
-        return {"model": model, "reads": newest, "count": count}, rank
+        model["all"], model["sequential"] = draw.random() < 0.4, draw.random() < 0.4
+        model["names"] = draw.random() < 0.2
+        take = draw.choice([0, 0, 1, 2])
+        return {"model": model, "reads": newest, "count": count, "take": take}, rank
     if way < 0.24:
         name = draw.choice(RESHAPE)
         return {"do": name, "with": {"pick": draw.randrange(10_000)}, "reads": newest}, (

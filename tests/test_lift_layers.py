@@ -122,6 +122,12 @@ FOUND = {
         [VOLUME], ("LayerNormalization", {"axis": [1, 3, -3]}, [0])
     ),
     "a norm that scales alone": graph([MAP], ("LayerNormalization", {"rms_scaling": True}, [0])),
+    "a norm that scales though it says not to": graph(
+        [MAP], ("LayerNormalization", {"rms_scaling": True, "scale": False}, [0])
+    ),
+    "the same in an .h5": graph(
+        [MAP], ("LayerNormalization", {"rms_scaling": True, "scale": False}, [0]), ending=".h5"
+    ),
     "two parts": graph([MAP], ("x[...]", {"key": [[None], [1, None], [0, 3]]}, [0])),
     "one row": graph([MAP], ("x[...]", {"key": [[None], 2]}, [0])),
     "one channel": graph([VOLUME], ("x[...]", {"key": ["...", -1]}, [0])),

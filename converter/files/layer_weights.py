@@ -182,6 +182,10 @@ def _norm(config: Config) -> Slots:
 
 
 def _layer_norm(config: Config) -> Slots:
+    """With rms_scaling there is a gamma whatever else is said, and no beta (3.15
+    `layer_normalization.py`, build)."""
+    if config.get("rms_scaling"):
+        return (Slot("gamma"),)
     names = [
         name for name, key in (("gamma", "scale"), ("beta", "center")) if config.get(key, True)
     ]

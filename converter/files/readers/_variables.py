@@ -402,7 +402,7 @@ def gammas(config: Any) -> dict[str, bool]:
         if is_model(layer):
             found |= gammas(layer)
         elif isinstance(inner, dict) and "scale" in inner and "center" in inner:
-            found[layer_name(layer)] = bool(inner["scale"])
+            found[layer_name(layer)] = bool(inner["scale"] or inner.get("rms_scaling"))
     return found
 
 

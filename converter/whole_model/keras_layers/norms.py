@@ -73,13 +73,14 @@ def _layer_norm(call: Call) -> Value:
     axes = said if isinstance(said, list) else [said]
     places = [value.axis(one) for one in axes]
     order = sorted(range(len(places)), key=lambda one: places[one])
+    is_rms = bool(config.get("rms_scaling"))
     op = LayerNorm(
         tuple(places[one] for one in order),
         tuple(_side(value, places[one]) for one in order),
         number(config.get("epsilon", 1e-3), "epsilon"),
-        call.flag("scale", default=True),
-        call.flag("center", default=True) and not config.get("rms_scaling"),
-        bool(config.get("rms_scaling")),
+        call.flag("scale", default=True) or is_rms,
+        call.flag("center", default=True) and not is_rms,
+        is_rms,
     )
     move = _moved(value, axes)
     return call.add(op, value, weights={"weight": From("gamma", move), "bias": From("beta", move)})
