@@ -220,7 +220,8 @@ class Conversion:
 
         found = load_file(self.target)
         described = json.loads(found.pop("_extra_state").tobytes())
-        return {name: array.tobytes() for name, array in found.items()}, described["architecture"]
+        network = described.get("architecture") or described["program"]
+        return {name: array.tobytes() for name, array in found.items()}, network
 
     def attempt(self, source: Path) -> tuple[Any, float, int]:
         self.target.write_bytes(b"old")
@@ -448,6 +449,13 @@ def verify_record(target: Path, path: Path, arrays: dict[str, Any], is_damaged: 
 # Configurations
 
 
+CONFIGURED = (
+    *("keras-2.3.1-cifar-v1", "networks/merges-k224", "keras-2.3.1-cifar-v2"),
+    *("networks/shapes-k224", "networks/twice-k315", "networks/tfops-k210"),
+)
+"""Residual networks, and general ones: joins, shapes, a layer used twice, operators."""
+
+
 def fuzz_config(cases: int, chance: random.Random, keep: Path, folder: Path) -> Campaign:
     """`--config`, as JSON and as YAML, for a file of weights."""
     import h5py
@@ -456,9 +464,9 @@ def fuzz_config(cases: int, chance: random.Random, keep: Path, folder: Path) -> 
     warm()
     campaign = Campaign("config", keep)
     seeds = []
-    for name in ("keras-2.3.1-cifar-v1", "keras-2.3.1-cifar-v2"):
+    for name in CONFIGURED:
         place = folder / name
-        place.mkdir()
+        place.mkdir(parents=True)
         with (
             h5py.File(FIXTURES / f"{name}.h5") as source,
             h5py.File(place / "weights.h5", "w") as file,

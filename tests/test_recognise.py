@@ -87,7 +87,7 @@ def test_a_layer_that_has_no_place_is_named_and_not_its_neighbour(tmp_path):
     result = run(source, tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert f"layer '{AFTER_A_SUM}' (Lambda) cannot be carried over" in result.stderr
+    assert f"'{AFTER_A_SUM}' (Lambda): it runs a function" in result.stderr
 
 
 def added(class_name, name, *sources, **config):

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-WITH_SUMS: tuple[tuple[str, str], ...] = (
+FAMILIES: tuple[tuple[str, str], ...] = (
     ("block14_sepconv1", "Xception"),
     ("block_16_project", "MobileNetV2"),
     ("block1a_project_conv", "EfficientNet"),
     ("block7_3_conv_1", "a NASNet or EfficientNet"),
-)
-"""A layer that only one family has. These have residual sums."""
-
-FAMILIES = (
-    *WITH_SUMS,
     ("block1_conv1", "VGG"),
     ("mixed0", "Inception"),
     ("conv_dw_1", "MobileNet"),
     ("bneck_conv1", "MobileNet"),
     ("conv5_block16_concat", "DenseNet"),
 )
-"""The same, or none but those above it. A ResNet may call a layer `block1_conv1` too."""
+"""A layer that only one family has, or that none has but those above it. A ResNet may call a layer
+`block1_conv1` too."""
 
-ONLY_RESNETS = "only ResNets can be converted, from a whole model or from weights"
 
-
-def family(layers: Iterable[str], families: tuple[tuple[str, str], ...] = FAMILIES) -> str | None:
+def family(layers: Iterable[str]) -> str | None:
     """A guess at the family of a network, by the names of all its layers."""
     found = set(layers)
-    return next((name for layer, name in families if layer in found), None)
+    return next((name for layer, name in FAMILIES if layer in found), None)

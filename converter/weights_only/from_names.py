@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from converter.errors import MismatchError
 from converter.facts.defaults import Defaults
-from converter.facts.families import ONLY_RESNETS, family
+from converter.facts.families import family
 from converter.files.checkpoint import COUNT, Checkpoint, Weight
 from converter.files.shapes import Shapes
 from converter.network import Structure
@@ -168,11 +168,13 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
     is_another = family((*checkpoint.layers, *checkpoint.of_layer())) is not None
     if is_another or not nearest.match.modules:
         layers = ", ".join(list(checkpoint.of_layer())[:6])
-        hints = OF_NO_NAMING if has_pictures(checkpoint) else (OF_PICTURES,)
+        hints = [WITH_CONFIGURATION] if is_another else [WITH_CONFIGURATION, NEW_NAMING]
+        if has_recurrent(checkpoint):
+            hints = [RECURRENT]
         return MismatchError(
             f"no naming that is known fits the layers of {checkpoint.path}",
             [f"its layers: {layers}, …", f"it looks like {looks_like(checkpoint)}"],
-            (ONLY_RESNETS, OF_NO_NAMING[0]) if is_another else hints,
+            hints,
         )
     advice = [f"layers of {nearest.match.dialect.name}: {nearest.match.dialect.summary}"]
     further = nearest.match.dialect.modules(MAX_STAGES + 1)
@@ -181,7 +183,7 @@ def _no_dialect(checkpoint: Checkpoint, attempts: Sequence[_Attempt]) -> Mismatc
     elif stands_before(checkpoint, nearest):
         advice.append(encoder(checkpoint, nearest))
     elif any(misfit.startswith("unknown: ") for misfit in nearest.misfits):
-        advice.append(OF_NO_NAMING[0])
+        advice.append(WITH_CONFIGURATION)
     if _is_cut(nearest):
         advice.append("if it ends behind a whole block, its whole model (model.save) is read")
     return MismatchError(
@@ -231,13 +233,15 @@ def _is_cut(attempt: _Attempt) -> bool:
     return {misfit.removeprefix("missing: ") for misfit in attempt.misfits} <= last
 
 
-OF_PICTURES = "only networks of pictures (of Conv2D) can be converted"
-
-OF_NO_NAMING = (
-    "if it is a ResNet, its whole model (model.save) is read by its graph, whatever its layers are "
-    "called",
-    "or add the naming: one table in converter/weights_only/dialects/ (README, 'Adding a naming')",
+WITH_CONFIGURATION = (
+    "weights alone are read of ResNets whose naming is known; of any other network with its "
+    "configuration, --config model.json (model.to_json() where it was made), or as the whole model "
+    "(model.save)"
 )
+NEW_NAMING = (
+    "or add the naming: one table in converter/weights_only/dialects/ (README, 'Adding a naming')"
+)
+RECURRENT = "recurrent layers are not read yet, with a configuration neither"
 
 
 def looks_like(checkpoint: Checkpoint) -> str:
@@ -272,10 +276,10 @@ def _kernel_of(weights: Mapping[str, Weight]) -> str:
     return KERNELS.get("recurrent" if is_recurrent else len(kernel.shape), "")
 
 
-def has_pictures(checkpoint: Checkpoint) -> bool:
-    """Whether a file has a convolution of pictures at all."""
+def has_recurrent(checkpoint: Checkpoint) -> bool:
+    """Whether a file has the weights of a recurrent layer."""
     kernels = (_kernel_of(weights) for weights in checkpoint.of_layer().values())
-    return KERNELS[4] in kernels
+    return KERNELS["recurrent"] in kernels
 
 
 def body_from_names(match: Match, shapes: Shapes, theano: bool = False) -> Architecture:

@@ -80,8 +80,8 @@ KERAS = SEQUENCES | VOLUMES | OTHERS
 
 CUSTOM = "it is a class of the project's own: what it computes is in its code"
 OPERATOR = "it is an operator of Keras' own, and none that is carried over"
-OF_SEQUENCES = "it is Keras' own and works on sequences; only networks of pictures are carried over"
-OF_VOLUMES = "it is Keras' own and works on volumes; only networks of pictures are carried over"
+OF_SEQUENCES = "it is Keras' own and works on sequences, and none that is read yet"
+OF_VOLUMES = "it is Keras' own and works on volumes, and none that is read yet"
 OF_CODE = "it runs a function of the project's own"
 NOT_CARRIED = "it is Keras' own, and none that is carried over"
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from converter.errors import MismatchError
-from converter.facts.families import ONLY_RESNETS, WITH_SUMS, family
 from converter.files.shapes import Shapes
 from converter.network import Structure
 from converter.whole_model import ops as g
@@ -50,14 +49,7 @@ def recognise(graph: Graph, shapes: Shapes, theano: bool = False) -> Structure:
     Raises MismatchError for a graph that is no residual network of a known kind.
     """
     check_reused(graph)
-    try:
-        return _Recogniser(graph, shapes, theano).run()
-    except MismatchError as error:
-        another = family((node.layer for node in graph.nodes), WITH_SUMS)
-        if another is None:
-            raise
-        found = [f"it looks like {another}", error.headline]
-        raise MismatchError("the model is not a ResNet", found, [ONLY_RESNETS]) from error
+    return _Recogniser(graph, shapes, theano).run()
 
 
 @dataclass
@@ -70,11 +62,7 @@ class _Recogniser(StemReader, HeadReader):
         sums = [node for node in self.graph.nodes if isinstance(node.op, g.Add)]
         if not sums:
             self.check_known()
-            raise MismatchError(
-                "the model has no residual sums: it is not a ResNet",
-                [f"it looks like {describe(self.graph)}"],
-                [ONLY_RESNETS],
-            )
+            raise MismatchError("the model has no residual sums: it is not a ResNet")
         self.check_sums(sums)
         self.cut = self.cut_at(sums)
         splits = [self.split(add) for add in sums]
@@ -128,7 +116,6 @@ class _Recogniser(StemReader, HeadReader):
             raise MismatchError(
                 "the model has no residual sums: it is not a ResNet",
                 [f"layer {node.layer!r} ({op.class_name}): {op.reason}"],
-                [ONLY_RESNETS],
             )
 
     # ---- splitting the graph at its sums
@@ -427,15 +414,3 @@ CODE = ("Lambda", "TFOpLambda")
 
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
 """What no block that is known has (squeeze-and-excitation blocks do)."""
-
-
-def describe(graph: Graph) -> str:
-    """One line on a network that is not a ResNet."""
-    counts: dict[str, int] = {}
-    for node in graph.nodes:
-        name = type(node.op).__name__
-        counts[name] = counts.get(name, 0) + 1
-    convs, dense = counts.get("Convolution", 0), counts.get("Dense", 0)
-    known = {(13, 3): "VGG16", (16, 3): "VGG19", (5, 3): "AlexNet"}.get((convs, dense))
-    known = known or family(node.layer for node in graph.nodes)
-    return known or f"a plain network of {convs} convolutions and {dense} Dense layers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from converter.errors import MismatchError
-from converter.facts.families import ONLY_RESNETS
 from converter.whole_model import ops as g
 from converter.whole_model.graph import Node
 
@@ -48,7 +47,6 @@ def gated(node: Node, pool: str) -> MismatchError:
     return MismatchError(
         f"{node.layer!r} joins a map with what comes out of {pool!r}, within a block: a network of "
         "squeeze-and-excitation blocks (SE-ResNet), or of attention",
-        hints=[ONLY_RESNETS],
     )
 
 
