@@ -133,7 +133,7 @@ def test_a_network_in_a_class_of_its_own_is_named(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "layer 'backbone' is of a class of its own, 'package>ResNetBackbone'" in result.stderr
+    assert "'backbone' (ResNetBackbone): it is a class of the project's own" in result.stderr
     assert "model.save_weights" in result.stderr
 
 
@@ -162,7 +162,7 @@ def test_a_graph_that_keras_lost_is_said_to_be_lost(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "does not say what 'add_1' adds" in result.stderr
+    assert "'add_1' (Add): its configuration does not say what it reads" in result.stderr
 
 
 @pytest.mark.slow
@@ -180,7 +180,8 @@ def test_what_is_not_known_may_give_several_tensors(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert f"layer '{AFTER_A_NORM}' (Split) cannot be carried over" in result.stderr
+    assert f"'{AFTER_A_NORM}' (Split): it is" in result.stderr
+    assert "--outputs 'bn3a_branch2a' ends the network before" in result.stderr
 
 
 def test_a_sequential_may_resize_its_pictures_itself(tmp_path):
@@ -221,8 +222,7 @@ def test_a_shortcut_whose_map_can_be_negative_is_padded_with_zeros(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
-    """As the lateral sums of a feature pyramid."""
+def test_a_sum_of_maps_that_do_not_fit_is_said_to_be_that(tmp_path):
 
     def change(config):
         layers = config["config"]["layers"]
@@ -233,8 +233,7 @@ def test_a_sum_of_other_ways_is_said_to_close_no_block(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "it closes no residual block (a feature pyramid" in result.stderr
-    assert "end the model behind a whole block" in result.stderr
+    assert "'add_16' (Add): it puts sides of 3 and 128 together" in result.stderr
 
 
 def test_squeeze_and_excitation_is_carried_over(tmp_path):

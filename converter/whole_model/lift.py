@@ -177,8 +177,9 @@ class _Lifter:
         """What a layer of the outermost model reads; [] of one within another."""
         known = self.graph.by_call()
         sources = [known[source] for source in node.inputs]
-        ends = [one.outer[0] if one.outer else one.layer for one in sources]
-        return [] if node.outer else list(dict.fromkeys(ends))
+        if node.outer or any(isinstance(one.op, g.Input) for one in sources):
+            return []
+        return list(dict.fromkeys(one.outer[0] if one.outer else one.layer for one in sources))
 
     def own(self, layer: Layer) -> Layer:
         """A layer with a module of its own, where another one without weights has that already: a
@@ -192,6 +193,8 @@ class _Lifter:
         return replace(layer, module=path)
 
     def of_call(self, node: Node, call: Call, known: Mapping[str, Lifting]) -> Value:
+        if not node.inputs:
+            raise NotLiftedError(LOST)
         if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
             "it is called with training"
         ):
@@ -302,8 +305,18 @@ class _Lifter:
         return MismatchError(
             f"{count} cannot be carried over, and nothing is guessed",
             found,
-            [_how_to_end(self.before)],
+            [_how_to_end(self.before), *([NAMES_ALONE] if CUSTOM in str(found) else [])],
         )
+
+
+NAMES_ALONE = (
+    "if it is a ResNet, and the names of its layers are known, its weights alone are read by them: "
+    "model.save_weights"
+)
+LOST = (
+    "its configuration does not say what it reads: Keras before 2.4 loses that of layers that were "
+    "given other names"
+)
 
 
 def _how_to_end(before: list[str]) -> str:
