@@ -57,7 +57,7 @@ OPERATORS = {
     "exp": lambda x: ops.exp(ops.tanh(x)),
     "x ** 2": lambda x: x**2,
     "root": lambda x: (x * x + 1) ** 0.5,
-    "cast": lambda x: ops.cast(x, "float64"),
+    "cast": lambda x, to: ops.cast(ops.cast(x, to), "float64"),
     "concatenate": lambda *some, **given: ops.concatenate(some, **given),
     "stack": lambda *some, **given: ops.stack(some, **given),
     "resize": ops.image.resize,

@@ -485,7 +485,7 @@ def resized(draw: Draw, rank: int) -> dict[str, Any]:
 NUMBER_BY_NUMBER = (
     *("relu", "relu6", "elu", "selu", "silu", "sigmoid", "softplus", "softsign", "tanh", "exp"),
     *("abs", "square", "sqrt", "-x", "negative", "log", "hard_sigmoid", "hard_silu", "leaky_relu"),
-    *("absolute", "stop_gradient", "cast", "x ** 2", "root"),
+    *("absolute", "stop_gradient", "x ** 2", "root"),
 )
 
 OPERATORS: dict[str, Kind] = {
@@ -497,6 +497,7 @@ OPERATORS: dict[str, Kind] = {
             *("min c", "add c", "multiply c", "subtract c", "true_divide c", "divide c"),
         )
     },
+    "cast": Kind(RANKS, lambda draw, rank: {"to": draw.choice(["float32", "int32", "float16"])}),
     "clip": Kind(RANKS, lambda draw, rank: {"x_min": -0.5, "x_max": draw.choice([0.75, 1])}),
     "gelu": Kind(RANKS, lambda draw, rank: {"approximate": draw.random() < 0.5}),
     "softmax": Kind(RANKS, lambda draw, rank: {"axis": an_axis(draw, rank)}),
@@ -509,7 +510,7 @@ OPERATORS: dict[str, Kind] = {
 
 FLOAT32 = (
     *("Resizing", "resize", "bilinear", "bicubic", "MaxPooling3D", "AveragePooling3D"),
-    *("gelu", "leaky_relu", "selu", "celu"),
+    *("gelu", "leaky_relu", "selu", "celu", "float32"),
 )
 """What TensorFlow computes in float32 whatever it is told: all of tf.image.resize. Numbers that it
 takes in float32 (a slope, a mean that is given) are drawn such that they are the same in it. Of a

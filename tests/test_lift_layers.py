@@ -171,6 +171,12 @@ def test_what_the_campaign_has_found_is_equal(name, make):
     assert (outcome.wrong, outcome.reasons) == ("", ())
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float16", "bool"])
+def test_a_cast_that_takes_something_away_is_refused(dtype, make):
+    (reason,) = judged(make(graph([SEQUENCE], ("cast", {"to": dtype}, [0])))).reasons
+    assert reason == f"(Cast): it makes {dtype} of it"
+
+
 def test_a_shape_that_may_mix_the_batch_is_refused(make):
     mixed = graph([SEQUENCE], ("reshape", {"newshape": [-1, 1, 4]}, [0]), unknown=True)
     (reason,) = judged(make(mixed)).reasons

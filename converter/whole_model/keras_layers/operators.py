@@ -295,8 +295,13 @@ def _transposed(call: Call, given: Arguments) -> Value:
 
 
 def _same(call: Call, given: Arguments) -> Value:
-    dtype = given.get("dtype", "float32")
-    if dtype != "float32":
+    return call.value
+
+
+def _cast(call: Call, given: Arguments) -> Value:
+    """Numbers that keep all that they are in float32; Keras 3's type is the operation's own."""
+    dtype = given.get("dtype", call.config.get("dtype"))
+    if dtype not in ("float32", "float64"):
         raise NotLiftedError(f"it makes {dtype} of it")
     return call.value
 
@@ -408,7 +413,7 @@ TENSORFLOW: dict[str, Lifting] = {
     "__operators__.getitem": _item,
     "identity": _same,
     "stop_gradient": _same,
-    "cast": _same,
+    "cast": _cast,
 }
 """TensorFlow's functions, by the names that tf.keras 2.4 to 2.15 gives them."""
 
@@ -444,6 +449,6 @@ KERAS_3: dict[str, Lifting] = {
     "Transpose": _transposed,
     "GetItem": _item,
     "StopGradient": _same,
-    "Cast": _same,
+    "Cast": _cast,
 }
 """Keras 3's operations (3.15 `src/ops`), by their classes. Layers of these names are told apart."""
