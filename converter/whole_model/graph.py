@@ -211,8 +211,12 @@ class _Builder:
         given = dict(zip(references(inner["input_layers"]), inputs, strict=False))
         ready = deque(call for layer in inner["layers"] for call in _calls(layer))
         calls = Counter(call.name for call in ready)
-        outputs = reference_list(inner["output_layers"])
-        which = _which(calls, [*outputs, *(one for call in ready for one in call.sources)])
+        outputs: Sequence[Reference] = reference_list(inner["output_layers"])
+        which: Which = _as_it_says
+        if any(isinstance(call.arguments, dict) for call in ready):
+            outputs = _outputs_of_keras_3(inner["layers"], outputs)
+        else:
+            which = _which(calls, [*outputs, *(one for call in ready for one in call.sources)])
 
         def missing(call: Call) -> tuple[str, int] | None:
             """(layer, which of its calls) that has to be made before this, or None."""
@@ -389,6 +393,25 @@ def _which(calls: Mapping[str, int], references: Sequence[Reference]) -> Which:
         return call - 1 if call and last[name] >= calls[name] else call
 
     return which
+
+
+def _as_it_says(reference: Reference) -> int:
+    """Keras 3 counts the calls that it lists from 0, in what layers read."""
+    return reference[1]
+
+
+def _outputs_of_keras_3(
+    layers: Sequence[Config], outputs: Sequence[Reference]
+) -> Sequence[Reference]:
+    """In a model's outputs alone it counts the making of a functional model as call 0 (3.15
+    `src/models/functional.py`, get_config: kept_nodes, and serialize_node)."""
+    models = {
+        layer_name(one) for one in layers if is_model(one) and "input_layers" in one["config"]
+    }
+    return [
+        (name, call - 1 if call and name in models else call, tensor)
+        for name, call, tensor in outputs
+    ]
 
 
 def with_channels_joined(nodes: Mapping[str, Node], outputs: Sequence[str]) -> tuple[Node, ...]:
