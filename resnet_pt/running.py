@@ -123,7 +123,8 @@ class Network(Container):
         outputs = self.program.outputs
         if len(outputs) == 1:
             return found
-        by_name = dict(zip(dict.fromkeys(one.value for one in outputs), found, strict=True))
+        values = dict.fromkeys(one.value for one in outputs)
+        by_name = dict(zip(values, (found,) if len(values) == 1 else found, strict=True))
         return {one.name: by_name[one.value] for one in outputs}
 
 
