@@ -73,6 +73,11 @@ CLASSES = {
 """What Keras 3 writes and has under no public name."""
 
 
+BIAS = "the bias of a map with as many columns as channels goes to its columns"
+"""What TensorFlow's backend does to channels that come first (3.15 `backend/tensorflow/numpy.py`,
+add); Keras' other backends do not."""
+
+
 class PassedOverError(Exception):
     """A node that Keras does not take."""
 
@@ -216,6 +221,9 @@ class Maker:
             return operator(name, values, settings), settings
         layer = self.layer(name, values, settings, number)
         value = layer(given)
+        is_first = getattr(layer, "data_format", "") == "channels_first"
+        if is_first and getattr(layer, "use_bias", False) and value.shape[1] == value.shape[-1]:
+            raise PassedOverError(BIAS)
         self.objects[number] = layer
         return value, settings
 
@@ -239,7 +247,11 @@ class Maker:
             given["mean"] = np.resize(np.array(given["mean"]), count).tolist()
             given["variance"] = np.resize(np.array(given["variance"]), count).tolist()
         if name == "Rescaling" and isinstance(given["scale"], list):
-            given["scale"] = np.resize(np.array(given["scale"]), values[0].shape[-1]).tolist()
+            is_first = keras.config.image_data_format() == "channels_first"
+            if is_first and not self.graph.get("scales"):  # whether they are is in no file
+                raise PassedOverError("the scales would be those of another axis")
+            count = values[0].shape[1 if is_first else -1]
+            given["scale"] = np.resize(np.array(given["scale"]), count).tolist()
         if name == "Normalization" and "mean" not in given:
             layer = kind(**given)
             layer.build(values[0].shape)
@@ -309,6 +321,8 @@ def finalized(model: Any) -> None:
 
 def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
     keras.backend.clear_session()
+    first = graph.get("channels_first", False)
+    keras.config.set_image_data_format("channels_first" if first else "channels_last")
     seed, unknown = graph["seed"], graph.get("unknown", False)
     maker = Maker(graph)
     shapes = graph["inputs"]

@@ -540,6 +540,7 @@ def drawn(seed: int, number: int) -> Graph:
         "names": draw.random() < 0.2,
         "sequential": draw.random() < 0.4,
         "unknown": draw.random() < 0.2,
+        "channels_first": draw.random() < 0.1,
         "ending": draw.choice([".keras", ".h5"]),
         "seed": number,
     }
@@ -563,6 +564,7 @@ def alone(name: str, seed: int, number: int = 0) -> Graph:
         "nodes": [node],
         "outputs": [len(inputs)],
         "unknown": draw.random() < 0.2,
+        "channels_first": draw.random() < 0.1,
         "ending": draw.choice([".keras", ".h5"]),
         "seed": number,
     }
@@ -778,9 +780,9 @@ def smaller_ones(graph: Graph) -> Iterator[Graph]:
     for place in reversed(range(len(graph["nodes"]))):
         if len(graph["nodes"]) > 1:
             yield without_node(graph, place, first)
-    for key, plainest in (("all", False), ("names", False), ("unknown", False)):
+    for key in ("all", "names", "unknown", "channels_first"):
         if graph.get(key):
-            yield {**graph, key: plainest}
+            yield {**graph, key: False}
     if len(graph["outputs"]) > 1:
         for place in range(len(graph["outputs"])):
             outputs = graph["outputs"]

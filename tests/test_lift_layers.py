@@ -153,6 +153,28 @@ FOUND = {
         ],
         "outputs": [4],
     },
+    "a model called three times": {
+        **graph([[4]], ("Dense", {"units": 4}, [0])),
+        "nodes": [
+            {"model": INNER, "reads": [0]},
+            {"again": 1, "reads": [1]},
+            {"again": 1, "reads": [2]},
+        ],
+        "outputs": [3],
+    },
+    "its calls as outputs": {
+        **graph([[4]], ("Dense", {"units": 4}, [0]), ending=".h5"),
+        "nodes": [
+            {"model": INNER, "reads": [0]},
+            {"again": 1, "reads": [1]},
+            {"again": 1, "reads": [2]},
+        ],
+        "outputs": [1, 2],
+        "all": False,
+    },
+    "two outputs of one value": graph(
+        [SEQUENCE], ("ReLU", {}, [0]), ("Identity", {}, [1]), outputs=[2, 1]
+    ),
     "inputs of one name in two models": {
         **graph([[4]], ("Dense", {"units": 4}, [0])),
         "nodes": [
@@ -175,6 +197,18 @@ def test_what_the_campaign_has_found_is_equal(name, make):
 def test_a_cast_that_takes_something_away_is_refused(dtype, make):
     (reason,) = judged(make(graph([SEQUENCE], ("cast", {"to": dtype}, [0])))).reasons
     assert reason == f"(Cast): it makes {dtype} of it"
+
+
+def test_scales_of_an_axis_that_no_file_names_are_refused(make):
+    channels_first = graph(
+        [[4, 6, 7]],
+        ("ZeroPadding2D", {"padding": 1}, [0]),
+        ("Rescaling", {"scale": [0.5, -1.0, 2.0, 0.25]}, [1]),
+        channels_first=True,
+        scales=True,
+    )
+    (reason,) = judged(make(channels_first)).reasons
+    assert "image_data_format" in reason
 
 
 def test_a_shape_that_may_mix_the_batch_is_refused(make):

@@ -133,9 +133,15 @@ def linear(value: Value, scale: Any, offset: Any, place: int | None = None) -> O
 
 
 def _rescaling(call: Call) -> Value:
+    """Keras 3 scales the first axis where its own `image_data_format`, which no layer keeps, says
+    that channels come first (3.15 `rescaling.py`, call); tf.keras always scales the last."""
     scale, offset = constant(call.first("scale")), constant(call.config.get("offset", 0.0))
     if scale is None or offset is None:
         raise NotLiftedError("its scale or offset is not a number, or one for each channel")
+    if isinstance(scale, tuple) and call.channels_first and call.era.major >= 3:
+        raise NotLiftedError(
+            "which axis its scales are for is in Keras' image_data_format, and not in the file"
+        )
     return call.add(linear(call.value, scale, offset), call.value)
 
 
