@@ -37,7 +37,7 @@ def single(value: float) -> bytes:
 def logits(architecture, tensors, dtype="float64"):
     model = torch_run.build(architecture, tensors)
     pictures = np.random.default_rng(3).uniform(-128, 128, (2, 3, 70, 64)).astype(np.float32)
-    return torch_run.run_nchw(model, pictures, dtype)[""]
+    return torch_run.run_nchw(model, [pictures], dtype)[""]
 
 
 @pytest.mark.parametrize("architecture", [KERAS, SCALED], ids=["bias", "bias and Scale"])
