@@ -211,6 +211,14 @@ def test_scales_of_an_axis_that_no_file_names_are_refused(make):
     assert "image_data_format" in reason
 
 
+def test_a_normalization_of_two_ranks_is_refused(make):
+    first = ("Normalization", {"axis": None, "mean": -0.25, "variance": 0.25}, [0])
+    twice = graph([VOLUME], first, ("Flatten", {}, [1]))
+    twice["nodes"].append({"again": 1, "reads": [2]})
+    (reason,) = judged(make({**twice, "outputs": [3]})).reasons
+    assert "other ranks" in reason
+
+
 def test_a_shape_that_may_mix_the_batch_is_refused(make):
     mixed = graph([SEQUENCE], ("reshape", {"newshape": [-1, 1, 4]}, [0]), unknown=True)
     (reason,) = judged(make(mixed)).reasons

@@ -45,6 +45,11 @@ TAKEN = frozenset(
 of it can have one for a name."""
 
 
+OF_ONE_RANK = ("Normalization",)
+"""Layers whose numbers have the rank of what they were first called with: a value of a lower one
+becomes one of that rank, with the batch elsewhere (keras 3.15 `normalization.py`, build)."""
+
+
 def liftings() -> dict[str, Lifting]:
     """`{class name: lifting}` of every layer class that is understood."""
     found: dict[str, Lifting] = {}
@@ -71,6 +76,8 @@ class _Lifter:
     """The layers of the outermost model that the first refused one reads."""
     unknown: set[str] = field(default_factory=set)
     modules: dict[tuple[str, ...], str] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    """`{module: the rank of what it was first called with}`."""
     made: dict[str, tuple[Op, str]] = field(default_factory=dict)
     """`{module: what it is, and the Keras layer that it stands for}`."""
     last: dict[str, str] = field(default_factory=dict)
@@ -207,6 +214,9 @@ class _Lifter:
             if node.is_operator:
                 raise NotLiftedError(node.op.reason if isinstance(node.op, g.Unknown) else OPERATOR)
             raise NotLiftedError(why_unknown(call.class_name))
+        rank = max((value.rank for value in call.values), default=0)
+        if call.class_name in OF_ONE_RANK and self.ranks.setdefault(call.module, rank) != rank:
+            raise NotLiftedError("it is called with values of other ranks than its first one")
         return known[call.class_name](call)
 
     def call(self, node: Node) -> Call:
