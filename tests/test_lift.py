@@ -188,6 +188,25 @@ def test_all_layers_that_are_not_understood_are_named_at_once(tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.parametrize("setting", ["class", "activation"])
+def test_what_a_project_registered_is_its_own_whatever_it_is_called(setting, tmp_path):
+    """A `Custom>Conv2D` was taken for Keras', and a `Custom>relu` too."""
+    source = NETWORKS / "shapes-k224.h5"
+    config = config_of(source)
+    one = next(x for x in model_layers(config) if x["class_name"] == "Conv2D")
+    if setting == "class":
+        one["class_name"] = "Custom>Conv2D"
+    else:
+        one["config"]["activation"] = "Custom>relu"
+    path = tmp_path / "source.h5"
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+
+    with pytest.raises(MismatchError, match="of the project's own"):
+        convert(path, tmp_path / "out.pth", parity=False)
+
+
 def test_options_of_residual_networks_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--bn-eps"):
         convert(NETWORKS / "ops-k315.h5", tmp_path / "out.pth", bn_eps=1e-5)

@@ -44,9 +44,14 @@ from resnet_pt.ops.protocol import MAX_CHANNELS
 
 def op_of(class_name: str, config: Config) -> Op:
     """The op of a layer. Raises SettingError for numbers that cannot be."""
-    short = class_name.rpartition(">")[2]  # a registered class reads `package>Name`
-    build = OPS.get(short)
+    package, _, short = class_name.rpartition(">")  # a registered class reads `package>Name`
+    build = None if package and short not in REGISTERED else OPS.get(short)
     return build(config) if build else Unknown(class_name, why_unknown(class_name))
+
+
+REGISTERED = ("BatchNorm", "Scale")
+"""Classes that Keras does not have, and that projects may have registered: of any other, the code
+is the project's own, whatever its name."""
 
 
 def operator_of(layer: Config, call: Any) -> Op | None:

@@ -149,7 +149,7 @@ class _Lifter:
             return False
         self.unknown.add(node.id)
         assert node.config is not None
-        name = str(node.config["class_name"]).rpartition(">")[2]
+        name = str(node.config["class_name"])
         if isinstance(node.op, g.Unknown) and node.op.class_name == "Lambda":
             self.refused.setdefault(node.layer, f"(Lambda): {OF_CODE}")
         elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
@@ -221,7 +221,7 @@ class _Lifter:
 
     def call(self, node: Node) -> Call:
         assert node.config is not None
-        class_name = str(node.config["class_name"]).rpartition(">")[2]
+        class_name = str(node.config["class_name"])
         config = node.config["config"]
         return Call(
             class_name,

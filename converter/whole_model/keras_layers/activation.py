@@ -43,7 +43,8 @@ def activation_op(call: Call, name: Any, value: Value) -> Op | None:
         return _layer_as_activation(call, name, value)
     if not isinstance(name, str):
         raise NotLiftedError("its activation is custom code")
-    name = name.rpartition(">")[2]
+    if ">" in name:
+        raise NotLiftedError(f"its activation {name!r} is a function of the project's own")
     if name == "softmax":
         return _softmax_op(value, -1)
     if name == "log_softmax":
@@ -67,7 +68,7 @@ def _hard_slope(call: Call) -> float:
 
 def _layer_as_activation(call: Call, layer: Any, value: Value) -> Op | None:
     """`Dense(8, activation=LeakyReLU(0.1))`."""
-    build = SETTINGS.get(str(layer.get("class_name")).rpartition(">")[2])
+    build = SETTINGS.get(str(layer.get("class_name")))
     if build is None:
         raise NotLiftedError(f"its activation is an object of the class {layer.get('class_name')}")
     inner = Call(
