@@ -259,6 +259,21 @@ def test_copies_are_the_same_whatever_they_are_called(tmp_path):
         assert network.dialect == "res-branch"
 
 
+@pytest.mark.parametrize(
+    ("version", "is_raised"), [("2.1.6", False), ("2.11.0", True), ("2.12.0", False)]
+)
+def test_tensorflow_raised_epsilons_up_to_2_11(version, is_raised, tmp_path):
+    """2.10.1 gives 301.374 for a variance and an epsilon of 1e-6, 2.15.1 the true 707.107."""
+    path = copy(fixture("keras-resnet-0.2.0-18"), tmp_path)
+    with h5py.File(path, "a") as file:
+        for group in (file, file["model_weights"]):
+            group.attrs["keras_version"] = version
+
+    with opened(path) as (_, network):
+        assert network.is_raised == is_raised
+        assert facts(network)["epsilon"][0] == ("1.001e-5" if is_raised else "1e-05")
+
+
 @pytest.mark.parametrize("name", ["keras-resnet-0.2.0-18", "kecam-1.4.1-aotnet50"])
 def test_an_epsilon_that_tensorflow_raised_is_the_raised_one(name):
     """Both configurations say 1e-5; their records say 1.001e-5 (test_fixtures)."""

@@ -17,8 +17,8 @@ DEFAULT_EPSILON: tuple[tuple[tuple[int, ...], float], ...] = (
 
 
 FUSED_MINIMUM = 1.001e-5
-"""The least epsilon of TensorFlow's fused batch normalisation, cuDNN's (tensorflow
-`python/ops/nn_impl.py`, fused_batch_norm)."""
+"""The least epsilon of the fused batch normalisation of TensorFlow up to 2.11, cuDNN's
+(`python/ops/nn_impl.py`, fused_batch_norm)."""
 
 
 def raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Architecture:
@@ -35,12 +35,17 @@ def raised_epsilon(checkpoint: Checkpoint, architecture: Architecture) -> Archit
 
 
 def raised(checkpoint: Checkpoint, norm: Norm) -> Norm:
-    """A norm with the epsilon that was really used: Keras 2.2 to 2.x on TensorFlow normalised maps
-    with the fused kernel (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); Keras 3 does not."""
-    version = checkpoint.version()
-    if checkpoint.backend != "tensorflow" or not version or not (2, 2) <= version < (3,):
-        return norm
-    return norm.replace(eps=FUSED_MINIMUM) if 0 <= norm.eps < FUSED_MINIMUM else norm
+    """A norm with the epsilon that was really used."""
+    is_raised = raises_epsilons(checkpoint) and 0 <= norm.eps < FUSED_MINIMUM
+    return norm.replace(eps=FUSED_MINIMUM) if is_raised else norm
+
+
+def raises_epsilons(checkpoint: Checkpoint) -> bool:
+    """Whether the Keras of a file normalised maps with a fused kernel that raises epsilons: Keras
+    2.2 to 2.11 did on TensorFlow (seen in records of 2.2.4, 2.3.1 and tf.keras 2.10); TensorFlow
+    2.12 takes them as they are (2.11.1 and 2.12.1 `python/ops/nn_impl.py`)."""
+    version = checkpoint.version() or ()
+    return checkpoint.backend == "tensorflow" and (2, 2) <= version < (2, 12)
 
 
 def why(is_raised: bool) -> str:
