@@ -211,6 +211,17 @@ def test_scales_of_an_axis_that_no_file_names_are_refused(make):
     assert "image_data_format" in reason
 
 
+def test_resizing_axes_that_no_file_names_is_refused(make):
+    channels_first = graph(
+        [[4, 6, 7]],
+        ("ZeroPadding2D", {"padding": 1}, [0]),
+        ("resize", {"size": [5, 3], "interpolation": "nearest"}, [1]),
+        channels_first=True,
+    )
+    (reason,) = judged(make(channels_first)).reasons
+    assert "image_data_format" in reason
+
+
 def test_a_normalization_of_two_ranks_is_refused(make):
     first = ("Normalization", {"axis": None, "mean": -0.25, "variance": 0.25}, [0])
     twice = graph([VOLUME], first, ("Flatten", {}, [1]))

@@ -254,6 +254,9 @@ def _resize(call: Call, given: Arguments) -> Value:
     way = given.get("interpolation", given.get("method", "bilinear"))
     if call.value.rank != 3 or given.get("data_format") == "channels_first":
         raise NotLiftedError("it resizes what is no map with channels last")
+    is_keras_3 = call.class_name != "TFOpLambda"
+    if is_keras_3 and given.get("data_format") is None and call.channels_first:
+        raise NotLiftedError("which axes it resizes is Keras' image_data_format, and in no file")
     value = call.turned(call.value, last=True)
     sizes = tuple(channels(one, "size") for one in size)
     return call.add(resize_op(call, sizes, {**given, "interpolation": way}), value)
