@@ -133,7 +133,7 @@ def test_a_network_in_a_class_of_its_own_is_named(tmp_path):
     result = run(reconfigured(PATH, tmp_path, change), tmp_path / "out.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "out.pth")
-    assert "'backbone' (ResNetBackbone): it is a class of the project's own" in result.stderr
+    assert "(package>ResNetBackbone): it is a class of the project's own" in result.stderr
     assert "model.save_weights" in result.stderr
 
 
