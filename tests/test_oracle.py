@@ -23,6 +23,7 @@ from converter.parity.original.oracle import (
     OracleError,
     choose_oracle,
     class_names,
+    loaded_generally,
 )
 from converter.parity.prove import CONTRADICTED
 
@@ -190,6 +191,23 @@ def test_where_keras_cannot_load_it_what_options_contradict_is_said(tmp_path):
 )
 def test_a_class_that_is_not_keras_own_is_never_given_to_keras(config):
     assert class_names(config) - LOADED
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "Lambda", "config": {}},
+        {"class_name": "TFSMLayer", "config": {"filepath": "/tmp"}},
+        {"class_name": "TextVectorization", "config": {"vocabulary": "/etc/passwd"}},
+        {"class_name": "function", "config": "get_file", "module": "keras.utils"},
+        {"class_name": "Conv2D", "module": "keras.layers", "registered_name": "evil>Conv2D"},
+    ],
+)
+def test_what_reads_files_or_runs_code_is_in_no_general_network_that_keras_loads(config):
+    inside = {"class_name": "Conv2D", "config": {"kernel_initializer": config}}
+
+    assert class_names(inside) - loaded_generally()
+    assert {"Conv2DTranspose", "LayerNormalization"} <= loaded_generally()
 
 
 def test_what_the_fixtures_name_is_known():

@@ -27,12 +27,10 @@ from converter.whole_model.arithmetic import OPERATORS
 from converter.whole_model.keras_classes import KERAS
 from converter.whole_model.keras_layers.operators import KERAS_3
 from converter.whole_model.layer_classes import FURTHER_OPERATORS, OPS
+from converter.whole_model.lift import liftings
 
 TIME_LIMIT = 900
 """Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
-
-CODE = frozenset(["Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
-"""Layers that run what is in the file, or beside it."""
 
 CUSTOM = frozenset({"Scale", "BatchNorm", "AtrousConvolution2D"})
 """Classes that graphs are read with, and that Keras does not have."""
@@ -55,8 +53,12 @@ LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIO
 given to Keras."""
 
 
-GENERAL = (KERAS - CODE) | frozenset(KERAS_3) | frozenset(["NotEqual", "Any", "function"])
-"""The same for a general network: Keras' own classes but those that run code of the file's own."""
+def loaded_generally() -> frozenset[str]:
+    """Classes that Keras may make from a general network's configuration: its own that are
+    understood, so that none which reads a file or runs code comes with them, as an initialiser for
+    one."""
+    return LOADED | (KERAS & liftings().keys()) | KERAS_3.keys()
+
 
 BUNDLED = "the bundled Keras definition"
 
@@ -127,7 +129,7 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     config = network.cut or (given.config if given else checkpoint.config)
-    loaded = LOADED | GENERAL if network.lifted else LOADED
+    loaded = loaded_generally() if network.lifted else LOADED
     foreign = sorted(set(class_names(config)) - loaded)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
