@@ -73,6 +73,8 @@ class Options:
         for name in ("against", "keras_python", "labels", "config", "code"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        if isinstance(self.outputs, str):
+            object.__setattr__(self, "outputs", (self.outputs,))
         unknown = [name for name in self.allow if name not in CHECKS]
         if unknown:
             raise UsageError(f"--allow {unknown[0]}: known are {', '.join(CHECKS)}")

@@ -24,11 +24,12 @@ from converter.mapping.plan import make_plan
 from converter.mapping.transforms import DepthwiseKernel, Squeeze, kernel_to_torch
 from converter.options import Options
 from converter.parity import prove
+from converter.parity.comparing.inputs import too_large_for
 from converter.testing import assert_same_logits
 from converter.verification import verify, verify_images
 from resnet_pt.general import General
-from resnet_pt.ops import AxisNorm, Combine, Flatten, Norm
-from resnet_pt.program import Program, from_dict, to_dict
+from resnet_pt.ops import AxisNorm, Combine, Conv, Flatten, Norm
+from resnet_pt.program import Input, Layer, Output, Program, from_dict, to_dict
 
 NETWORKS = FIXTURES / "networks"
 REFUSED = ("cbam-lambda-k210",)
@@ -369,3 +370,31 @@ def test_a_sequential_model_is_ended_at_one_layer(tmp_path):
 def config_of(source: Path):
     with h5py.File(source) as file:
         return json.loads(file.attrs["model_config"])
+
+
+def test_no_array_of_a_file_becomes_two_tensors():
+    """Of two nested models with layers of one name, one of which is not in the file."""
+    with open_source(NETWORKS / "shapes-k224.h5", Options()) as checkpoint:
+        network = identify(checkpoint, Options())
+        lifted = network.lifted
+        convs = [name for name in lifted.sources if name.endswith(".bias")]
+        twice = {**lifted.sources, convs[0]: lifted.sources[convs[1]]}
+        network = replace(network, structure=replace(lifted, sources=twice))
+
+        with pytest.raises(MismatchError, match="do not fit") as refused:
+            make_plan(checkpoint, network)
+
+    assert f"would become both {convs[0]} and {convs[1]}" in str(refused.value.findings)
+
+
+def test_a_record_of_larger_inputs_than_a_proof_has_memory_for_is_not_run():
+    wide = Layer("wide", Conv(3, 256, (3, 3), (1, 1), 1), ("x",), "wide", "wide")
+    program = Program((Input("x", (3, None, None)),), (wide,), (Output("wide", "wide"),))
+
+    assert too_large_for(program, [np.zeros((1, 64, 64, 3), np.float32)]) == ""
+    empty = np.broadcast_to(np.float32(0), (1, 4096, 4096, 3))
+    assert "GB of maps" in too_large_for(program, [empty])
+
+
+def test_one_output_may_be_given_as_text():
+    assert Options(outputs="multiply").outputs == ("multiply",)

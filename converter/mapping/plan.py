@@ -133,13 +133,18 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
         )
     steps: list[Step] = []
     used: set[Weight] = set(network.left_out)
+    becomes: dict[Weight, str] = {}
     step_of = _lifted(checkpoint, general) if general else _residual(checkpoint, network)
     for part in parts(described):
         for target in part.op.tensors():
             step, missing = step_of(part, target)
             steps.append(step)
             if step.source:
+                if step.source in becomes:
+                    both = f"{becomes[step.source]} and {step.target}"
+                    misfits.append(f"{step.source.path} would become both {both}")
                 used.add(step.source)
+                becomes[step.source] = step.target
                 misfits += _shape_misfit(step)
             elif target.parameter and target.required:
                 misfits.append(missing)

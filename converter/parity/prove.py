@@ -18,6 +18,7 @@ from converter.parity.comparing.inputs import (
     inputs_of_program,
     is_too_large,
     too_large,
+    too_large_for,
 )
 from converter.parity.comparing.layers import (
     LayerError,
@@ -27,10 +28,7 @@ from converter.parity.comparing.layers import (
     first_wrong,
     with_stem_pool,
 )
-from converter.parity.comparing.outputs import (
-    OutputActivation,
-    output_activations,
-)
+from converter.parity.comparing.outputs import OutputActivation, output_activations
 from converter.parity.comparing.pairs import Pair, pairs
 from converter.parity.comparing.recovered import Recovered, recovered
 from converter.parity.comparing.rounding import FEATURES, share
@@ -218,6 +216,7 @@ def prove_logits(
 ) -> Parity:
     """Run the original, unless there is a recording of it, and the converted network on the same
     inputs, and compare."""
+    is_given = recording is not None
     if recording:
         reason = why_not_run(recording, network.described)
         if reason:
@@ -235,7 +234,7 @@ def prove_logits(
             return Parity("not compared", reason=f"Keras could not run the original: {error}")
     progress("running the converted network")
     parity = compare(network, tensors, recording, devices(options.device))
-    if is_in_half(network) and within_half(parity):
+    if is_given and is_in_half(network) and within_half(parity):
         worst = max(one.worst.relative for one in parity.comparisons)
         reason = f"{HALF} (they are {worst:.1e} of the largest apart)"
         return Parity("not compared", recording.oracle, reason, noise=parity.noise)
@@ -281,7 +280,8 @@ def finite(recording: Recording) -> Recording:
 def why_not_run(recording: Recording, network: Architecture | Program) -> str:
     """Why a network is not run on a recording's pictures; '' if it is."""
     if isinstance(network, Program):
-        return why_not_comparable(recording, network)
+        reason = why_not_comparable(recording, network)
+        return reason or too_large_for(network, recording.passes[0].inputs)
     architecture = network
     sizes = {one.input.shape[1:3] for one in recording.passes}
     large = [too_large(architecture, size) for size in sizes if is_too_large(architecture, size)]

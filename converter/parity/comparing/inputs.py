@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -85,10 +86,27 @@ def fitting_shapes(program: Program) -> dict[str, tuple[int, ...]]:
             numbers = [math.prod(shape) for shape in _known(program.shapes(shapes))]
         except MisfitError:
             continue
-        if 8 * sum(numbers) > PROOF_LIMIT:
-            raise NoSizeError(f"an input of {shapes} would take {take(8 * sum(numbers))} of maps")
+        if too_much := _too_much(numbers, shapes):
+            raise NoSizeError(too_much)
         return shapes
     raise NoSizeError(f"no input with sides of {', '.join(map(str, SIDES))} fits all of its layers")
+
+
+def too_large_for(program: Program, given: Sequence[Input]) -> str:
+    """Why the inputs of a record, as they lie in Keras, would take more memory than a proof has;
+    '' if they do not, or do not fit, which running the network says."""
+    turned = [x.shape[1:] if x.ndim <= MAP else (x.shape[-1], *x.shape[1:-1]) for x in given]
+    shapes = dict(zip([one.name for one in program.inputs], turned, strict=True))
+    with suppress(MisfitError):
+        numbers = [math.prod(shape) for shape in _known(program.shapes(shapes))]
+        return _too_much([len(given[0]) * one for one in numbers], shapes)
+    return ""
+
+
+def _too_much(numbers: Sequence[int], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What float64 takes for so many numbers of all values; '' if a proof has that."""
+    taken = 8 * sum(numbers)
+    return f"an input of {shapes} would take {take(taken)} of maps" if taken > PROOF_LIMIT else ""
 
 
 MAP = 3
