@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from resnet_pt.ops.protocol import (
-    MAX_CHANNELS,
     MAX_WINDOW,
     MisfitError,
     Op,
     Shape,
     Tensor,
+    grouped,
     shown,
     sizes,
+    weighed,
 )
 from resnet_pt.ops.window import Padding, amounts, behind
 
@@ -44,18 +45,11 @@ class Conv(Op, frozen=True):
 
     def tensors(self) -> tuple[Tensor, ...]:
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
-        bias = (Tensor("bias", (self.out_channels,), "bias"),) if self.bias else ()
-        return (Tensor("weight", shape, "kernel"), *bias)
+        return weighed(shape, self.out_channels, self.bias)
 
     def problems(self) -> Iterator[str]:
-        numbers = (self.in_channels, self.out_channels, self.groups)
-        wrong = [
-            *sizes(numbers, 1, MAX_CHANNELS),
-            *sizes((*self.kernel, *self.stride, *self.dilation), 1, MAX_WINDOW),
-        ]
-        yield from wrong
-        if not wrong and (self.in_channels % self.groups or self.out_channels % self.groups):
-            yield f"has {self.groups} groups that do not divide its channels"
+        yield from grouped(self.in_channels, self.out_channels, self.groups)
+        yield from sizes((*self.kernel, *self.stride, *self.dilation), 1, MAX_WINDOW)
         yield from sizes(amounts(self.padding), 0, MAX_WINDOW)
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops.protocol import MAX_CHANNELS, Op, Shape, Tensor, sizes
+from resnet_pt.ops.protocol import Op, Shape, Tensor, grouped, weighed
 from resnet_pt.ops.sides import (
     Around,
     behind_windows,
@@ -37,14 +37,10 @@ class ConvNd(Op, frozen=True):
 
     def tensors(self) -> tuple[Tensor, ...]:
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
-        bias = (Tensor("bias", (self.out_channels,), "bias"),) if self.bias else ()
-        return (Tensor("weight", shape, "kernel"), *bias)
+        return weighed(shape, self.out_channels, self.bias)
 
     def problems(self) -> Iterator[str]:
-        wrong = list(sizes((self.in_channels, self.out_channels, self.groups), 1, MAX_CHANNELS))
-        yield from wrong
-        if not wrong and (self.in_channels % self.groups or self.out_channels % self.groups):
-            yield f"has {self.groups} groups that do not divide its channels"
+        yield from grouped(self.in_channels, self.out_channels, self.groups)
         yield from window_problems(self.around, self.kernel, self.stride, self.dilation)
         if len(self.kernel) not in (1, 2, 3):
             yield f"has a kernel of {len(self.kernel)} axes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops.protocol import MAX_CHANNELS, MAX_WINDOW, Op, Shape, Tensor, sizes
+from resnet_pt.ops.protocol import MAX_WINDOW, Op, Shape, Tensor, grouped, sizes, weighed
 from resnet_pt.ops.sides import (
     Sides,
     spatial,
@@ -40,14 +40,10 @@ class ConvTranspose(Op, frozen=True):
 
     def tensors(self) -> tuple[Tensor, ...]:
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel)
-        bias = (Tensor("bias", (self.out_channels,), "bias"),) if self.bias else ()
-        return (Tensor("weight", shape, "kernel"), *bias)
+        return weighed(shape, self.out_channels, self.bias)
 
     def problems(self) -> Iterator[str]:
-        wrong = list(sizes((self.in_channels, self.out_channels, self.groups), 1, MAX_CHANNELS))
-        yield from wrong
-        if not wrong and (self.in_channels % self.groups or self.out_channels % self.groups):
-            yield f"has {self.groups} groups that do not divide its channels"
+        yield from grouped(self.in_channels, self.out_channels, self.groups)
         windows = (self.kernel, self.stride, self.dilation)
         yield from window_problems(self.cropped, *windows, negative=True)
         yield from sizes((len(self.kernel),), 1, 3)

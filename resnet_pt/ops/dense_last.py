@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from resnet_pt.ops.protocol import MAX_CHANNELS, MisfitError, Op, Shape, Tensor, shown, sizes
+from resnet_pt.ops.protocol import (
+    MAX_CHANNELS,
+    MisfitError,
+    Op,
+    Shape,
+    Tensor,
+    shown,
+    sizes,
+    weighed,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,8 +32,7 @@ class DenseLast(Op, frozen=True):
     fresh: ClassVar[bool] = True
 
     def tensors(self) -> tuple[Tensor, ...]:
-        bias = (Tensor("bias", (self.out_features,), "bias"),) if self.bias else ()
-        return (Tensor("weight", (self.out_features, self.in_features), "kernel"), *bias)
+        return weighed((self.out_features, self.in_features), self.out_features, self.bias)
 
     def problems(self) -> Iterator[str]:
         yield from sizes((self.in_features, self.out_features), 1, MAX_CHANNELS)

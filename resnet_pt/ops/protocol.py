@@ -111,6 +111,19 @@ class Op(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower):
 # ---- what several ops say of their settings
 
 
+def weighed(shape: tuple[int, ...], outputs: int, bias: bool) -> tuple[Tensor, ...]:
+    """A weight of a shape, which Keras calls a kernel, and a bias if there is one."""
+    return (Tensor("weight", shape, "kernel"), *((Tensor("bias", (outputs,), "bias"),) * bias))
+
+
+def grouped(inputs: int, outputs: int, groups: int) -> Iterator[str]:
+    """Channels and groups of a convolution that cannot be."""
+    wrong = list(sizes((inputs, outputs, groups), 1, MAX_CHANNELS))
+    yield from wrong
+    if not wrong and (inputs % groups or outputs % groups):
+        yield f"has {groups} groups that do not divide its channels"
+
+
 def sizes(numbers: Sequence[int], least: int, most: int) -> Iterator[str]:
     """Numbers of a shape or a window that are out of range; the first one is named."""
     for number in numbers:
