@@ -7,7 +7,7 @@ not understood is refused by name, all such layers at once.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -76,6 +76,8 @@ class _Lifter:
     """The layers of the outermost model that the first refused one reads."""
     unknown: set[str] = field(default_factory=set)
     modules: dict[tuple[str, ...], str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    numbers: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
     ranks: dict[str, int] = field(default_factory=dict)
     """`{module: the rank of what it was first called with}`."""
     made: dict[str, tuple[Op, str]] = field(default_factory=dict)
@@ -246,14 +248,18 @@ class _Lifter:
         if key not in self.modules:
             path = ".".join(module_name(part) or "layer" for part in key)
             path = f"{path}_layer" if path in TAKEN else path
-            taken = {*self.modules.values(), *self.made}
-            number = 1
-            found = path
-            while found in taken:
-                number += 1
-                found = f"{path}_{number}"
-            self.modules[key] = found
+            self.modules[key] = self.free(path)
         return self.modules[key]
+
+    def free(self, path: str) -> str:
+        """A path that no module has yet, with a number where it is taken; the numbers go on from
+        the last one, since a file may have thousands of names that are one path."""
+        found = path
+        while found in self.taken or found in self.made:
+            self.numbers[path] += 1
+            found = f"{path}_{self.numbers[path]}"
+        self.taken.add(found)
+        return found
 
     # ---- outputs
 
@@ -262,10 +268,11 @@ class _Lifter:
         values = [self.values[id].name for id in self.graph.outputs]
         by_name = {layer.name: layer for layer in self.layers}
         found: list[Output] = []
-        for id, value in zip(self.graph.outputs, values, strict=True):
-            left, name = "linear", self.output_name(id, found)
+        times, names = Counter(values), self.output_names()
+        for id, value, name in zip(self.graph.outputs, values, names, strict=True):
+            left = "linear"
             layer = by_name.get(value)
-            if layer and not readers[value] and values.count(value) == 1:
+            if layer and not readers[value] and times[value] == 1:
                 left = last_activation(layer.op, self.values[id])
             if layer and left != "linear":
                 (value,) = layer.inputs
@@ -273,16 +280,17 @@ class _Lifter:
             found.append(Output(name, value, left))
         return tuple(found)
 
-    def output_name(self, id: str, before: list[Output]) -> str:
-        """Keras': that of the layer, or of the nested model, with a number where it is taken."""
-        node = self.graph.by_call()[id]
-        name = node.outer[0] if node.outer else node.layer
-        taken = [one.name for one in before]
-        number, found = 0, name
-        while found in taken:
-            number += 1
-            found = f"{name}_{number}"
-        return found
+    def output_names(self) -> list[str]:
+        """Keras': those of the layers, or of nested models, with a number where one is taken."""
+        known, found = self.graph.by_call(), dict[str, None]()
+        numbers: Counter[str] = Counter()
+        for node in (known[id] for id in self.graph.outputs):
+            first = name = node.outer[0] if node.outer else node.layer
+            while name in found:
+                numbers[first] += 1
+                name = f"{first}_{numbers[first]}"
+            found[name] = None
+        return list(found)
 
     def live(self, outputs: tuple[Output, ...]) -> Iterator[Layer]:
         """The layers that lead to an output, in their order."""
