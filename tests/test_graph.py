@@ -351,7 +351,8 @@ def test_an_operator_of_keras_3_is_read_or_refused(class_name, config, expected)
 @pytest.mark.parametrize("class_name", ["Relu", "Sigmoid", "Tanh", "Mean"])
 def test_a_layer_of_an_operators_name_is_custom_code(class_name):
     config = {"axis": [1, 2], "keepdims": False}
-    assert op_of_keras_3(class_name, config, module="own.layers") == g.Unknown(class_name, CUSTOM)
+    own = g.Unknown(f"own.layers>{class_name}", CUSTOM)
+    assert op_of_keras_3(class_name, config, module="own.layers") == own
 
 
 def test_a_registered_class_of_an_operators_name_is_custom_code():

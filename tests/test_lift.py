@@ -189,16 +189,27 @@ def test_all_layers_that_are_not_understood_are_named_at_once(tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
-@pytest.mark.parametrize("setting", ["class", "activation"])
-def test_what_a_project_registered_is_its_own_whatever_it_is_called(setting, tmp_path):
-    """A `Custom>Conv2D` was taken for Keras', and a `Custom>relu` too."""
+FUNCTION = {"class_name": "function", "config": "relu", "registered_name": "function"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "settings"),
+    [
+        ({"class_name": "Custom>Conv2D"}, {}),
+        ({"registered_name": "Custom>Conv2D", "module": None}, {}),
+        ({"registered_name": "Conv2D", "module": "mine.layers"}, {}),
+        ({}, {"activation": "Custom>relu"}),
+        ({}, {"activation": {**FUNCTION, "config": "Custom>relu"}}),
+        ({}, {"activation": {**FUNCTION, "module": "mine"}}),
+    ],
+)
+def test_what_a_project_made_is_its_own_whatever_it_is_called(layer, settings, tmp_path):
+    """As an `.h5` says it, and as Keras 3 does: each of them was taken for Keras'."""
     source = NETWORKS / "shapes-k224.h5"
     config = config_of(source)
     one = next(x for x in model_layers(config) if x["class_name"] == "Conv2D")
-    if setting == "class":
-        one["class_name"] = "Custom>Conv2D"
-    else:
-        one["config"]["activation"] = "Custom>relu"
+    one.update(layer)
+    one["config"].update(settings)
     path = tmp_path / "source.h5"
     path.write_bytes(source.read_bytes())
     with h5py.File(path, "a") as file:

@@ -28,6 +28,32 @@ def epsilons(config: Any) -> dict[str, float]:
     return found
 
 
+KERAS_PACKAGES = ("keras", "tf_keras", "builtins")
+
+
+def class_of(config: Config) -> str:
+    """The class of a layer or another object: the bare name is Keras' own. Of a project's it has a
+    package in front, `Mine>Conv2D`, as an `.h5` writes one that is registered; Keras 3 writes that
+    beside the name, or the module that the class is from."""
+    name, module = str(config.get("class_name")), config.get("module")
+    registered = config.get("registered_name")
+    if ">" in name:
+        return name
+    if registered not in (None, name):
+        return str(registered) if ">" in str(registered) else f"{registered}>{name}"
+    is_own = not module or str(module).split(".")[0] in KERAS_PACKAGES
+    return name if is_own else f"{module}>{name}"
+
+
+def function_named(value: Any) -> Any:
+    """The name of a function where Keras 3 wrote it as an object, a project's own with its package
+    in front; anything else as it is."""
+    if not isinstance(value, dict) or value.get("class_name") != "function":
+        return value
+    said = value.get("config")
+    return said if class_of(value) == "function" else f"{class_of(value)}>{said}"
+
+
 MODELS = ("Model", "Functional", "Sequential")
 
 

@@ -20,6 +20,7 @@ from converter.files.kinds import SettingError
 from converter.files.model_config import (
     Config,
     Reference,
+    class_of,
     inbound,
     is_channels_first,
     is_model,
@@ -277,7 +278,7 @@ class _Builder:
         config = layer["config"]
         self.channels_first |= is_channels_first(config)
         with _of_layer(name):
-            op = operator_of(layer, arguments) or op_of(layer["class_name"], config)
+            op = operator_of(layer, arguments) or op_of(class_of(layer), config)
         if self.training and layer["class_name"].rpartition(">")[2] in ACTS_IN_TRAINING:
             op = Unknown(layer["class_name"], TRAINS)
         id = "/".join((*self.place, name)) + suffix

@@ -12,7 +12,14 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from converter.files.kinds import truth, whole
-from converter.files.model_config import Config, call_arguments, first_argument, is_operator
+from converter.files.model_config import (
+    Config,
+    call_arguments,
+    class_of,
+    first_argument,
+    function_named,
+    is_operator,
+)
 from converter.whole_model import arithmetic
 from converter.whole_model.arithmetic import Reverse, Stack
 from converter.whole_model.keras_classes import OPERATOR, why_unknown
@@ -56,7 +63,7 @@ is the project's own, whatever its name."""
 
 def operator_of(layer: Config, call: Any) -> Op | None:
     """The op of an operator on tensors; None for a layer."""
-    class_name, config = layer["class_name"].rpartition(">")[2], layer["config"]
+    class_name, config = class_of(layer), layer["config"]
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
         refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
         return _tf_function(str(config.get("function")), call) or refused
@@ -184,9 +191,7 @@ def _dense(config: Config) -> Op:
 
 
 def _activation(config: Config) -> Activation | Unknown:
-    name = config.get("activation")
-    if isinstance(name, dict) and name.get("class_name") == "function":  # as Keras 3 writes one
-        name = name.get("config")
+    name = function_named(config.get("activation"))
     if isinstance(name, dict):
         return _layer_as_activation(name)
     if name is None:
@@ -198,7 +203,7 @@ def _activation(config: Config) -> Activation | Unknown:
 
 def _layer_as_activation(layer: Config) -> Activation | Unknown:
     """`Dense(8, activation=LeakyReLU(0.1))`, as tf.keras and Keras 3 write it."""
-    class_name = str(layer.get("class_name"))
+    class_name = class_of(layer)
     op = op_of(class_name, layer["config"]) if isinstance(layer.get("config"), dict) else None
     if isinstance(op, Activation):
         return op

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from converter.discover import modules
 from converter.errors import MismatchError
 from converter.files.kinds import SettingError
+from converter.files.model_config import class_of
 from converter.network import Lifted, Source
 from converter.whole_model import ops as g
 from converter.whole_model.graph import Graph, Node
@@ -151,7 +152,7 @@ class _Lifter:
             return False
         self.unknown.add(node.id)
         assert node.config is not None
-        name = str(node.config["class_name"])
+        name = class_of(node.config)
         if isinstance(node.op, g.Unknown) and node.op.class_name == "Lambda":
             self.refused.setdefault(node.layer, f"(Lambda): {OF_CODE}")
         elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
@@ -223,7 +224,7 @@ class _Lifter:
 
     def call(self, node: Node) -> Call:
         assert node.config is not None
-        class_name = str(node.config["class_name"])
+        class_name = class_of(node.config)
         config = node.config["config"]
         return Call(
             class_name,

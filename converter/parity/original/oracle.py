@@ -19,6 +19,7 @@ import numpy as np
 from converter.errors import SourceError
 from converter.files.checkpoint import COUNT, Array, Checkpoint
 from converter.files.leftovers import WorkFolder
+from converter.files.model_config import class_of
 from converter.network import Network
 from converter.parity.comparing.layers import compared
 from converter.parity.original.keras_child import DAMAGED, UNREAD
@@ -140,12 +141,8 @@ def class_names(config: Any) -> set[str]:
     """Every class that a configuration names, its registered package in front."""
     found: set[str] = set()
     if isinstance(config, dict):
-        name = config.get("class_name")
-        if isinstance(name, str):
-            package = config.get("registered_name")
-            module = config.get("module")
-            own = not module or str(module).split(".")[0] in ("keras", "tf_keras", "builtins")
-            found.add(name if own and package in (None, name) else f"{package or module}>{name}")
+        if isinstance(config.get("class_name"), str):
+            found.add(class_of(config))
         for value in config.values():
             found |= class_names(value)
     elif isinstance(config, list):

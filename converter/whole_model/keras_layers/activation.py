@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from converter.files.model_config import class_of, function_named
 from converter.whole_model.arithmetic import constant
 from converter.whole_model.keras_layers.call import (
     Call,
@@ -35,8 +36,7 @@ LEAKY = 0.2
 
 def activation_op(call: Call, name: Any, value: Value) -> Op | None:
     """The op of an activation as a configuration says it; None for 'linear'."""
-    if isinstance(name, dict) and name.get("class_name") == "function":
-        name = name.get("config")
+    name = function_named(name)
     if name is None or name == "linear":
         return None
     if isinstance(name, dict) and isinstance(name.get("config"), dict):
@@ -68,9 +68,9 @@ def _hard_slope(call: Call) -> float:
 
 def _layer_as_activation(call: Call, layer: Any, value: Value) -> Op | None:
     """`Dense(8, activation=LeakyReLU(0.1))`."""
-    build = SETTINGS.get(str(layer.get("class_name")))
+    build = SETTINGS.get(class_of(layer))
     if build is None:
-        raise NotLiftedError(f"its activation is an object of the class {layer.get('class_name')}")
+        raise NotLiftedError(f"its activation is an object of the class {class_of(layer)}")
     inner = Call(
         call.class_name, call.layer, layer["config"], (value,), call.module, call.id, call.era
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from converter.files.kinds import whole
+from converter.files.model_config import class_of
 from converter.mapping.transforms import IO_TO_OI
 from converter.whole_model.keras_layers.activation import activated
 from converter.whole_model.keras_layers.call import (
@@ -80,7 +81,7 @@ def _repeat(call: Call) -> Value:
 def _time_distributed(call: Call) -> Value:
     """A Dense, an activation and the like do the same to each step as to a sequence."""
     inner = call.config.get("layer")
-    name = str(inner.get("class_name")) if isinstance(inner, dict) else ""
+    name = class_of(inner) if isinstance(inner, dict) else ""
     if not isinstance(inner, dict) or name not in ("Dense", "Activation", "Dropout"):
         raise NotLiftedError(f"it repeats a {name or 'layer'} for each step")
     call.config = inner["config"]
