@@ -1011,7 +1011,8 @@ def test_an_activation_that_is_an_object_is_not_passed_over(activation, tmp_path
     result = run(source, tmp_path / "o.pth", "--no-parity")
 
     assert_refused(result, 5, tmp_path / "o.pth")
-    assert f"its activation is an object of the class {activation['class_name']}" in result.stderr
+    whose = activation.get("registered_name", activation["class_name"])
+    assert f"its activation is an object of the class {whose}" in result.stderr
 
 
 def test_the_epsilon_of_a_heads_norm_is_said_to_be_assumed(tmp_path):
