@@ -234,3 +234,12 @@ def test_a_shape_that_may_mix_the_batch_is_refused(make):
     mixed = graph([SEQUENCE], ("reshape", {"newshape": [-1, 1, 4]}, [0]), unknown=True)
     (reason,) = judged(make(mixed)).reasons
     assert "leaves the batch as it is" in reason
+
+
+def test_a_volume_whose_stride_leaves_its_window_behind_is_refused(make):
+    settings = {"filters": 4, "kernel_size": 1, "padding": "same", "strides": [1, 1, 3]}
+    (reason,) = judged(make(graph([VOLUME], ("Conv3D", settings, [0])))).reasons
+    assert "depends on the machine" in reason
+    fits = graph([VOLUME], ("Conv3D", {**settings, "strides": [1, 1, 2]}, [0]))
+    outcome = judged(make(fits))
+    assert (outcome.wrong, outcome.reasons) == ("", ())

@@ -71,7 +71,17 @@ def around(
     is_fixed = all(size % 2 for size in reach) and all(one == 1 for one in stride)
     if call.era.theano or is_fixed:
         return tuple((size // 2, (size - 1) // 2) for size in reach)
+    if len(reach) == 3 and any(s > size + 1 for s, size in zip(stride, reach, strict=True)):
+        raise NotLiftedError(STEPS_OVER)
     return "same"
+
+
+STEPS_OVER = (
+    "its stride goes beyond its window by 2 or more, padded 'same': what comes out depends on the "
+    "machine, since TensorFlow's own convolution of volumes (Eigen's; all but oneDNN's float32) "
+    "then starts behind the first voxel"
+)
+"""Seen with tensorflow 2.21: float64 starts at voxel -(pad // 2) of a pad that is negative."""
 
 
 def _two(kernel: Sequence[int]) -> tuple[int, int]:
