@@ -29,16 +29,22 @@ LINE = 600
 
 
 class ConvertError(Exception):
-    """A refusal: one headline, findings below it, and hints what to do."""
+    """A refusal: one headline, findings below it, hints what to do, and what these speak of: a
+    `text` of its own, as it is."""
 
     exit_code = 1
 
     def __init__(
-        self, headline: str, findings: Iterable[str] = (), hints: Iterable[str] = ()
+        self,
+        headline: str,
+        findings: Iterable[str] = (),
+        hints: Iterable[str] = (),
+        text: str = "",
     ) -> None:
         self.headline = _line(headline)
         self.findings = tuple(_line(finding) for finding in findings)
         self.hints = tuple(_line(hint) for hint in hints)
+        self.text = text
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -46,7 +52,8 @@ class ConvertError(Exception):
         more = len(self.findings) - len(shown)
         lines = [self.headline, *(f"  {finding}" for finding in shown)]
         lines += [f"  … and {more} more"] if more else []
-        return "\n".join([*lines, *(f"hint: {hint}" for hint in self.hints)])
+        lines += [f"hint: {hint}" for hint in self.hints]
+        return "\n".join([*lines, *(["", self.text] if self.text else [])])
 
 
 class ParityError(ConvertError):

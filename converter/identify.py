@@ -60,6 +60,7 @@ def identify(checkpoint: Checkpoint, options: Options) -> Network:
             theano,
             naming.name if naming else "",
             defaults.preprocessing if defaults else None,
+            options.layers,
         )
     if isinstance(reading.structure, Lifted):
         return _general(checkpoint, reading, layout, (backend_fact, *kernel_facts[1:]), options)

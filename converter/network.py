@@ -45,6 +45,8 @@ class Source:
     layer: str
     parameter: str
     transforms: tuple[Transform, ...] = ()
+    path: str = ""
+    """Of the very array, where its layer's class does not say how its arrays are called."""
 
 
 @dataclass(frozen=True, slots=True)

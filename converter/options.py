@@ -37,6 +37,8 @@ class Options:
     """The folder of the code that `build` names."""
     outputs: Sequence[str] = ()
     """The layers that end the network, for a part of a model."""
+    layers: Path | None = None
+    """The user's own file of layers, which is run: `resnet_pt.supplied` says what it has."""
     to: str | None = None
     labels: Path | None = None
 
@@ -70,7 +72,7 @@ class Options:
     def __post_init__(self) -> None:
         """UsageError for what no network has, and for options that do not go together. Paths may
         be given as text."""
-        for name in ("against", "keras_python", "labels", "config", "code"):
+        for name in ("against", "keras_python", "labels", "config", "code", "layers"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         if isinstance(self.outputs, str):

@@ -68,7 +68,7 @@ def verify(
     settings, started = Options(**options), time.perf_counter()
     target, against = Path(target), Path(against)
     progress("reading TARGET")
-    one = _Target(target)
+    one = _Target(target, settings.layers)
     prove = _against_record if is_record(against) else _against_keras
     report = prove(one, against, settings, progress)
     report = replace(report, seconds=time.perf_counter() - started)
@@ -147,11 +147,11 @@ def verify_images(
 class _Target:
     """A converted file: its network, its tensors, and what it says of where it came from."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layers: Path | None = None) -> None:
         from resnet_pt.files import FileError, load, read
 
         try:
-            self.model: ResNet | General = load(path)
+            self.model: ResNet | General = load(path, layers=layers)
             self.description: Mapping[str, Any] = read(path)[1]
         except FileError as error:
             raise SourceError(str(error)) from error

@@ -21,8 +21,11 @@ from resnet_pt.check import problems
 from resnet_pt.digest import digest
 from resnet_pt.general import General
 from resnet_pt.network import ResNet, described
+from resnet_pt.ops import Supplied
+from resnet_pt.ops.protocol import short
 from resnet_pt.program import Program, from_dict
 from resnet_pt.program import problems as of_program
+from resnet_pt.supplied import LayersError, known, read_layers
 from resnet_pt.tensors import tensors
 
 EXTRA_STATE = "_extra_state"
@@ -56,20 +59,30 @@ class FileError(ValueError):
     """A file that is not a converted network, or is not as it was written."""
 
 
-def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Any:
+def load(
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    *,
+    layers: str | os.PathLike[str] | None = None,
+) -> Any:
     """The network in a `.pth` or `.safetensors` file, in eval mode, on `device`: a `ResNet`, or a
     `General` one.
 
     The file says which network it is: no other argument is needed. Names, shapes and dtypes are
     held against that architecture, and a checksum against the tensors, before anything is used.
+    `layers` is the file of layers that it was converted with (`--layers`), if it was; it is run.
 
     Raises FileError, naming what is wrong, for any other file; OSError if it cannot be read.
     Nothing in the file is run, and no more memory is used than its size warrants.
     """
-    return load_described(Path(path), device)[0]
+    return load_described(Path(path), device, layers)[0]
 
 
-def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[Any, dict[str, Any]]:
+def load_described(
+    path: Path,
+    device: torch.device | str = "cpu",
+    layers: str | os.PathLike[str] | None = None,
+) -> tuple[Any, dict[str, Any]]:
     """The network, and all that its file says of it: the evidence of each fact, class labels."""
     if not path.is_file() and path.exists():
         raise FileError(f"{path} is no file")
@@ -85,6 +98,8 @@ def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[Any,
         told = str(error)[:200]
         what = "network" if is_general else "architecture"
         raise FileError(f"{path}: the {what} in the file is not readable: {told}") from error
+    if isinstance(network, Program):
+        _check_supplied(path, network, layers)
     wrong = problems(network) if isinstance(network, Architecture) else of_program(network)
     if wrong:
         raise FileError(f"{path} describes a network that cannot be: {'; '.join(wrong[:5])}")
@@ -95,6 +110,27 @@ def load_described(path: Path, device: torch.device | str = "cpu") -> tuple[Any,
     state[EXTRA_STATE] = {**model.get_extra_state(), "layers": description.get("layers", {})}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), description
+
+
+def _check_supplied(path: Path, program: Program, layers: str | os.PathLike[str] | None) -> None:
+    """Read the file of layers that a network needs. Raises FileError where it is not given, or is
+    not the one that the network was converted with."""
+    try:
+        given = read_layers(layers).sha256 if layers is not None else ""
+    except LayersError as error:
+        raise FileError(str(error)) from error
+    for op in {one.op for one in program.layers if isinstance(one.op, Supplied)}:
+        file = short(op.file)
+        if given not in ("", op.sha256):
+            raise FileError(
+                f"{path} was converted with another {file} than {layers} is now: sha256 "
+                f"{op.sha256[:12]}…, and {given[:12]}… of this one. Convert it again with this one"
+            )
+        if known(op.sha256) is None:
+            raise FileError(
+                f"{path}: layers of it are computed by {file}, which it was converted with: give "
+                f"it, resnet_pt.load(path, layers={file})"
+            )
 
 
 def built(network: Architecture | Program) -> ResNet | General:

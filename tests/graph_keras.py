@@ -333,6 +333,8 @@ def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
         ]
         inputs.append(keras.Input(said, name=f"given_{place}"))
     model = maker.model(inputs)
+    if first and '"channels_first"' not in model.to_json():  # no Keras could tell, or this project
+        return {"impossible": "no layer of it says that channels come first"}
     numbers = np.random.default_rng(seed)
     weigh(model, numbers)
     finalized(model)

@@ -7,9 +7,12 @@ import time
 import pytest
 
 from converter.errors import SourceError
+from converter.files.model_config import inbound, keywords
 from converter.whole_model import ops as g
 from converter.whole_model.graph import parse_graph
 from converter.whole_model.keras_classes import CUSTOM, OF_CODE, OPERATOR
+from converter.whole_model.keras_layers.call import Call, Era, NotLiftedError
+from converter.whole_model.keras_layers.operators import lift_operator
 
 
 def layer(class_name, config, *inputs, keras3=False):
@@ -20,10 +23,10 @@ def layer(class_name, config, *inputs, keras3=False):
             for one in inputs
         ]
         arguments = [tensors] if len(tensors) > 1 else tensors
-        inbound = [{"args": arguments, "kwargs": {}}] if inputs else []
+        calls = [{"args": arguments, "kwargs": {}}] if inputs else []
     else:
-        inbound = [[[one, 0, 0, {}] for one in inputs]] if inputs else []
-    return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": inbound}
+        calls = [[[one, 0, 0, {}] for one in inputs]] if inputs else []
+    return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": calls}
 
 
 def model(class_name, layers, inputs, outputs):
@@ -433,3 +436,26 @@ def op_of_keras_3(class_name, config, module):
         nodes[-1]["module"] = module
     written = model("Functional", nodes, ["in", 0, 0], ["act", 0, 0])
     return parse_graph(written).by_id()["act"].op
+
+
+def tensor(layer: str) -> dict:
+    history = {"shape": [None, 6], "dtype": "float32", "keras_history": [layer, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": history}
+
+
+def test_a_value_that_keras_3_passes_by_keyword_is_read():
+    """Softmax()(x, mask=y): without its mask it would be another layer."""
+    call = {"args": [tensor("dense")], "kwargs": {"mask": tensor("other"), "training": False}}
+    softmax = {"name": "softmax", "class_name": "Softmax", "config": {}, "inbound_nodes": [call]}
+
+    assert inbound(softmax) == [[("dense", 0, 0), ("other", 0, 0)]]
+    assert keywords(call) == {}
+    assert keywords({**call, "kwargs": {"scale": 2, "mask": None}}) == {"scale": 2}
+
+
+def test_an_operator_that_reads_a_value_by_keyword_is_refused():
+    call = Call("Subtract", "subtract", {}, (), "subtract", "subtract", Era((3, 15)))
+    call.arguments = {"args": [], "kwargs": {"x2": tensor("a"), "x1": tensor("b")}}
+
+    with pytest.raises(NotLiftedError, match="it reads a value by keyword"):
+        lift_operator(call)

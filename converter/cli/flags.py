@@ -65,6 +65,15 @@ KERAS_PYTHON = click.option(
 )
 
 
+LAYERS = click.option(
+    "--layers",
+    type=PLACE,
+    metavar="FILE.py",
+    help="Your own file, which is run: torch code for layers that are not understood. A refusal "
+    "prints the file to fill in.",
+)
+
+
 GIVEN = (
     click.option(
         "--config",
@@ -96,6 +105,7 @@ GIVEN = (
         metavar="LAYER",
         help="A layer that ends the network, for a part of a model; can be given more than once.",
     ),
+    LAYERS,
 )
 """The model's own words for a file of weights, and how much of the model is meant."""
 

@@ -138,16 +138,30 @@ def _reference(name: Any, call: Any, tensor: Any) -> Reference:
 
 
 def inbound(layer: Config) -> list[list[Reference]]:
-    """For each call of a layer, the tensors it reads, in any of the three ways to write them."""
+    """For each call of a layer, the tensors it reads, in any of the three ways to write them; those
+    that are passed by keyword come last."""
     found = []
     for call in layer.get("inbound_nodes") or []:
         if isinstance(call, dict):
-            found.append(list(_keras_3_references(call.get("args", []))))
+            given = [call.get("args"), call.get("kwargs")]
+            found.append(list(_keras_3_references(given)))
         else:
             others = call_arguments(call).values()
             extra = [one for one in others if is_reference(one)]
             found.append([*reference_list(call), *reference_list(extra)])
     return found
+
+
+def keywords(call: Any) -> Config:
+    """The constants that a call of a layer passes by keyword, by name."""
+    given = call.get("kwargs") if isinstance(call, dict) else call_arguments(call)
+    plain = given if isinstance(given, dict) else {}
+    is_told = {name: one for name, one in plain.items() if one is not None and name != "training"}
+    return {name: one for name, one in is_told.items() if not _holds_tensor(one)}
+
+
+def _holds_tensor(value: Any) -> bool:
+    return is_reference(value) or any(_keras_3_references(value))
 
 
 def first_argument(call: Any) -> Any:
@@ -166,8 +180,8 @@ def _keras_3_references(value: Any) -> Iterator[Reference]:
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         name, call, tensor = value["config"]["keras_history"]
         yield _reference(name, call, tensor)
-    elif isinstance(value, list):
-        for one in value:
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
             yield from _keras_3_references(one)
 
 

@@ -175,13 +175,16 @@ def _residual(checkpoint: Checkpoint, network: Network) -> StepOf:
 
 def _lifted(checkpoint: Checkpoint, general: Lifted) -> StepOf:
     by_name: dict[tuple[str, str], list[Weight]] = {}
+    by_path = {weight.path: weight for weight in checkpoint.weights}
     for weight in checkpoint.weights:
         by_name.setdefault((weight.layer, weight.parameter), []).append(weight)
 
     def step_of(part: Layer, target: Tensor) -> tuple[Step, str]:
         name = f"{part.module}.{target.name}"
         source = general.sources.get(name) if target.required else None
-        found = _found(by_name, source) if source else None
+        found = None
+        if source:
+            found = by_path.get(source.path) if source.path else _found(by_name, source)
         step = Step(
             target=name,
             shape=target.shape,

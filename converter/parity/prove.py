@@ -49,6 +49,7 @@ from converter.parity.original.recording import (
     why_not_comparable,
 )
 from resnet_pt.architecture import Architecture
+from resnet_pt.ops import Supplied
 from resnet_pt.program import Program
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ def prove_logits(
             return Parity("not compared", recording.oracle, reason)
     elif network.variance:
         return Parity("not compared", reason=OLD_VARIANCE)
+    elif supplied(network):
+        return Parity("not compared", reason=SUPPLIED.format(", ".join(supplied(network)[:4])))
     elif not is_installed():
         return Parity("not compared", reason=NO_KERAS)
     else:
@@ -299,7 +302,21 @@ def notes(recording: Recording, source: str) -> tuple[str, ...]:
 
 def will_ask_keras(network: Network, options: Options, recording: Recording | None) -> bool:
     """Whether `prove_logits` will need Keras."""
-    return options.parity and not recording and not network.variance and is_installed()
+    is_asked = options.parity and not recording and not network.variance
+    return is_asked and not supplied(network) and is_installed()
+
+
+SUPPLIED = (
+    "code of your own computes {}, and Keras has none for them: a record of the original proves "
+    "it (scripts/record_keras.py, --against)"
+)
+
+
+def supplied(network: Network) -> list[str]:
+    """The layers that the user's own file computes."""
+    layers = network.lifted.program.layers if network.lifted else ()
+    found = [repr(layer.original) for layer in layers if isinstance(layer.op, Supplied)]
+    return list(dict.fromkeys(found))
 
 
 def ask_keras(

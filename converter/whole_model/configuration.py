@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from converter.errors import MismatchError
@@ -20,20 +21,30 @@ from converter.whole_model.keras_layers.call import MAP, Era
 from converter.whole_model.lift import lift
 from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
+from converter.whole_model.supplied import UsersLayers, users_layers
 from resnet_pt.architecture import Architecture
-from resnet_pt.ops import Norm
+from resnet_pt.ops import Norm, Supplied
 from resnet_pt.program import Program
 
 
 def read_config(
-    checkpoint: Checkpoint, shapes: Shapes, theano: bool, naming: str, preprocessing: str | None
+    checkpoint: Checkpoint,
+    shapes: Shapes,
+    theano: bool,
+    naming: str,
+    preprocessing: str | None,
+    layers: Path | None = None,
 ) -> Reading:
     """The network of a whole model. `naming` is the table that its names are from ('' for none),
-    `preprocessing` what the code of that did to pictures."""
+    `preprocessing` what the code of that did to pictures, `layers` the user's own file of layers.
+    """
     assert checkpoint.config is not None
     graph = parse_graph(checkpoint.config)
     check_quantised(checkpoint.config)
     check_unfrozen(graph, checkpoint.config)
+    users = users_layers(layers, checkpoint)
+    if users and users.serves(graph):
+        return _general(checkpoint, graph, theano, users)
     try:
         written = recognise(graph, shapes, theano)
     except MismatchError:
@@ -59,15 +70,21 @@ def read_config(
     )
 
 
-def _general(checkpoint: Checkpoint, graph: Graph, theano: bool) -> Reading:
+def _general(
+    checkpoint: Checkpoint, graph: Graph, theano: bool, users: UsersLayers | None = None
+) -> Reading:
     """A model that is no residual network of a known kind. Raises MismatchError that names the
     layers which are not understood."""
-    lifted = lift(graph, _era(checkpoint, theano))
+    lifted = lift(graph, _era(checkpoint, theano), users, checkpoint)
     lifted, is_raised = _with_raised_epsilons(checkpoint, lifted)
     unread = lifted.unread
     return Reading(
         structure=lifted,
-        facts=(*_facts_of_program(lifted.program), *_precision(checkpoint.config)),
+        facts=(
+            *_facts_of_program(lifted.program),
+            *_supplied(lifted.program),
+            *_precision(checkpoint.config),
+        ),
         dialect="names of its own, read by the graph",
         is_raised=is_raised,
         left_out=tuple(one for one in checkpoint.weights if (one.group, one.layer) in unread),
@@ -109,6 +126,18 @@ def _facts_of_program(program: Program) -> tuple[Fact, ...]:
         else (Fact("output", ", ".join(left), Evidence.MODEL_CONFIG, LEFT_OFF),)
     )
     return (Fact("layers", listed, Evidence.MODEL_CONFIG, reason), *outputs)
+
+
+def _supplied(program: Program) -> tuple[Fact, ...]:
+    """The layers that the user's own file computes."""
+    found = {layer.original: layer.op for layer in program.layers if isinstance(layer.op, Supplied)}
+    if not found:
+        return ()
+    first = next(iter(found.values()))
+    listed = ", ".join(f"{name!r} ({op.entry})" for name, op in found.items())
+    value = f"{len(found)} layer{'s' * (len(found) > 1)} by {first.file}"
+    reason = f"{listed}: code of your own (--layers), sha256 {first.sha256[:12]}"
+    return (Fact("supplied", value, Evidence.USER, reason),)
 
 
 LEFT_OFF = "what the last layer applies to the logits, which are what the network gives"

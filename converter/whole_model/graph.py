@@ -25,6 +25,7 @@ from converter.files.model_config import (
     is_channels_first,
     is_model,
     is_operator,
+    keywords,
     layer_name,
     model_layers,
     reference_list,
@@ -69,6 +70,11 @@ class Node:
             return False
         return self.config["class_name"] in TENSORFLOW_OPERATORS or is_operator(self.config)
 
+    @property
+    def keywords(self) -> Config:
+        """The constants that this call passes by keyword."""
+        return keywords(self.arguments)
+
 
 TRAINS = "it is called with training=True, at inference too"
 
@@ -79,7 +85,8 @@ TENSORFLOW_OPERATORS = ("TFOpLambda", "SlicingOpLambda")
 class Graph:
     """The nodes in the order in which they can run, nested models opened up. `calls` are all that
     the configuration has, before channels that are picked one by one are joined; `inputs` are in
-    the model's order, and `reused` the nested models that are used several times."""
+    the model's order, and `reused` the nested models that are used several times. `several` are the
+    calls of layers of unknown classes of which more than one value is read."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
@@ -87,6 +94,7 @@ class Graph:
     calls: tuple[Node, ...] = field(default=(), compare=False)
     inputs: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
+    several: frozenset[str] = frozenset()
 
     def by_call(self) -> dict[str, Node]:
         return {node.id: node for node in self.calls}
@@ -124,6 +132,7 @@ def parse_graph(config: Config) -> Graph:
             tuple(builder.nodes.values()),
             _inputs(whole),
             tuple(dict.fromkeys(builder.reused)),
+            frozenset(builder.several),
         )
     except (
         *(KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError),
@@ -167,6 +176,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.reused: list[str] = []
+        self.several: set[str] = set()
         self.models: set[tuple[str, ...]] = set()
         self.place: tuple[str, ...] = ()
         self.nodes: dict[str, Node] = {}
@@ -244,8 +254,10 @@ class _Builder:
         class gives (`tf.split`) is that layer's only one here."""
         name, _, tensor = reference
         outputs = made[name][which(reference)]
-        is_unknown = isinstance(self.nodes[outputs[0]].op, Unknown)
-        return outputs[0] if is_unknown and len(outputs) == 1 else outputs[tensor]
+        if isinstance(self.nodes[outputs[0]].op, Unknown) and len(outputs) == 1:
+            self.several.update(outputs if tensor else ())
+            return outputs[0]
+        return outputs[tensor]
 
     def call(
         self,

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from converter.discover import modules
-from converter.errors import MismatchError
+from converter.errors import MismatchError, UsageError
+from converter.files.checkpoint import Checkpoint
 from converter.files.kinds import SettingError
 from converter.files.model_config import class_of
 from converter.network import Lifted, Source
@@ -28,6 +29,7 @@ from converter.whole_model.keras_layers.call import (
     Value,
 )
 from converter.whole_model.keras_layers.operators import lift_operator
+from converter.whole_model.supplied import Needed, UsersLayers, arrays_of, stub
 from resnet_pt.ops import Activation, Op, Softmax
 from resnet_pt.program import Input, Layer, Output, Program, module_name
 
@@ -59,20 +61,27 @@ def liftings() -> dict[str, Lifting]:
     return found
 
 
-def lift(graph: Graph, era: Era) -> Lifted:
-    """The network of a graph. Raises MismatchError that names every layer which is not understood,
-    and why."""
-    return _Lifter(graph, era).run()
+def lift(
+    graph: Graph, era: Era, users: UsersLayers | None = None, checkpoint: Checkpoint | None = None
+) -> Lifted:
+    """The network of a graph; `users` are layers that the user's own file computes. Raises
+    MismatchError that names every layer which is not understood, and why, with the file that would
+    supply them, for the arrays of `checkpoint`."""
+    return _Lifter(graph, era, users, checkpoint).run()
 
 
 @dataclass
 class _Lifter:
     graph: Graph
     era: Era
+    users: UsersLayers | None = None
+    checkpoint: Checkpoint | None = None
     values: dict[str, Value] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     weights: dict[str, Source] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    needed: dict[str, Node] = field(default_factory=dict)
+    """The refused layers that code of the user's own could compute."""
     before: list[str] = field(default_factory=list)
     """The layers of the outermost model that the first refused one reads."""
     unknown: set[str] = field(default_factory=set)
@@ -152,11 +161,16 @@ class _Lifter:
             return False
         self.unknown.add(node.id)
         assert node.config is not None
-        name = class_of(node.config)
+        name, reason = class_of(node.config), ""
+        if self.users and self.users.entry(node):
+            return True
         if isinstance(node.op, g.Unknown) and node.op.class_name == "Lambda":
-            self.refused.setdefault(node.layer, f"(Lambda): {OF_CODE}")
+            reason = OF_CODE
         elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
-            self.refused.setdefault(node.layer, f"({name}): {CUSTOM}")
+            reason = CUSTOM
+        if reason:
+            self.refused.setdefault(node.layer, f"({name}): {reason}")
+            self.needed.setdefault(node.layer, node)
         return True
 
     def lift(self, node: Node, known: Mapping[str, Lifting]) -> None:
@@ -172,6 +186,8 @@ class _Lifter:
             )
             self.before = self.before or self.read_by(node)
             self.refused[node.layer] = f"({call.class_name}): {reason}"
+            if node.inputs and not node.is_operator:
+                self.needed.setdefault(node.layer, node)
             self.unknown.add(node.id)
             return
         self.values[node.id] = value
@@ -180,7 +196,7 @@ class _Lifter:
             self.finals[node.id] = value.name
         for tensor, source in call.weights.items():
             self.weights[tensor] = Source(
-                self.group(node), node.layer, source.parameter, source.transforms
+                self.group(node), node.layer, source.parameter, source.transforms, source.path
             )
 
     def read_by(self, node: Node) -> list[str]:
@@ -205,6 +221,9 @@ class _Lifter:
     def of_call(self, node: Node, call: Call, known: Mapping[str, Lifting]) -> Value:
         if not node.inputs:
             raise NotLiftedError(LOST)
+        key = self.users.entry(node) if self.users else None
+        if key and self.users:
+            return self.supplied(self.users, key, node, call, known)
         if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
             "it is called with training"
         ):
@@ -221,6 +240,19 @@ class _Lifter:
         if call.class_name in OF_ONE_RANK and self.ranks.setdefault(call.module, rank) != rank:
             raise NotLiftedError("it is called with values of other ranks than its first one")
         return known[call.class_name](call)
+
+    def supplied(
+        self, users: UsersLayers, key: str, node: Node, call: Call, known: Mapping[str, Lifting]
+    ) -> Value:
+        """The value of a layer that the user's own file computes."""
+        if call.class_name in known:
+            raise UsageError(
+                f"--layers {users.layers.path}: {key!r} is layer {node.layer!r} "
+                f"({call.class_name}), which needs no code: leave it out of LAYERS"
+            )
+        if node.id in self.graph.several:
+            raise NotLiftedError("it gives several values, and what is supplied gives one")
+        return users.value(node, call, key)
 
     def call(self, node: Node) -> Call:
         assert node.config is not None
@@ -324,10 +356,30 @@ class _Lifter:
         return MismatchError(
             f"{count} cannot be carried over, and nothing is guessed",
             found,
-            [_how_to_end(self.before), *([NAMES_ALONE] if CUSTOM in str(found) else [])],
+            [
+                _how_to_end(self.before),
+                *([NAMES_ALONE] if CUSTOM in str(found) else []),
+                *([OWN_CODE] if self.needed else []),
+            ],
+            self.stub(),
         )
 
+    def stub(self) -> str:
+        """The file that would supply what is not understood, to be filled in."""
+        if not self.needed or self.checkpoint is None:
+            return ""
+        needed = []
+        for node in self.needed.values():
+            values = [self.values.get(source) for source in node.inputs]
+            reads = tuple(value.shape for value in values if value)
+            arrays = arrays_of(node, self.checkpoint.weights)
+            needed.append(Needed(node, reads if len(reads) == len(values) else None, arrays))
+        return stub(self.checkpoint.path.name, needed)
 
+
+OWN_CODE = (
+    "--layers FILE.py supplies them in torch, by code of your own; this is the file to fill in"
+)
 NAMES_ALONE = (
     "if it is a ResNet, and the names of its layers are known, its weights alone are read by them: "
     "model.save_weights"

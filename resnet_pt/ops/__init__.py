@@ -60,6 +60,7 @@ from resnet_pt.ops.resize import Upsample as Upsample
 from resnet_pt.ops.scale import Scale as Scale
 from resnet_pt.ops.slopes import SharedPReLU as SharedPReLU
 from resnet_pt.ops.slopes import Weighted as Weighted
+from resnet_pt.ops.supplied import Supplied as Supplied
 from resnet_pt.ops.window import Padding as Padding
 
 

@@ -67,10 +67,12 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class From:
-    """Where a tensor comes from: Keras' name of the array, and what is done to it."""
+    """Where a tensor comes from: Keras' name of the array, and what is done to it. `path` is that
+    of the very array, where its layer's class does not say how its arrays are called."""
 
     parameter: str
     transforms: tuple[Transform, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

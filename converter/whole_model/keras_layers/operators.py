@@ -79,7 +79,10 @@ def _of_keras_3(config: Config, call: Any) -> dict[str, Any]:
     """Its settings and constants by name; a constant on the right is `y`, on the left `first`."""
     call = call if isinstance(call, dict) else {}
     given = {key: one for key, one in config.items() if key not in ("name", "dtype", "trainable")}
-    given.update({k: v for k, v in (call.get("kwargs") or {}).items() if v is not None})
+    named = {k: v for k, v in (call.get("kwargs") or {}).items() if v is not None}
+    if any(map(_is_tensor, named.values())):
+        raise NotLiftedError("it reads a value by keyword")
+    given.update(named)
     positional = list(call.get("args", ()))
     for place, one in enumerate(positional):
         if not _is_tensor(one):
