@@ -136,6 +136,9 @@ FOUND = {
     "a stack": graph([MAP, MAP], ("stack", {"axis": 2}, [0, 1])),
     "a dot product of maps": graph([MAP, MAP], ("Dot", {"axes": [1, 1]}, [0, 1])),
     "what is divided": graph([MAP], ("c / x", {"c": 2}, [0])),
+    "a softplus of 20 and more": graph(
+        [[4]], ("Rescaling", {"scale": 12.0}, [0]), ("softplus", {}, [1])
+    ),
     "what is bounded": graph([MAP], ("max c", {"c": 0.5}, [0])),
     "a layer of its own weights' name": graph(
         [MAP], ("LayerScale", {"init_values": 0.5}, [0]), ending=".h5"
