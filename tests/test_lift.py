@@ -329,8 +329,9 @@ def test_a_refusal_says_where_the_network_can_be_ended(tmp_path):
     with pytest.raises(MismatchError) as refused:
         convert(LAMBDA, tmp_path / "out.pth", parity=False)
 
-    (hint,) = refused.value.hints
+    hint, own = refused.value.hints
     assert hint.startswith("--outputs 'multiply' ends the network before")
+    assert own.startswith("--layers FILE.py")
     convert(LAMBDA, tmp_path / "out.pth", outputs=["multiply"], parity=False)
 
 
