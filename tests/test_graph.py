@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from converter.errors import SourceError
+from converter.errors import MismatchError, SourceError
 from converter.files.model_config import inbound, keywords
 from converter.whole_model import ops as g
 from converter.whole_model.graph import parse_graph
@@ -459,3 +459,23 @@ def test_an_operator_that_reads_a_value_by_keyword_is_refused():
 
     with pytest.raises(NotLiftedError, match="it reads a value by keyword"):
         lift_operator(call)
+
+
+def test_a_model_called_with_more_values_than_its_inputs_is_refused():
+    """Keras before 2.4 leaves an input that no layer reads out of a nested model."""
+    inner = model(
+        "Model",
+        [
+            layer("InputLayer", {"name": "b", "batch_input_shape": [None, 4]}),
+            layer("Activation", {"name": "act", "activation": "relu"}, "b"),
+        ],
+        [["b", 0, 0]],
+        [["act", 0, 0]],
+    )
+    nested = {**inner, "name": "inner", "inbound_nodes": [[["x", 0, 0, {}], ["y", 0, 0, {}]]]}
+    nested["config"] = {**inner["config"], "name": "inner"}
+    inputs = [layer("InputLayer", {"name": n, "batch_input_shape": [None, 4]}) for n in "xy"]
+    outer = model("Model", [*inputs, nested], [["x", 0, 0], ["y", 0, 0]], [["inner", 1, 0]])
+
+    with pytest.raises(MismatchError, match="'inner' is called with 2 values"):
+        parse_graph(outer)

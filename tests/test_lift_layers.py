@@ -246,3 +246,11 @@ def test_a_volume_whose_stride_leaves_its_window_behind_is_refused(make):
     fits = graph([VOLUME], ("Conv3D", {**settings, "strides": [1, 1, 2]}, [0]))
     outcome = judged(make(fits))
     assert (outcome.wrong, outcome.reasons) == ("", ())
+
+
+def test_a_join_made_for_values_of_one_rank_is_refused_for_others(make):
+    """Keras then broadcasts the batch of one over an axis of the other."""
+    joined = graph([[6], [6]], ("Minimum", {}, [0, 1]), ("Reshape", {"target_shape": [-1, 6]}, [2]))
+    joined["nodes"].append({"again": 2, "reads": [3, 2], "count": 2})
+    (reason,) = judged(make({**joined, "outputs": [4]})).reasons
+    assert "first joined others" in reason

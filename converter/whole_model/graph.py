@@ -42,6 +42,12 @@ from converter.whole_model.layer_classes import (
 from converter.whole_model.ops import Input, Op, Unknown
 from converter.whole_model.replicas import one_replica
 
+LOST_INPUT = (
+    "the model {!r} is called with {} values, and its configuration has {} inputs: Keras before "
+    "2.4 leaves out an input that no layer reads, and which value is left is not in the file"
+)
+"""keras 2.2.4 `engine/network.py`, get_config: `if node_key not in self._network_nodes`."""
+
 MAX_NODES = 20_000
 
 
@@ -219,7 +225,10 @@ class _Builder:
     ) -> tuple[str, ...]:
         inner = config["config"]
         made: dict[str, list[tuple[str, ...]]] = {}
-        given = dict(zip(references(inner["input_layers"]), inputs, strict=False))
+        listed = references(inner["input_layers"])
+        if inputs and len(inputs) != len(listed):
+            raise MismatchError(LOST_INPUT.format(outer[-1], len(inputs), len(listed)))
+        given = dict(zip(listed, inputs, strict=False))
         ready = deque(call for layer in inner["layers"] for call in _calls(layer))
         calls = Counter(call.name for call in ready)
         outputs: Sequence[Reference] = reference_list(inner["output_layers"])

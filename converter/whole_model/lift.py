@@ -53,6 +53,11 @@ OF_ONE_RANK = ("Normalization",)
 becomes one of that rank, with the batch elsewhere (keras 3.15 `normalization.py`, build)."""
 
 
+OF_FIRST_RANKS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+"""Layers that give values of fewer axes more of them only if the first that they joined needed it
+(keras 2.3.1 `layers/merge.py` and 3.15 `base_merge.py`, build: `_reshape_required`)."""
+
+
 def liftings() -> dict[str, Lifting]:
     """`{class name: lifting}` of every layer class that is understood."""
     found: dict[str, Lifting] = {}
@@ -90,6 +95,8 @@ class _Lifter:
     numbers: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
     ranks: dict[str, int] = field(default_factory=dict)
     """`{module: the rank of what it was first called with}`."""
+    alike: dict[str, bool] = field(default_factory=dict)
+    """`{joining module: whether all that it first joined had one rank}`."""
     made: dict[str, tuple[Op, str]] = field(default_factory=dict)
     """`{module: what it is, and the Keras layer that it stands for}`."""
     last: dict[str, str] = field(default_factory=dict)
@@ -239,6 +246,10 @@ class _Lifter:
         rank = max((value.rank for value in call.values), default=0)
         if call.class_name in OF_ONE_RANK and self.ranks.setdefault(call.module, rank) != rank:
             raise NotLiftedError("it is called with values of other ranks than its first one")
+        if call.class_name in OF_FIRST_RANKS:
+            are_one = len({value.rank for value in call.values}) == 1
+            if self.alike.setdefault(call.module, are_one) and not are_one:
+                raise NotLiftedError("it joins values of different ranks, and first joined others")
         return known[call.class_name](call)
 
     def supplied(
