@@ -479,3 +479,43 @@ def test_a_model_called_with_more_values_than_its_inputs_is_refused():
 
     with pytest.raises(MismatchError, match="'inner' is called with 2 values"):
         parse_graph(outer)
+
+
+def called_by_name(inputs, call):
+    """A model of two inputs that is called with values for their names; x goes to b, z to a."""
+    layers = [
+        layer("InputLayer", {"name": "b", "batch_input_shape": [None, 4]}),
+        layer("InputLayer", {"name": "a", "batch_input_shape": [None, 4]}),
+        layer("Activation", {"name": "of_b", "activation": "relu"}, "b"),
+        layer("Activation", {"name": "of_a", "activation": "tanh"}, "a"),
+        layer("Subtract", {"name": "sub"}, "of_b", "of_a"),
+    ]
+    inner = model("Functional", layers, inputs, [["sub", 0, 0]])
+    inner = {**inner, "name": "inner", "inbound_nodes": [call]}
+    given = [layer("InputLayer", {"name": n, "batch_input_shape": [None, 4]}) for n in "xz"]
+    return model("Functional", [*given, inner], [["x", 0, 0], ["z", 0, 0]], [["inner", 0, 0]])
+
+
+LISTED = [["b", 0, 0], ["a", 0, 0]]
+BY_NAME = {"b": ["b", 0, 0], "a": ["a", 0, 0]}
+
+
+@pytest.mark.parametrize("inputs", [LISTED, BY_NAME])
+@pytest.mark.parametrize("names", ["ab", "ba"])
+@pytest.mark.parametrize("major", [2, 3])
+def test_values_that_a_model_is_called_with_by_name_reach_their_inputs(major, names, inputs):
+    goes = {"b": "x", "a": "z"}
+    call = {name: [goes[name], 0, 0, {}] for name in names}
+    if major == 3:
+        call = {"args": [{name: tensor(goes[name]) for name in names}], "kwargs": {}}
+    parsed = parse_graph(called_by_name(inputs, call))
+
+    reads = {node.layer: node.inputs for node in parsed.calls}
+    assert (reads["of_b"], reads["of_a"]) == (("x",), ("z",))
+
+
+def test_a_name_that_is_no_input_is_refused():
+    call = {"b": ["x", 0, 0, {}], "c": ["z", 0, 0, {}]}
+    with pytest.raises(SourceError) as refused:
+        parse_graph(called_by_name(LISTED, call))
+    assert "values for ['b', 'c'], and its inputs are ['a', 'b']" in str(refused.value)

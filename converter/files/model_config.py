@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from converter.files.kinds import whole
+from converter.files.kinds import SettingError, whole
 
 Config = Mapping[str, Any]
 
@@ -101,6 +101,9 @@ def layer_name(config: Config) -> str:
     return str(name if name is not None else config["class_name"])
 
 
+KERAS_TENSOR = "__keras_tensor__"
+"""The class of what stands for a tensor in a call of Keras 3."""
+
 CONSTANT = "_CONSTANT_VALUE"
 """What stands for a tensor where an operator's first argument is none: `2 * x`, `1 - x`."""
 
@@ -142,14 +145,32 @@ def inbound(layer: Config) -> list[list[Reference]]:
     that are passed by keyword come last."""
     found = []
     for call in layer.get("inbound_nodes") or []:
-        if isinstance(call, dict):
-            given = [call.get("args"), call.get("kwargs")]
-            found.append(list(_keras_3_references(given)))
+        if isinstance(call, dict) and "args" in call:
+            given = [_in_order(layer, one) for one in call["args"]]
+            found.append(list(_keras_3_references([given, call.get("kwargs")])))
+        elif isinstance(call, dict):
+            found.append(reference_list(_in_order(layer, call)))
         else:
             others = call_arguments(call).values()
             extra = [one for one in others if is_reference(one)]
             found.append([*reference_list(call), *reference_list(extra)])
     return found
+
+
+def _in_order(layer: Config, given: Any) -> Any:
+    """Values that a model is called with by its inputs' names, in the order of these; anything else
+    as it is. Raises SettingError for other names."""
+    if not isinstance(given, dict) or given.get("class_name") == KERAS_TENSOR:
+        return given
+    inner = layer["config"]
+    listed = inner.get("input_layers") if isinstance(inner, dict) else None
+    order = references(listed) if isinstance(listed, list) else sorted(listed or given)
+    if sorted(order) != sorted(given):
+        raise SettingError(
+            f"{layer_name(layer)!r} is called with values for {sorted(given)}, and its inputs are "
+            f"{sorted(order)}"
+        )
+    return [given[name] for name in order]
 
 
 def keywords(call: Any) -> Config:
@@ -177,7 +198,7 @@ def call_arguments(call: Any) -> Config:
 
 
 def _keras_3_references(value: Any) -> Iterator[Reference]:
-    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+    if isinstance(value, dict) and value.get("class_name") == KERAS_TENSOR:
         name, call, tensor = value["config"]["keras_history"]
         yield _reference(name, call, tensor)
     elif isinstance(value, list | dict):

@@ -226,14 +226,14 @@ class _Builder:
         inner = config["config"]
         made: dict[str, list[tuple[str, ...]]] = {}
         listed = references(inner["input_layers"])
-        if inputs and len(inputs) != len(listed):
+        if outer and len(inputs) != len(listed):
             raise MismatchError(LOST_INPUT.format(outer[-1], len(inputs), len(listed)))
         given = dict(zip(listed, inputs, strict=False))
         ready = deque(call for layer in inner["layers"] for call in _calls(layer))
         calls = Counter(call.name for call in ready)
         outputs: Sequence[Reference] = reference_list(inner["output_layers"])
         which: Which = _as_it_says
-        if any(isinstance(call.arguments, dict) for call in ready):
+        if any(isinstance(call.arguments, dict) and "args" in call.arguments for call in ready):
             outputs = _outputs_of_keras_3(inner["layers"], outputs)
         else:
             which = _which(calls, [*outputs, *(one for call in ready for one in call.sources)])
