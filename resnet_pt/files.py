@@ -126,7 +126,10 @@ def _check_supplied(path: Path, program: Program, layers: str | os.PathLike[str]
                 f"{path} was converted with another {file} than {layers} is now: sha256 "
                 f"{op.sha256[:12]}…, and {given[:12]}… of this one. Convert it again with this one"
             )
-        if known(op.sha256) is None:
+        layers_of = known(op.sha256)
+        if layers_of is not None and op.entry not in layers_of.entries:
+            raise FileError(f"{path}: {file} has no layer {short(op.entry)}")
+        if layers_of is None:
             raise FileError(
                 f"{path}: layers of it are computed by {file}, which it was converted with: give "
                 f"it, resnet_pt.load(path, layers={file})"

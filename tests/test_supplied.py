@@ -130,6 +130,25 @@ def test_its_file_is_needed_to_load_and_is_the_very_one(source, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"entry": "Other"}, "has no layer 'Other'"), ({"settings": "["}, "settings that are none")],
+)
+def test_a_file_that_names_another_layer_is_refused(changes, words, source, tmp_path):
+    target, layers = tmp_path / "out.pth", file(tmp_path)
+    convert(source, target, layers=layers, parity=False)
+    state = torch.load(target, weights_only=True)
+    description = state["_extra_state"]
+    for one in description["program"]["layers"]:
+        if one["op"]["op"] == "supplied":
+            one["op"] |= changes
+    del description["sha256"]  # as one would who changes it by hand
+    torch.save(state, target)
+
+    with pytest.raises(FileError, match=words):
+        resnet_pt.load(target, layers=layers)
+
+
 def test_it_trains_and_is_saved_again(source, tmp_path):
     layers, again = file(tmp_path), tmp_path / "again.safetensors"
     convert(source, tmp_path / "out.pth", layers=layers, parity=False)

@@ -18,8 +18,8 @@ MOST = 64
 
 class Supplied(Op, frozen=True):
     """The `entry` of a file of layers (`resnet_pt.supplied`) that has this SHA-256, with keyword
-    `settings` (JSON). `weights` are the tensors of its module; it gave `gives` for what it `reads`
-    where None is a length that it gives for any."""
+    `settings` (JSON). `weights` are the tensors of its module; it gave `gives` for what it
+    `read`, where None is a length that goes with what comes."""
 
     entry: str
     file: str
@@ -40,6 +40,12 @@ class Supplied(Op, frozen=True):
     def problems(self) -> Iterator[str]:
         for _, shape in self.weights:
             yield from sizes(shape, 0, 2**31)
+        try:
+            is_settings = isinstance(json.loads(self.settings), dict)
+        except (ValueError, RecursionError):
+            is_settings = False
+        if not is_settings:
+            yield "has settings that are none"
 
     def shape(self, *inputs: Shape) -> Shape:
         fits = len(inputs) == len(self.read) and all(map(_fits, inputs, self.read))
