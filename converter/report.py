@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converter.errors import ParityError
+from converter.errors import ConvertError, ParityError
 from converter.facts.fact import Fact
 from converter.files.checkpoint import Checkpoint, Shape, Weight
 from converter.formats.delivery import Delivery
@@ -27,6 +27,7 @@ from resnet_pt.program import to_dict
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
+    from converter.whole_model.overview import Overview
 
 REPORT_FORMAT = 2
 """Version of what `to_dict` gives. New optional fields do not change it; anything that a reader of
@@ -92,7 +93,7 @@ class Report:
             "created": self.created.isoformat(),
             "verdict": self.verdict,
             "first_wrong_layer": self.first_wrong_layer,
-            "refusal": _refusal(self.refusal),
+            "refusal": _refusal(self.refusal) if self.refusal else None,
             "source": {
                 "path": str(self.source),
                 "sha256": self.checkpoint.sha256,
@@ -176,9 +177,7 @@ def _described(network: Network) -> dict[str, Any]:
     return {"architecture": network.architecture.to_dict()}
 
 
-def _refusal(error: ParityError | None) -> dict[str, Any] | None:
-    if error is None:
-        return None
+def _refusal(error: ConvertError) -> dict[str, Any]:
     return {"headline": error.headline, "findings": error.findings, "hints": error.hints}
 
 
@@ -257,17 +256,23 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def contents(
+    checkpoint: Checkpoint, network: Network | None, seen: Overview, refusal: ConvertError | None
+) -> dict[str, Any]:
+    """What `inspect-weights --json` says: of what would be refused too, which has no `network`."""
+    said = inspection(checkpoint, network) if network else _opened(checkpoint)
+    told = asdict(seen)
+    told["parameters"]["all"] = seen.parameters.all
+    refused = {**_refusal(refusal), "layers_file": refusal.text or None} if refusal else None
+    return {**said, "model": told, "refused": refused}
+
+
 def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
-    """What is in a file, before anything is converted: `inspect-weights --json`."""
+    """What is in a file, before anything is converted."""
     return {
-        "container": checkpoint.container,
-        "keras_version": checkpoint.keras_version,
-        "backend": checkpoint.backend,
+        **_opened(checkpoint),
         "dialect": network.dialect,
         **_inspected(network),
-        "weights": len(checkpoint.weights),
-        "notes": checkpoint.notes,
-        "configuration": _configuration(checkpoint),
         "facts": [
             {
                 "name": fact.name,
@@ -277,6 +282,18 @@ def inspection(checkpoint: Checkpoint, network: Network) -> dict[str, Any]:
             }
             for fact in network.facts
         ],
+    }
+
+
+def _opened(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is said of a file, whatever is in it."""
+    return {
+        "container": checkpoint.container,
+        "keras_version": checkpoint.keras_version,
+        "backend": checkpoint.backend,
+        "weights": len(checkpoint.weights),
+        "notes": checkpoint.notes,
+        "configuration": _configuration(checkpoint),
     }
 
 

@@ -6,12 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from converter.errors import LINE, SHOWN, printable, shortened
 from converter.facts.fact import Fact
 from converter.files.checkpoint import GIVE_IT
 from converter.parity.comparing.verdict import VERDICTS
+from resnet_pt.program import Output as Returned
 
 if TYPE_CHECKING:
     from converter.dataset.results import DatasetComparison
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from converter.parity.prove import Parity
     from converter.parity.settle import Trial
     from converter.report import Report
+    from converter.whole_model.overview import Overview
     from resnet_pt.ops import Shape
     from resnet_pt.predict import Prediction
     from resnet_pt.program import Program
@@ -142,11 +145,8 @@ def _outcome(report: Report) -> str:
 
 def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
     """Container, network, and each fact with its evidence."""
-    written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
     lines = [
-        f"file      {printable(str(checkpoint.path))}",
-        f"container {printable(checkpoint.container)}",
-        f"Keras     {shortened(written)}",
+        *_opened_lines(checkpoint),
         f"naming    {network.dialect}",
         f"network   {described(network)}",
         "",
@@ -161,6 +161,73 @@ def inspection_lines(checkpoint: Checkpoint, network: Network) -> list[str]:
             *_given_lines(checkpoint),
         ]
     return lines
+
+
+def contents_lines(checkpoint: Checkpoint, network: Network | None, seen: Overview) -> list[str]:
+    """What is in a file; the `network` is None where it would be refused."""
+    lines = inspection_lines(checkpoint, network) if network else _opened_lines(checkpoint)
+    if seen.kinds:
+        kinds = [(one.name, str(one.layers), f"{one.parameters:,}") for one in seen.kinds]
+        lines += ["", *table([("kind", "layers", "parameters"), *kinds])]
+    told = [f"{count:,} {words}" for count, words in _parameters(seen) if count]
+    lines += ["", f"parameters {seen.parameters.all:,}: {', '.join(told) or 'none'}"]
+    for rows in (_input_rows(seen, network), _output_rows(seen, network)):
+        lines += ["", *table(_filled(rows))] if len(rows) > 1 else []
+    return lines + _ends_lines(seen, network)
+
+
+def _filled(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without the columns that say nothing below their heads."""
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    return [tuple(row[column] for column in kept) for row in rows]
+
+
+def _parameters(seen: Overview) -> Iterator[tuple[int, str]]:
+    yield seen.parameters.trainable, "trainable"
+    yield seen.parameters.statistics, "statistics of norms, which are not trained"
+    yield seen.parameters.frozen, "in layers that are frozen"
+    yield seen.parameters.unsaid, "of which the file does not say whether they are trained"
+
+
+def _input_rows(seen: Overview, network: Network | None) -> list[tuple[str, ...]]:
+    program = network.lifted.program if network and network.lifted else None
+    here = {one.name: _batch(one.shape) for one in program.inputs} if program else {}
+    rows = [(one.name, _batch(one.shape), here.get(one.name, "")) for one in seen.inputs]
+    return [("input", "in Keras", "here"), *rows]
+
+
+def _output_rows(seen: Overview, network: Network | None) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [(name, "", "") for name in seen.outputs]
+    if network:
+        shapes = network.program.shapes() if network.lifted else {}
+        rows = [
+            (
+                one.name,
+                _batch(shapes[one.value]) if isinstance(one, Returned) else "",
+                "" if one.activation == "linear" else one.activation,
+            )
+            for one in network.described.outputs
+        ]
+    return [("output", "here", "left off"), *rows]
+
+
+def _batch(shape: Shape) -> str:
+    return f"({', '.join(['N', *('any' if side is None else str(side) for side in shape)])})"
+
+
+def _ends_lines(seen: Overview, network: Network | None) -> list[str]:
+    """At which layers the model could be ended."""
+    count = f"{len(seen.ends)} layer{'s' * (len(seen.ends) != 1)}"
+    if not seen.ends:
+        return []
+    if network:
+        return ["", f"parts     --outputs LAYER ends it at one of {count} (--json lists them)"]
+    last = " ".join(f"--outputs {quote(printable(name))}" for name in seen.last_ends[:SHOWN])
+    return [
+        "",
+        f"parts     {count} can end it before what is refused (--json lists them); the last:",
+        f"          {last}",
+    ]
 
 
 def described(network: Network) -> str:
@@ -179,6 +246,15 @@ def described_program(program: Program) -> str:
     reads = [f"{one.name} {_axes(one.shape)}" for one in program.inputs]
     gives = [f"{one.name} {_axes(shapes[one.value])}" for one in program.outputs]
     return f"{len(program.layers)} layers, reads {_few(reads)}, gives {_few(gives)}"
+
+
+def _opened_lines(checkpoint: Checkpoint) -> list[str]:
+    written = f"Keras {checkpoint.keras_version}" if checkpoint.keras_version else "not said"
+    return [
+        f"file      {printable(str(checkpoint.path))}",
+        f"container {printable(checkpoint.container)}",
+        f"Keras     {shortened(written)}",
+    ]
 
 
 def _axes(shape: Shape) -> str:

@@ -45,16 +45,29 @@ def ending_at(config: Config, names: Sequence[str]) -> Config:
 
 def _functional(config: Config, names: Sequence[str], by_name: Mapping[str, Config]) -> Config:
     inner = config["config"]
-    wanted, waiting = set(names), list(names)
+    wanted, waiting, read = set(names), list(names), sources(config)
     while waiting:
-        sources = {name for call in inbound(by_name[waiting.pop()]) for name, _, _ in call}
-        waiting += sources - wanted
-        wanted |= sources
+        more = read[waiting.pop()] - wanted
+        waiting += more
+        wanted |= more
     kept = [layer for layer in inner["layers"] if layer_name(layer) in wanted]
     inputs = [list(one) for one in reference_list(inner["input_layers"]) if one[0] in wanted]
     ends = [[name, _last_call(name, inner), 0] for name in names]
     ended = {**inner, "layers": kept, "input_layers": inputs, "output_layers": ends}
     return {**config, "config": ended}
+
+
+def sources(config: Config) -> dict[str, frozenset[str]]:
+    """`{layer: the layers that it reads}` of the outermost model."""
+    layers, inner = model_layers(config), config["config"]
+    if isinstance(inner, dict) and "input_layers" in inner:
+        return {
+            layer_name(layer): frozenset(name for call in inbound(layer) for name, _, _ in call)
+            for layer in layers
+        }
+    names = [layer_name(layer) for layer in layers]
+    before: list[list[str]] = [[], *([name] for name in names)]
+    return {name: frozenset(read) for name, read in zip(names, before, strict=False)}
 
 
 def _last_call(name: str, inner: Config) -> int:

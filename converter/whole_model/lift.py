@@ -58,6 +58,12 @@ OF_FIRST_RANKS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"
 (keras 2.3.1 `layers/merge.py` and 3.15 `base_merge.py`, build: `_reshape_required`)."""
 
 
+class NotUnderstoodError(MismatchError):
+    """`outermost` are the layers of the outermost model that are, or hold, what is refused."""
+
+    outermost: frozenset[str] = frozenset()
+
+
 def liftings() -> dict[str, Lifting]:
     """`{class name: lifting}` of every layer class that is understood."""
     found: dict[str, Lifting] = {}
@@ -85,6 +91,7 @@ class _Lifter:
     layers: list[Layer] = field(default_factory=list)
     weights: dict[str, Source] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    outermost: set[str] = field(default_factory=set)
     needed: dict[str, Node] = field(default_factory=dict)
     """The refused layers that code of the user's own could compute."""
     before: list[str] = field(default_factory=list)
@@ -147,7 +154,7 @@ class _Lifter:
         assert isinstance(node.op, g.Input)
         shape = tuple(node.op.shape[1:])
         if not node.op.shape:
-            self.refused[node.layer] = "the shape of the model's input is not in its configuration"
+            self.refuse(node, "the shape of the model's input is not in its configuration")
             shape = (None,)
         last = not self.graph.channels_first
         if last and len(shape) >= MAP:
@@ -176,7 +183,7 @@ class _Lifter:
         elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
             reason = CUSTOM
         if reason:
-            self.refused.setdefault(node.layer, f"({name}): {reason}")
+            self.refuse(node, f"({name}): {reason}")
             self.needed.setdefault(node.layer, node)
         return True
 
@@ -192,7 +199,7 @@ class _Lifter:
                 else (f"its configuration has no {error}")
             )
             self.before = self.before or self.read_by(node)
-            self.refused[node.layer] = f"({call.class_name}): {reason}"
+            self.refuse(node, f"({call.class_name}): {reason}")
             if node.inputs and not node.is_operator:
                 self.needed.setdefault(node.layer, node)
             self.unknown.add(node.id)
@@ -312,7 +319,7 @@ class _Lifter:
         values = [self.values[id].name for id in self.graph.outputs]
         by_name = {layer.name: layer for layer in self.layers}
         found: list[Output] = []
-        times, names = Counter(values), self.output_names()
+        times, names = Counter(values), output_names(self.graph)
         for id, value, name in zip(self.graph.outputs, values, names, strict=True):
             left = "linear"
             layer = by_name.get(value)
@@ -323,18 +330,6 @@ class _Lifter:
                 self.last[name] = layer.original
             found.append(Output(name, value, left))
         return tuple(found)
-
-    def output_names(self) -> list[str]:
-        """Keras': those of the layers, or of nested models, with a number where one is taken."""
-        known, found = self.graph.by_call(), dict[str, None]()
-        numbers: Counter[str] = Counter()
-        for node in (known[id] for id in self.graph.outputs):
-            first = name = node.outer[0] if node.outer else node.layer
-            while name in found:
-                numbers[first] += 1
-                name = f"{first}_{numbers[first]}"
-            found[name] = None
-        return list(found)
 
     def live(self, outputs: tuple[Output, ...]) -> Iterator[Layer]:
         """The layers that lead to an output, in their order."""
@@ -361,10 +356,14 @@ class _Lifter:
             and names[layer.original] == 1
         }
 
-    def refusal(self) -> MismatchError:
+    def refuse(self, node: Node, reason: str) -> None:
+        self.refused.setdefault(node.layer, reason)
+        self.outermost.add(self.group(node))
+
+    def refusal(self) -> NotUnderstoodError:
         found = [f"{name!r} {reason}" for name, reason in self.refused.items()]
         count = f"{len(found)} layers of the model" if len(found) > 1 else "a layer of the model"
-        return MismatchError(
+        error = NotUnderstoodError(
             f"{count} cannot be carried over, and nothing is guessed",
             found,
             [
@@ -374,6 +373,8 @@ class _Lifter:
             ],
             self.stub(),
         )
+        error.outermost = frozenset(self.outermost)
+        return error
 
     def stub(self) -> str:
         """The file that would supply what is not understood, to be filled in."""
@@ -410,6 +411,19 @@ def _how_to_end(before: list[str]) -> str:
         )
     flags = " ".join(f"--outputs {name!r}" for name in before)
     return f"{flags} ends the network before the first of them: the rest is for PyTorch"
+
+
+def output_names(graph: Graph) -> list[str]:
+    """Keras': those of the layers, or of nested models, with a number where one is taken."""
+    known, found = graph.by_call(), dict[str, None]()
+    numbers: Counter[str] = Counter()
+    for node in (known[id] for id in graph.outputs):
+        first = name = node.outer[0] if node.outer else node.layer
+        while name in found:
+            numbers[first] += 1
+            name = f"{first}_{numbers[first]}"
+        found[name] = None
+    return list(found)
 
 
 def last_activation(op: Op, value: Value) -> str:
