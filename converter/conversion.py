@@ -23,7 +23,7 @@ from converter.mapping.sanity import Sanity
 from converter.network import Network
 from converter.options import Options
 from converter.parity.comparing.verdict import not_asked, rests_on
-from converter.parity.original.keras_python import ask_python
+from converter.parity.original.keras_python import ask_python, refuse_code
 from converter.parity.original.oracle import KerasChild
 from converter.parity.original.recording import Recording, read_record, why_not_comparable
 from converter.parity.prove import Parity, devices, prove_logits, will_ask_keras
@@ -140,6 +140,8 @@ def recorded(
                 "the code that builds it, --build 'package.module:function(arguments)'"
             ],
         )
+    if not settings.build:
+        refuse_code(checkpoint)
     progress(f"asking {settings.keras_python} for the original's logits")
     config = checkpoint.given.config if checkpoint.given else None
     python, build, code = settings.keras_python, settings.build, settings.code

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src.applications.convnext import LayerScale
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.legacy.layers import RandomHeight, RandomWidth, ThresholdedReLU
 
 MOST = 20_000
@@ -65,6 +66,7 @@ OPERATORS = {
 """What `keras.ops` has no function of that name for, or is kept from what it cannot take."""
 
 CLASSES = {
+    "CustomScaleLayer": CustomScaleLayer,
     "LayerScale": LayerScale,
     "RandomHeight": RandomHeight,
     "RandomWidth": RandomWidth,

@@ -418,6 +418,7 @@ JOINS: dict[str, Kind] = {
         for name in ("Add", "Multiply", "Average", "Maximum", "Minimum")
     },
     "Subtract": Kind(RANKS, nothing, count=(2, 2), mixed=True),
+    "CustomScaleLayer": Kind(RANKS, fixed(scale=0.25), count=(2, 2)),
     "Concatenate": Kind(
         RANKS, lambda draw, rank: {"axis": an_axis(draw, rank)}, count=(2, 3), often=3
     ),

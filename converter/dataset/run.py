@@ -29,7 +29,7 @@ from converter.files.source import sha256
 from converter.identify import identify
 from converter.options import Options
 from converter.parity.comparing.inputs import default_size, is_too_large, too_large
-from converter.parity.original.keras_python import building
+from converter.parity.original.keras_python import building, refuse_code
 from converter.parity.original.oracle import BUNDLED
 from converter.parity.original.recording import read_record
 
@@ -98,6 +98,9 @@ def ask(original: Original, folder: Path) -> KerasProcess:
     options = original.options
     if original.recorder:
         arguments = building(original.build, options.code)
+        if not original.build:
+            with open_source(original.path, options) as checkpoint:
+                refuse_code(checkpoint)
         if options.config:
             text = folder / "model.json"
             text.write_text(json.dumps(open_configuration(options.config)))

@@ -92,6 +92,27 @@ def all_layers(config: Any) -> Iterator[Config]:
             yield layer
 
 
+CODE = ("Lambda", "LambdaMerge", "MaskedLambda", "__lambda__")
+"""Classes that run code which is in the file."""
+
+CODE_TYPES = ("function_type", "mode_type", "output_shape_type")
+"""Settings that say 'lambda' where a layer has such code (keras 1.2.2 `engine/topology.py`, Merge;
+`layers/core.py`, Lambda)."""
+
+
+def with_code(config: Any) -> list[str]:
+    """The layers of a model, and whatever within them, that would run code which is in the file."""
+    return [layer_name(layer) for layer in all_layers(config) if _holds_code(layer)]
+
+
+def _holds_code(value: Any) -> bool:
+    if isinstance(value, dict):
+        is_code = str(value.get("class_name")).rpartition(">")[2] in CODE
+        is_code = is_code or any(value.get(key) == "lambda" for key in CODE_TYPES)
+        return is_code or any(map(_holds_code, value.values()))
+    return isinstance(value, list) and any(map(_holds_code, value))
+
+
 def layer_name(config: Config) -> str:
     """A layer's name: beside its class in functional models, inside its config elsewhere."""
     inner = config.get("config")

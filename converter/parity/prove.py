@@ -41,6 +41,7 @@ from converter.parity.original.oracle import (
     ask,
     choose_oracle,
     is_installed,
+    with_code_to_run,
 )
 from converter.parity.original.recording import (
     Pass,
@@ -226,6 +227,8 @@ def prove_logits(
         return Parity("not compared", reason=OLD_VARIANCE)
     elif supplied(network):
         return Parity("not compared", reason=SUPPLIED.format(", ".join(supplied(network)[:4])))
+    elif network.lifted and with_code_to_run(checkpoint, network):
+        return Parity("not compared", reason=with_code_to_run(checkpoint, network))
     elif not is_installed():
         return Parity("not compared", reason=NO_KERAS)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from converter.facts.epsilon import raised, raised_epsilon, why
 from converter.facts.fact import Evidence, Fact
 from converter.facts.reading import KERAS_RESNET_0_1, Reading, batch_fact
 from converter.files.checkpoint import Checkpoint
-from converter.files.model_config import NARROW, all_layers, layer_name
+from converter.files.model_config import NARROW, all_layers, class_of, layer_name
 from converter.files.shapes import Shapes
 from converter.network import Lifted, Structure
 from converter.whole_model.graph import Graph, parse_graph
 from converter.whole_model.keras_layers.call import MAP, Era
+from converter.whole_model.keras_layers.lambdas import read_code
 from converter.whole_model.lift import lift
 from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
@@ -83,6 +85,7 @@ def _general(
         facts=(
             *_facts_of_program(lifted.program),
             *_supplied(lifted.program),
+            *_code(lifted.program, graph),
             *_precision(checkpoint.config),
         ),
         dialect="names of its own, read by the graph",
@@ -138,6 +141,29 @@ def _supplied(program: Program) -> tuple[Fact, ...]:
     value = f"{len(found)} layer{'s' * (len(found) > 1)} by {first.file}"
     reason = f"{listed}: code of your own (--layers), sha256 {first.sha256[:12]}"
     return (Fact("supplied", value, Evidence.USER, reason),)
+
+
+def _code(program: Program, graph: Graph) -> tuple[Fact, ...]:
+    """The Lambda layers whose code was read, and what global names in it were taken for."""
+    there = {one.original for one in program.layers if not isinstance(one.op, Supplied)}
+    found: dict[str, list[str]] = {}
+    assumed: dict[str, None] = {}
+    for node in graph.calls:
+        if node.config and class_of(node.config) == "Lambda" and node.layer in there:
+            code = read_code(node.config["config"])
+            found.setdefault(code.text, []).append(node.layer)
+            assumed.update(dict.fromkeys(code.assumed))
+    if not found:
+        return ()
+    value = "; ".join(f"{_listed(names)}: {text}" for text, names in found.items())
+    reason = "the bytecode of its Lambda layers, read and never run"
+    evidence = Evidence.DEFAULT if assumed else Evidence.MODEL_CONFIG
+    return (Fact("code", value, evidence, "; ".join([reason, *assumed])),)
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    return repr(names[0]) if len(names) == 1 else f"{names[0]!r} and {len(names) - 1} more"
 
 
 LEFT_OFF = "what the last layer applies to the logits, which are what the network gives"

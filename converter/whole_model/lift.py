@@ -19,7 +19,7 @@ from converter.files.model_config import class_of
 from converter.network import Lifted, Source
 from converter.whole_model import ops as g
 from converter.whole_model.graph import Graph, Node
-from converter.whole_model.keras_classes import CUSTOM, OF_CODE, OPERATOR, why_unknown
+from converter.whole_model.keras_classes import CUSTOM, OPERATOR, why_unknown
 from converter.whole_model.keras_layers.call import (
     MAP,
     Call,
@@ -28,6 +28,7 @@ from converter.whole_model.keras_layers.call import (
     NotLiftedError,
     Value,
 )
+from converter.whole_model.keras_layers.lambdas import why_not
 from converter.whole_model.keras_layers.operators import lift_operator
 from converter.whole_model.supplied import Needed, UsersLayers, arrays_of, stub
 from resnet_pt.ops import Activation, Op, Softmax
@@ -178,8 +179,8 @@ class _Lifter:
         name, reason = class_of(node.config), ""
         if self.users and self.users.entry(node):
             return True
-        if isinstance(node.op, g.Unknown) and node.op.class_name == "Lambda":
-            reason = OF_CODE
+        if name == "Lambda":
+            reason = why_not(node.config["config"])
         elif name not in liftings() and why_unknown(name) == CUSTOM and not node.is_operator:
             reason = CUSTOM
         if reason:
@@ -263,7 +264,7 @@ class _Lifter:
         self, users: UsersLayers, key: str, node: Node, call: Call, known: Mapping[str, Lifting]
     ) -> Value:
         """The value of a layer that the user's own file computes."""
-        if call.class_name in known:
+        if call.class_name in known and call.class_name != "Lambda":
             raise UsageError(
                 f"--layers {users.layers.path}: {key!r} is layer {node.layer!r} "
                 f"({call.class_name}), which needs no code: leave it out of LAYERS"

@@ -13,11 +13,14 @@ from resnet_pt.ops.activation import Activation as Activation
 from resnet_pt.ops.add import Add as Add
 from resnet_pt.ops.around import Crop as Crop
 from resnet_pt.ops.around import Pad as Pad
+from resnet_pt.ops.arranging import DepthToSpace as DepthToSpace
 from resnet_pt.ops.arranging import Permute as Permute
 from resnet_pt.ops.arranging import Pick as Pick
 from resnet_pt.ops.arranging import RepeatVector as RepeatVector
 from resnet_pt.ops.arranging import Reshape as Reshape
+from resnet_pt.ops.arranging import Reverse as Reverse
 from resnet_pt.ops.arranging import Slice as Slice
+from resnet_pt.ops.arranging import SpaceToDepth as SpaceToDepth
 from resnet_pt.ops.axis_norm import AxisNorm as AxisNorm
 from resnet_pt.ops.channels import Channels as Channels
 from resnet_pt.ops.combine import Combine as Combine

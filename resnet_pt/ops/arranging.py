@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from resnet_pt.ops.protocol import MAX_CHANNELS, MAX_WINDOW, MisfitError, Op, Shape, sizes
+from resnet_pt.ops.sides import depth, spatial, wants_map, with_spatial
 
 if TYPE_CHECKING:
     import torch
@@ -142,3 +143,74 @@ class Slice(Op, frozen=True):
     def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
         part = (slice(None),) * (self.axis + 1)
         return inputs[0][(*part, slice(self.start, self.stop, self.step))]
+
+
+class Reverse(Op, frozen=True):
+    """The `axes` behind the batch, from 0, each from its end to its start."""
+
+    axes: tuple[int, ...]
+
+    def problems(self) -> Iterator[str]:
+        yield from sizes((len(self.axes),), 1, MAX_RANK)
+        yield from sizes(self.axes, 0, MAX_RANK)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (value,) = inputs
+        if any(axis >= len(value) for axis in self.axes):
+            raise MisfitError(f"turns the axes {self.axes} round, and {len(value)} come")
+        return value
+
+    def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0].flip([axis + 1 for axis in self.axes])
+
+
+class DepthToSpace(Op, frozen=True):
+    """The channels of a map become blocks of so many rows and columns, in TensorFlow's order: all
+    channels of a block's first pixel come first (torch's `pixel_shuffle` has them last)."""
+
+    block: int
+
+    def problems(self) -> Iterator[str]:
+        yield from sizes((self.block,), 1, MAX_WINDOW)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (value,) = inputs
+        wants_map(value, 2)
+        channels, area = depth(value), self.block**2
+        if channels is not None and channels % area:
+            raise MisfitError(f"makes blocks of {area} pixels of {channels} channels")
+        sides = tuple(None if side is None else side * self.block for side in spatial(value))
+        return with_spatial(None if channels is None else channels // area, sides)
+
+    def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
+        (x,) = inputs
+        count, _, height, width = x.shape
+        x = x.reshape(count, self.block, self.block, -1, height, width)
+        x = x.permute(0, 3, 4, 1, 5, 2)
+        return x.reshape(count, -1, height * self.block, width * self.block)
+
+
+class SpaceToDepth(Op, frozen=True):
+    """Blocks of so many rows and columns of a map become channels, in TensorFlow's order."""
+
+    block: int
+
+    def problems(self) -> Iterator[str]:
+        yield from sizes((self.block,), 1, MAX_WINDOW)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (value,) = inputs
+        wants_map(value, 2)
+        if any(side is not None and side % self.block for side in spatial(value)):
+            raise MisfitError(f"makes blocks of {self.block} by {self.block} of {spatial(value)}")
+        channels = depth(value)
+        sides = tuple(None if side is None else side // self.block for side in spatial(value))
+        return with_spatial(None if channels is None else channels * self.block**2, sides)
+
+    def compute(self, *inputs: torch.Tensor) -> torch.Tensor:
+        (x,) = inputs
+        count, channels, height, width = x.shape
+        rows, columns = height // self.block, width // self.block
+        x = x.reshape(count, channels, rows, self.block, columns, self.block)
+        x = x.permute(0, 3, 5, 1, 2, 4)
+        return x.reshape(count, -1, rows, columns)

@@ -53,10 +53,15 @@ class Upsample(Op, frozen=True):
 
 
 class Resize(Op, frozen=True):
-    """A map resized to (height, width), by the nearest pixel or linearly between centres."""
+    """A map resized to (height, width), by the nearest pixel or linearly between centres.
+
+    The others are TensorFlow 1's: pixel i is what is at i * before / after, by the pixel there
+    ('floor') or linearly between it and the next ('corner'); or the corners are the corners
+    ('aligned').
+    """
 
     size: tuple[int, int]
-    mode: Literal["nearest", "bilinear"] = "bilinear"
+    mode: Literal["nearest", "bilinear", "floor", "corner", "aligned"] = "bilinear"
 
     def problems(self) -> Iterator[str]:
         yield from sizes(self.size, 1, MAX_SIDE)
@@ -70,7 +75,12 @@ class Resize(Op, frozen=True):
 
         if self.mode == "nearest":
             return F.interpolate(inputs[0], self.size, mode="nearest-exact")
-        return F.interpolate(inputs[0], self.size, mode="bilinear", align_corners=False)
+        if self.mode == "floor":
+            return F.interpolate(inputs[0], self.size, mode="nearest")
+        if self.mode == "corner":
+            return resampled(resampled(inputs[0], 2, self.size[0]), 3, self.size[1])
+        is_aligned = self.mode == "aligned"
+        return F.interpolate(inputs[0], self.size, mode="bilinear", align_corners=is_aligned)
 
 
 def between(x: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
@@ -83,5 +93,20 @@ def between(x: torch.Tensor, axis: int, factor: int) -> torch.Tensor:
     high = (low + 1).clamp(max=x.shape[axis] - 1)
     share = (place % factor).to(x.dtype) / factor
     share = share.view([-1 if one == axis else 1 for one in range(x.dim())])
+    first = x.index_select(axis, low)
+    return first + (x.index_select(axis, high) - first) * share
+
+
+def resampled(x: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+    """An axis of another length: element i is what is, linearly, at i * before / after; behind the
+    last there is the last (tensorflow 1.15 `image_resizer_state.h`, whose scale is float32)."""
+    import torch
+
+    before = x.shape[axis]
+    scale = torch.tensor(before / size, dtype=torch.float32, device=x.device)
+    place = torch.arange(size, device=x.device, dtype=torch.float32) * scale
+    low = place.floor().long().clamp(max=before - 1)
+    high = (low + 1).clamp(max=before - 1)
+    share = (place - low).to(x.dtype).view([-1 if one == axis else 1 for one in range(x.dim())])
     first = x.index_select(axis, low)
     return first + (x.index_select(axis, high) - first) * share

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import ParityError, UsageError
+from converter.files.checkpoint import Checkpoint
 from converter.files.configuration_text import MAX_BYTES
 from converter.files.leftovers import work_folder
+from converter.files.model_config import with_code
 from converter.parity.original.recording import Recording, read_record
 
 SCRIPT = Path(__file__).parent / "old_keras" / "record_keras.py"
@@ -62,6 +64,22 @@ def ask_python(
             raise ParityError(f"{python} ended before it had recorded anything")
         found = read_record(record)
     return replace(found, oracle=found.oracle.replace("record of ", "") + f", run by {python}")
+
+
+def refuse_code(checkpoint: Checkpoint) -> None:
+    """Raise UsageError for a model that Keras cannot load without running code that is in the file:
+    another interpreter's Keras is not told to leave it."""
+    config = checkpoint.given.config if checkpoint.given else checkpoint.config
+    names = with_code(config) if config else []
+    if names:
+        raise UsageError(
+            f"--keras-python would run code that is in {checkpoint.path.name}, and nothing in a "
+            f"file is run: that of {', '.join(map(repr, names[:4]))}",
+            hints=[
+                "if you trust it, scripts/record_keras.py records the original there; "
+                "--against RECORD.npz takes that"
+            ],
+        )
 
 
 def built(build: str, code: Path | None = None, python: Path | None = None) -> bytes | None:

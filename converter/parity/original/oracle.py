@@ -19,7 +19,7 @@ import numpy as np
 from converter.errors import SourceError
 from converter.files.checkpoint import COUNT, Array, Checkpoint
 from converter.files.leftovers import WorkFolder
-from converter.files.model_config import class_of
+from converter.files.model_config import CODE, class_of, with_code
 from converter.network import Network
 from converter.parity.comparing.layers import compared
 from converter.parity.original.keras_child import DAMAGED, UNREAD
@@ -54,11 +54,25 @@ LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIO
 given to Keras."""
 
 
+NO_CODE = (
+    "the code of its Lambda layers ({}) is never run, by Keras neither: a record of the original "
+    "proves it (scripts/record_keras.py, --against)"
+)
+
+
+def with_code_to_run(checkpoint: Checkpoint, network: Network) -> str:
+    """Why Keras is not given a model whose layers run code that is in the file; '' for others."""
+    config = network.cut or (checkpoint.given.config if checkpoint.given else checkpoint.config)
+    names = with_code(config) if config else []
+    listed = ", ".join(map(repr, names[:3])) + ", …" * (len(names) > 3)
+    return NO_CODE.format(listed) if names else ""
+
+
 def loaded_generally() -> frozenset[str]:
     """Classes that Keras may make from a general network's configuration: its own that are
     understood, so that none which reads a file or runs code comes with them, as an initialiser for
     one."""
-    return LOADED | (KERAS & liftings().keys()) | KERAS_3.keys()
+    return (LOADED | (KERAS & liftings().keys()) | KERAS_3.keys()) - set(CODE)
 
 
 BUNDLED = "the bundled Keras definition"
@@ -131,6 +145,9 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     config = network.cut or (given.config if given else checkpoint.config)
     loaded = loaded_generally() if network.lifted else LOADED
+    code = with_code_to_run(checkpoint, network)
+    if code:
+        return Oracle("build", code)
     foreign = sorted(set(class_names(config)) - loaded)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from converter.whole_model.keras_layers.call import (
@@ -11,6 +12,8 @@ from converter.whole_model.keras_layers.call import (
     Value,
     same_rank,
 )
+from converter.whole_model.keras_layers.norms import linear
+from converter.whole_model.ranges import number
 from resnet_pt.ops import Add, Combine, Concatenate, Dot, MisfitError
 from resnet_pt.ops.combine import How
 
@@ -84,9 +87,21 @@ def _merge(call: Call) -> Value:
     return combined(call, MODES[str(mode)])
 
 
+def _scaled_sum(call: Call) -> Value:
+    """keras.applications' InceptionResNetV2: x + y * scale (2.15 `inception_resnet_v2.py`,
+    CustomScaleLayer)."""
+    if len(call.values) != 2:
+        raise NotLiftedError(f"it joins {len(call.values)} values, and not two")
+    one, other = call.values
+    scale = number(call.first("scale"), "scale")
+    scaled = call.add(linear(other, scale, 0.0), other, part="_scaled")
+    return combined(replace(call, values=(one, scaled)), "add")
+
+
 LAYERS: dict[str, Lifting] = {
     **{name: _joining(how) for name, how in HOW.items()},
     "Concatenate": _concatenate,
     "Dot": _dot,
     "Merge": _merge,
+    "CustomScaleLayer": _scaled_sum,
 }

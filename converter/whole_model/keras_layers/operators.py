@@ -30,6 +30,7 @@ from resnet_pt.ops import (
     Activation,
     Clamp,
     Concatenate,
+    DepthToSpace,
     Elementwise,
     Factor,
     LeakyReLU,
@@ -38,7 +39,10 @@ from resnet_pt.ops import (
     Pick,
     Reduce,
     Reshape,
+    Reverse,
     Slice,
+    SpaceToDepth,
+    UnitNorm,
 )
 from resnet_pt.ops.combine import How
 from resnet_pt.ops.protocol import MAX_CHANNELS
@@ -189,7 +193,10 @@ def _clip(call: Call, given: Arguments) -> Value:
     bounds = constant(low), constant(high)
     if not all(isinstance(one, float) for one in bounds):
         raise NotLiftedError("its bounds are not two numbers")
-    return call.add(Clamp(number(low, "a bound"), number(high, "a bound")), call.value)
+    least, most = number(low, "a bound"), number(high, "a bound")
+    if least > most:
+        raise NotLiftedError(f"its bounds are {least} and {most}, the wrong way round")
+    return call.add(Clamp(least, most), call.value)
 
 
 def _stack(call: Call, given: Arguments) -> Value:
@@ -300,6 +307,52 @@ def _transposed(call: Call, given: Arguments) -> Value:
     return permuted(call, [whole(one, "axes", 1, 8) - 1 for one in axes[1:]])
 
 
+def _expanded(call: Call, given: Arguments) -> Value:
+    """One axis more, of length 1."""
+    value, axis = call.value, given.get("axis", given.get("y"))
+    if type(axis) is not int or not -value.rank - 1 <= axis <= value.rank + 1 or axis == 0:
+        raise NotLiftedError(f"it makes an axis at {axis}")
+    return with_axis(call, value, axis - 1 if axis > 0 else axis + value.rank + 1)
+
+
+def _squeezed(call: Call, given: Arguments) -> Value:
+    """Axes of length 1 are taken away."""
+    value, said = call.value, given.get("axis", given.get("squeeze_dims"))
+    axes = said if isinstance(said, list) else [said]
+    places = sorted(value.axis(one) for one in axes)
+    sides = [value.shape[place] for place in places]
+    if not places or any(side != 1 for side in sides) or len(places) >= value.rank:
+        raise NotLiftedError(f"it takes away axes of the lengths {sides}")
+    found = value
+    for place in reversed(places):
+        found = call.add(Pick(place, 0), found)
+    return without(call, value, places, found)
+
+
+def _reversed(call: Call, given: Arguments) -> Value:
+    value, said = call.value, given.get("axis", given.get("y"))
+    axes = said if isinstance(said, list) else [said]
+    return call.add(Reverse(tuple(sorted(value.axis(one) for one in axes))), value)
+
+
+def _unit_length(call: Call, given: Arguments) -> Value:
+    said = given.get("axis", given.get("y"))
+    if said is None or given.get("epsilon", 1e-12) != 1e-12:
+        raise NotLiftedError("it is over the batch too, or of another epsilon than 1e-12")
+    axes = said if isinstance(said, list) else [said]
+    return call.add(UnitNorm(tuple(sorted(call.value.axis(one) for one in axes))), call.value)
+
+
+def _between_depth_and_space(kind: type[DepthToSpace] | type[SpaceToDepth]) -> Lifting:
+    def lift(call: Call, given: Arguments) -> Value:
+        block = channels(given.get("block_size", given.get("y")), "block_size")
+        if call.value.rank != 3 or given.get("data_format", "NHWC") != "NHWC":
+            raise NotLiftedError("it moves between depth and space what is no map with them last")
+        return call.add(kind(block), call.turned(call.value, last=True))
+
+    return lift
+
+
 def _same(call: Call, given: Arguments) -> Value:
     return call.value
 
@@ -331,23 +384,39 @@ def _item(call: Call, given: Arguments) -> Value:
     value = call.value
     dots = [place for place, one in enumerate(spec) if _named(one, "__ellipsis__") or one == "..."]
     if dots:
-        missing = value.rank + 1 - (len(spec) - 1)
+        missing = value.rank + 1 - sum(one is not None for one in spec) + 1
         spec = [*spec[: dots[0]], *[{}] * missing, *spec[dots[0] + 1 :]]
+    new, spec = _new_axes(spec)
     if len(spec) > value.rank + 1:
-        raise NotLiftedError("it makes new axes")
+        raise NotLiftedError("it takes parts of more axes than there are")
     for place, one in enumerate(spec):
         if isinstance(one, dict):
             value = _part(call, value, place, one)
     single = [place for place, one in enumerate(spec) if not isinstance(one, dict)]
     for place in reversed(single):
         value = _element(call, value, place, spec[place])
+    for place in new:
+        value = with_axis(call, value, place - 1)
     return value
+
+
+def _new_axes(spec: Sequence[Any]) -> tuple[list[int], list[Any]]:
+    """Where an index makes axes, in what it gives, and the index without them."""
+    new: list[int] = []
+    place = 0
+    for one in spec:
+        if one is None:
+            new.append(place)
+        place += one is None or isinstance(one, dict)
+    if 0 in new:
+        raise NotLiftedError("it makes an axis in front of the batch")
+    return new, [one for one in spec if one is not None]
 
 
 def _element(call: Call, value: Value, place: int, index: Any) -> Value:
     """One element of an axis, which is taken away."""
     if place == 0 or value.rank == 1 or not isinstance(index, int) or isinstance(index, bool):
-        raise NotLiftedError("it takes one of the batch, makes an axis, or leaves none")
+        raise NotLiftedError("it takes one of the batch, or leaves no axis")
     here = value.here(place - 1)
     found = call.add(Pick(here, whole(index, "an index", -MAX_CHANNELS, MAX_CHANNELS)), value)
     return without(call, value, (here,), found)
@@ -366,6 +435,8 @@ def _part(call: Call, value: Value, place: int, one: Any) -> Value:
         return value
     if place == 0:
         raise NotLiftedError("it takes a part of the batch")
+    if (start, stop, step) == (None, None, -1):
+        return call.add(Reverse((value.here(place - 1),)), value)
     numbers = [whole(0 if start is None else start, "start", -MAX_CHANNELS, MAX_CHANNELS)]
     stop = None if stop is None else whole(stop, "stop", -MAX_CHANNELS, MAX_CHANNELS)
     leap = whole(1 if step is None else step, "step", 1, MAX_CHANNELS)
@@ -417,6 +488,14 @@ TENSORFLOW: dict[str, Lifting] = {
     "reshape": _reshaped,
     "compat.v1.transpose": _transposed,
     "__operators__.getitem": _item,
+    "expand_dims": _expanded,
+    "compat.v1.squeeze": _squeezed,
+    "squeeze": _squeezed,
+    "reverse": _reversed,
+    "math.l2_normalize": _unit_length,
+    "linalg.l2_normalize": _unit_length,
+    "nn.depth_to_space": _between_depth_and_space(DepthToSpace),
+    "nn.space_to_depth": _between_depth_and_space(SpaceToDepth),
     "identity": _same,
     "stop_gradient": _same,
     "cast": _cast,
