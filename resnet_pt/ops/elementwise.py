@@ -17,7 +17,8 @@ SIXTH = 1 / 6
 
 class Clipped(Op, frozen=True):
     """Keras' ReLU with all its settings: `slope` * (x - `threshold`) below the threshold, x from
-    there on, and at most `maximum`."""
+    there on, and at most `maximum`. With a maximum, x is at least 0 there too, which tells where
+    the threshold is negative, as Keras 2 takes it (tensorflow 2.3 `keras/backend.py`, relu)."""
 
     maximum: float | None = None
     slope: float = 0.0
@@ -38,7 +39,7 @@ class Clipped(Op, frozen=True):
         import torch
 
         (x,) = inputs
-        above = x if self.maximum is None else x.clamp(max=self.maximum)
+        above = x if self.maximum is None else x.clamp(0.0, self.maximum)
         below = self.slope * (x - self.threshold) if self.slope else torch.zeros_like(x)
         return torch.where(x > self.threshold, above, below)
 

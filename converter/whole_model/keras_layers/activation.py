@@ -30,6 +30,9 @@ from resnet_pt.ops import (
 from resnet_pt.ops.activation import ACTIVATIONS
 from resnet_pt.ops.elementwise import NAMES, SIXTH
 
+LOG_SOFTMAX = ("log_softmax", "log_softmax_v2")
+"""The second is the name that `tf.nn.log_softmax` has as a function, which tf.keras writes."""
+
 LEAKY = 0.2
 """The slope of an activation named 'leaky_relu', in tf.keras 2 and in Keras 3."""
 
@@ -47,7 +50,7 @@ def activation_op(call: Call, name: Any, value: Value) -> Op | None:
         raise NotLiftedError(f"its activation {name!r} is a function of the project's own")
     if name == "softmax":
         return _softmax_op(value, -1)
-    if name == "log_softmax":
+    if name in LOG_SOFTMAX:
         return Softmax((value.axis(-1),), log=True)
     if name in ("hard_sigmoid", "hard_swish", "hard_silu"):
         return HardSigmoid(_hard_slope(call), times_input=name != "hard_sigmoid")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from converter.whole_model.keras_layers.call import (
+    MAP,
     Call,
     Lifting,
     NotLiftedError,
@@ -59,6 +60,12 @@ def _concatenate(call: Call) -> Value:
     return beside(call, call.config.get("axis", -1))
 
 
+OLD_DOT = (2, 2, 4)
+"""The last Keras whose `batch_dot` multiplies the last two axes of maps as matrices, and repeats
+the others (2.2.4 `tensorflow_backend.py`; 2.2.5 has numpy's). TensorFlow 1.13 to 2.0, with the old
+one, and 2.1, with the new, all write 2.2.4-tf. An unknown version is `()`, and so before it."""
+
+
 def _dot(call: Call) -> Value:
     return dotted(call, call.first("axes"), call.flag("normalize", default=False))
 
@@ -68,6 +75,12 @@ def dotted(call: Call, said: Any, normalize: bool) -> Value:
     axes = said if isinstance(said, list | tuple) else [said, said]
     if len(call.values) != 2 or len(axes) != 2:
         raise NotLiftedError("it is a dot product of other than two values")
+    is_old = call.era.version <= OLD_DOT and not call.era.theano
+    if is_old and max(value.rank for value in call.values) >= MAP:
+        raise NotLiftedError(
+            "a dot product of maps was another one in Keras up to 2.2.4 and TensorFlow up to 2.0, "
+            "and the file does not rule these out"
+        )
     last = call.values[0].last
     one, other = (call.turned(value, last=False) for value in call.values)
     places = (one.axis(axes[0]), other.axis(axes[1]))
@@ -82,6 +95,8 @@ def _merge(call: Call) -> Value:
     mode = call.config.get("mode")
     if mode == "concat":
         return beside(call, call.config.get("concat_axis", -1))
+    if mode == "dot":
+        return dotted(call, call.first("dot_axes"), normalize=False)
     if mode not in MODES:
         raise NotLiftedError(f"its mode is {mode!r}")
     return combined(call, MODES[str(mode)])
