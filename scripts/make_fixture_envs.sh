@@ -21,6 +21,7 @@ requirements() { # the Python, then the packages; a + before one: without its ow
     keras-2.1.6) echo "3.6 keras==2.1.6 tensorflow==1.8.0 $tf1 $old" ;;
     keras-2.2.4) echo "3.6 keras==2.2.4 keras-applications==1.0.8 keras-resnet==0.1.0 keras-vggface==0.6 tensorflow==1.12.0 $tf1 $old" ;;
     keras-2.3.1) echo "3.7 keras==2.3.1 keras-applications==1.0.8 keras-resnet==0.2.0 image-classifiers==1.0.0 tensorflow==1.15.5 +imageai==2.0.2 +keras-retinanet==0.5.1 $tf1 $old" ;;
+    tf-2.3) echo "3.8 tensorflow-cpu==2.3.4 numpy==1.18.5 h5py==2.10.0 $tf1" ;;
     keras-2.10) echo "3.9 tensorflow-cpu==2.10.1 numpy==1.23.5 h5py==3.8.0 Pillow==9.5.0 tqdm==4.67.1 +keras-cv-attention-models==1.4.1" ;;
     keras-2.13) echo "3.10 tensorflow-cpu==2.13.1 Pillow==10.4.0" ;;
     keras-2.15) echo "3.11 tensorflow-cpu==2.15.1 Pillow==10.4.0 dm-tree==0.1.8 regex==2026.11.19 rich==15.0.0 namex==0.1.0 +keras-core==0.1.7 +keras-cv==0.9.0" ;;
@@ -31,7 +32,7 @@ requirements() { # the Python, then the packages; a + before one: without its ow
 }
 
 all="keras-1.0.7 keras-1.1.2 keras-1.2.2 keras-2.0.0 keras-2.0.5 keras-2.0.9 keras-2.1.6 keras-2.2.4 keras-2.3.1
-     keras-2.10 keras-2.13 keras-2.15 keras-3.0.5 keras-3.15"
+     tf-2.3 keras-2.10 keras-2.13 keras-2.15 keras-3.0.5 keras-3.15"
 
 python() { # python VERSION: the newest interpreter of that version
   command -v "python$1" && "python$1" -c '' 2>/dev/null && return

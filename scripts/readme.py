@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from converter.cli import convert_weights
 from converter.discover import modules
 from converter.facts.table import TABLE
+from converter.whole_model import tensorflow_nodes
 from converter.whole_model.keras_layers import operators
 
 ROOT = Path(__file__).parent.parent
@@ -84,7 +85,11 @@ def _text(words: ast.expr) -> Iterator[str]:
 
 def of_tensors() -> str:
     """The operators on tensors that are understood."""
-    both = {"TensorFlow": operators.TENSORFLOW, "Keras 3": operators.KERAS_3}
+    both = {
+        "TensorFlow": operators.TENSORFLOW,
+        "TensorFlow's graph": tensorflow_nodes.KINDS,
+        "Keras 3": operators.KERAS_3,
+    }
     rows = ["| in | operators |", "| --- | --- |"]
     rows += [f"| {where} | {', '.join(sorted(known))} |" for where, known in both.items()]
     refused = "; ".join(dict.fromkeys(refusals(operators)))

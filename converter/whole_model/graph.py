@@ -84,7 +84,7 @@ class Node:
 
 TRAINS = "it is called with training=True, at inference too"
 
-TENSORFLOW_OPERATORS = ("TFOpLambda", "SlicingOpLambda")
+TENSORFLOW_OPERATORS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from converter.files.kinds import truth, whole
+from converter.files.kinds import SettingError, truth, whole
 from converter.files.model_config import (
     Config,
     call_arguments,
@@ -20,7 +20,7 @@ from converter.files.model_config import (
     function_named,
     is_operator,
 )
-from converter.whole_model import arithmetic
+from converter.whole_model import arithmetic, tensorflow_nodes
 from converter.whole_model.arithmetic import Reverse, Stack
 from converter.whole_model.keras_classes import OPERATOR, why_unknown
 from converter.whole_model.ops import (
@@ -65,8 +65,13 @@ def operator_of(layer: Config, call: Any) -> Op | None:
     """The op of an operator on tensors; None for a layer."""
     class_name, config = class_of(layer), layer["config"]
     if class_name in ("TFOpLambda", "SlicingOpLambda"):
-        refused = Unknown(class_name, f"the function {config.get('function')!r} is not understood")
-        return _tf_function(str(config.get("function")), call) or refused
+        return _tf_function(class_name, str(config.get("function")), call)
+    if class_name == tensorflow_nodes.CLASS:
+        try:
+            function, call = tensorflow_nodes.function_of(config, call)
+        except SettingError as error:
+            return Unknown(class_name, str(error))
+        return _tf_function(class_name, function, call)
     found = arithmetic.keras_3(class_name, config, call)
     if found:
         return _as_op(found)
@@ -79,8 +84,14 @@ def operator_of(layer: Config, call: Any) -> Op | None:
     return None if class_name in OPS else Unknown(class_name, OPERATOR)
 
 
-def _tf_function(function: str, call: Any) -> Op | None:
-    """What a function of TensorFlow computes, by the name that tf.keras gives it."""
+def _tf_function(class_name: str, function: str, call: Any) -> Op:
+    """The op of a function of TensorFlow, by the name that tf.keras gives it."""
+    refused = Unknown(class_name, f"the function {function!r} is not understood")
+    return _known_function(function, call) or refused
+
+
+def _known_function(function: str, call: Any) -> Op | None:
+    """What a function computes; None for one that is not known."""
     found = arithmetic.tf_keras(function, call_arguments(call), first_argument(call))
     if found:
         return _as_op(found)

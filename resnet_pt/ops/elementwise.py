@@ -128,7 +128,7 @@ NAMES = frozenset(
     [
         *("abs", "square", "sqrt", "negative", "celu", "gelu_tanh", "log_sigmoid", "mish"),
         *("hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink", "squareplus", "sparse_plus"),
-        *("sparse_sigmoid", "log", "exp", "reciprocal"),
+        *("sparse_sigmoid", "log", "exp", "reciprocal", "rsqrt"),
     ]
 )
 """Keras 3's names (3.15 `activations/activations.py`, with their defaults) and numpy's."""
@@ -146,6 +146,7 @@ def _functions() -> Mapping[str, Callable[[torch.Tensor], torch.Tensor]]:
         "log": torch.log,
         "exp": torch.exp,
         "reciprocal": torch.reciprocal,
+        "rsqrt": torch.rsqrt,
         "celu": F.celu,
         "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
         "log_sigmoid": F.logsigmoid,

@@ -1,7 +1,9 @@
-"""Operators on tensors: `TFOpLambda` and `SlicingOpLambda` of tf.keras, Keras 3's operations.
+"""Operators on tensors: `TFOpLambda`, `SlicingOpLambda` and `TensorFlowOpLayer` of tf.keras, Keras
+3's operations.
 
-tf.keras names the function, and its constants stand in the call; Keras 3 has a class for each, and
-a configuration and the call's arguments. Both are read by one table.
+tf.keras names the function, and its constants stand in the call (before 2.4 it keeps a node of
+TensorFlow's graph, which is read as such a call); Keras 3 has a class for each, and a configuration
+and the call's arguments. All are read by one table.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from converter.files.model_config import (
     first_argument,
     is_reference,
 )
+from converter.whole_model import tensorflow_nodes
 from converter.whole_model.arithmetic import constant, each, times
 from converter.whole_model.keras_layers.activation import activation_op
 from converter.whole_model.keras_layers.call import MAP, Call, NotLiftedError, Value
@@ -57,6 +60,9 @@ FIRST = "first"
 def lift_operator(call: Call) -> Value | None:
     """The value of an operator; None for a layer. Raises NotLiftedError for one that is not
     understood."""
+    if call.class_name == tensorflow_nodes.CLASS:
+        function, arguments = tensorflow_nodes.function_of(call.config, call.arguments)
+        return _run(call, TENSORFLOW, function, _of_tensorflow(arguments))
     if call.class_name in ("TFOpLambda", "SlicingOpLambda"):
         function = str(call.config.get("function"))
         return _run(call, TENSORFLOW, function, _of_tensorflow(call.arguments))
@@ -473,6 +479,7 @@ TENSORFLOW: dict[str, Lifting] = {
     **{f"math.{name}": _elementwise(name) for name in ELEMENTWISE},
     "clip_by_value": _clip,
     "math.pow": _power,
+    "math.rsqrt": _elementwise("rsqrt"),
     "stack": _stack,
     "nn.elu": _elu,
     "nn.gelu": _gelu,

@@ -409,7 +409,7 @@ NAMES_ALONE = (
     "if it is the ResNet, and the names of its layers are known, its weights alone are read by "
     "them: model.save_weights"
 )
-CODE = ("Lambda", "TFOpLambda")
+CODE = ("Lambda", "TFOpLambda", "TensorFlowOpLayer")
 """Classes whose layers run a function of the project's own, beside the network or in it."""
 
 HEAD_BEGINS = (g.GlobalPooling, g.Flatten, g.Dense)
