@@ -155,7 +155,7 @@ def decide(
     of softmax proves no logits, and tells networks apart all the same."""
     why_not_comparable(recording, network.described)  # raises for another model's
     if network.lifted:
-        return network, ()
+        return told_by_record(network, recording.preprocess), ()
     network, trials = settle(checkpoint, network, recording, settings)
     if (
         recording.hidden and not trials[0].fits

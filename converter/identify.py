@@ -120,9 +120,17 @@ def _general(
     facts: tuple[Fact, ...],
     options: Options,
 ) -> Network:
-    """A network of another kind. What a user may set of a residual one, its configuration says.
-    Raises UsageError for such an option."""
-    given = [row.flag for row in TABLE if getattr(options, row.option) is not None]
+    """A network of another kind. What a user may set of a residual one, its configuration says,
+    but for what was done to pictures. Raises UsageError for such an option."""
+    pictures, mode = reading.facts, options.preprocess
+    if mode is not None:
+        pictures = tuple(fact for fact in pictures if fact.name != "preprocessing")
+        pictures += (Fact("preprocessing", mode, Evidence.USER, "--preprocess"),)
+    given = [
+        row.flag
+        for row in TABLE
+        if row.name != "preprocessing" and getattr(options, row.option) is not None
+    ]
     if given:
         raise UsageError(
             f"{given[0]} is for a residual network, and {checkpoint.path} is none of a known kind: "
@@ -131,7 +139,7 @@ def _general(
     return Network(
         structure=reading.structure,
         layout=KernelLayout("hwio", layout.flipped),
-        facts=(*given_facts(checkpoint), *reading.facts, *facts),
+        facts=(*given_facts(checkpoint), *pictures, *facts),
         dialect=reading.dialect,
         theano=layout.flipped,
         is_raised=reading.is_raised,

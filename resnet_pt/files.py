@@ -141,6 +141,11 @@ def built(network: Architecture | Program) -> ResNet | General:
     return ResNet(network) if isinstance(network, Architecture) else General(network)
 
 
+def described_by(model: ResNet | General) -> Architecture | Program:
+    """What describes a network in its file."""
+    return model.architecture if isinstance(model, ResNet) else model.program
+
+
 def save(
     model: ResNet | General,
     path: str | os.PathLike[str],
@@ -163,8 +168,7 @@ def save(
         for name, tensor in model.state_dict().items()
         if name != EXTRA_STATE
     }
-    described_as = model.architecture if isinstance(model, ResNet) else model.program
-    wrong = mismatches(state, tensors(described_as))
+    wrong = mismatches(state, tensors(described_by(model)))
     if wrong:
         raise ValueError(
             f"the model is not what its architecture says: {'; '.join(wrong[:5])}. "

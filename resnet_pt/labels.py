@@ -9,11 +9,14 @@ the names those of torchvision 0.29 (which renames the second `crane` and the se
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_pt.architecture import Architecture, Output
+from resnet_pt.program import Output as Returned
+from resnet_pt.program import Program
 from resnet_pt.regular import read_text
 
 MAX_FILE = 16 * 2**20
@@ -36,17 +39,14 @@ def imagenet() -> Labels:
     return tuple(Label(name, synset) for synset, name in (line.split() for line in lines))
 
 
-def named(architecture: Architecture, labels: Labels) -> dict[str, Labels]:
+def named(network: Architecture | Program, labels: Labels) -> dict[str, Labels]:
     """The labels of each output that has classes, one a logit: the given ones (a single sigmoid
     takes two: what it is not, and what it is), or numbers where they are ().
 
     Raises ValueError for another number of labels than of classes.
     """
     found = {}
-    for output in architecture.outputs:
-        count = architecture.logits(output)
-        if count is None:
-            continue
+    for output, count in classes(network, bool(labels)):
         wanted = (1, 2) if is_binary(output, count) else (count,)
         if labels and len(labels) not in wanted:
             raise ValueError(f"{len(labels)} labels for the {count} classes of {output.name!r}")
@@ -54,7 +54,26 @@ def named(architecture: Architecture, labels: Labels) -> dict[str, Labels]:
     return found
 
 
-def is_binary(output: Output, count: int) -> bool:
+def classes(
+    network: Architecture | Program, are_named: bool = False
+) -> Iterator[tuple[Output | Returned, int]]:
+    """(output, how many) for each output that has classes: of a general network a vector with a
+    softmax or a sigmoid, or, where a person names its classes and there is no such, any vector."""
+    if isinstance(network, Architecture):
+        counted = ((output, network.logits(output)) for output in network.outputs)
+        yield from ((output, count) for output, count in counted if count is not None)
+        return
+    shapes = network.shapes()
+    vectors = [
+        (output, shapes[output.value][0] or 0)
+        for output in network.outputs
+        if len(shapes[output.value]) == 1 and shapes[output.value][0]
+    ]
+    scored = [one for one in vectors if one[0].activation != "linear"]
+    yield from scored or (vectors if are_named else [])
+
+
+def is_binary(output: Output | Returned, count: int) -> bool:
     return count == 1 and output.activation == "sigmoid"
 
 

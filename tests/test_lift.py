@@ -15,7 +15,6 @@ from helpers import FIXTURES, fixture, weights_only
 from helpers_of_code import with_code
 
 import resnet_pt
-from converter.cli.prediction import prepare
 from converter.conversion import convert
 from converter.errors import MismatchError, ParityError, UsageError
 from converter.files.model_config import layer_name, model_layers
@@ -111,8 +110,6 @@ def test_what_takes_residual_networks_alone_says_so(tmp_path):
     target = tmp_path / "out.pth"
     converted("shapes-k224", target)
 
-    with pytest.raises(MismatchError, match="holds no residual network"):
-        prepare(target, [tmp_path])
     with pytest.raises(UsageError, match="--images takes residual networks"):
         verify_images(target, NETWORKS / "shapes-k224.h5", tmp_path)
 

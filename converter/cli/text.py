@@ -470,18 +470,26 @@ def trial_lines(trials: Sequence[Trial]) -> list[str]:
 
 
 def prediction_lines(predictions: Sequence[Prediction]) -> list[str]:
-    """The best classes of each picture that was read; the output is named where there are
-    several."""
+    """The best classes of each example that was read, and of what are no classes the numbers; the
+    output is named where there are several."""
     read = [one for one in predictions if not one.error]
-    several = any(len(one.outputs) > 1 for one in read)
-    rows = [("picture", *(["output"] if several else []), "class", "value")]
+    several = any(len(one.values) > 1 for one in read)
+    named: list[str] = ["output"] if several else []
+    classes = [("picture", *named, "class", "value")]
+    others = [("input", *named, "shape", "smallest", "largest", "mean")]
     for one in read:
-        for output, scores in one.outputs.items():
-            for score in scores:
-                named = [output] if several else []
-                value = f"{score.value:.4f}"
-                rows.append((str(one.path), *named, score.label.name, value))
-    return table(rows)
+        for output, values in one.values.items():
+            named = [output] if several else []
+            classes += [
+                (one.name, *named, score.label.name, f"{score.value:.4f}")
+                for score in one.outputs.get(output, ())
+            ]
+            if output not in one.outputs:
+                told = (values.min(), values.max(), values.mean())
+                numbers = (f"{float(number):.4g}" for number in told)
+                others.append((one.name, *named, _shape(values.shape), *numbers))
+    tables = [table(rows) for rows in (classes, others) if len(rows) > 1]
+    return [line for lines in tables for line in ["", *lines]][1:] or table(classes)
 
 
 def plan_lines(report: Report) -> list[str]:

@@ -14,19 +14,16 @@ SAID = "`preprocess` in the record's meta; not part of the network"
 def told_by_record(network: Network, mode: str | None) -> Network:
     """The network with the mode that a record says, unless an option has set another: `predict`
     would otherwise go by what is only the default of a naming."""
-    if network.lifted:
-        return network
     before = [fact for fact in network.facts if fact.name == "preprocessing"]
     if mode is None or any(fact.evidence == Evidence.USER for fact in before):
         return network
     kept = [fact for fact in network.facts if fact.name != "preprocessing"]
+    facts = (*kept, Fact("preprocessing", mode, Evidence.RECORD, SAID))
+    if network.lifted:
+        return replace(network, facts=facts)
     structure = network.residual
     told = replace(structure.architecture, preprocessing=mode)
-    return replace(
-        network,
-        structure=replace(structure, architecture=told),
-        facts=(*kept, Fact("preprocessing", mode, Evidence.RECORD, SAID)),
-    )
+    return replace(network, structure=replace(structure, architecture=told), facts=facts)
 
 
 def only_usual(mode: str) -> str:

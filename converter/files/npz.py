@@ -10,9 +10,9 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -47,6 +47,20 @@ def read_arrays(path: Path, wanted: Callable[[str], bool]) -> dict[str, Array]:
                 return dict(_arrays(archive, path.stat().st_size, wanted))
     except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def read_array(path: Path) -> Array:
+    """The array in an `.npy`. Raises OSError and ValueError, as `read_arrays`."""
+    with open_regular(path, MAX_FILE) as file:
+        return _array(file.read(), path.name)
+
+
+def write_arrays(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
+    """An `.npz` of arrays by their names, whatever these are: numpy's own takes no `file`."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}{ENDING}", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _arrays(archive: zipfile.ZipFile, size: int, wanted: Callable[[str], bool]) -> Any:

@@ -111,10 +111,8 @@ class OwnLayout:
         self, one: Draft, checkpoint: Checkpoint, network: Network, plan: Plan, tensors: Stream
     ) -> None:
         description = describe(checkpoint, network)
-        if self.labels is not None and network.lifted:
-            raise UsageError("--labels: only a residual network's classes are named")
         if self.labels is not None:
-            description["labels"] = list(fitting(self.labels, network.architecture))
+            description["labels"] = list(fitting(self.labels, network.described))
         self.writer.write(one.file, plan.specs, tensors, description)
         one.flush()
 
@@ -263,10 +261,10 @@ def label_names(path: Path) -> tuple[str, ...]:
         raise UsageError(f"--labels {path} cannot be read: {why_unread(error)}") from error
 
 
-def fitting(labels: tuple[str, ...], architecture: Architecture) -> tuple[str, ...]:
+def fitting(labels: tuple[str, ...], network: Architecture | Program) -> tuple[str, ...]:
     """The names, if the network has as many classes. Raises UsageError."""
     try:
-        outputs = named_classes(architecture, tuple(map(Label, labels)))
+        outputs = named_classes(network, tuple(map(Label, labels)))
     except ValueError as error:
         raise UsageError(f"--labels: {error}") from error
     if not outputs:

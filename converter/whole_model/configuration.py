@@ -25,8 +25,8 @@ from converter.whole_model.recognition import recognise
 from converter.whole_model.replicas import slices
 from converter.whole_model.supplied import UsersLayers, users_layers
 from resnet_pt.architecture import Architecture
-from resnet_pt.ops import Norm, Supplied
-from resnet_pt.program import Program
+from resnet_pt.ops import Crop, Linear, Norm, Resize, Supplied
+from resnet_pt.program import Layer, Program
 
 
 def read_config(
@@ -128,7 +128,32 @@ def _facts_of_program(program: Program) -> tuple[Fact, ...]:
         if set(left) == {"linear"}
         else (Fact("output", ", ".join(left), Evidence.MODEL_CONFIG, LEFT_OFF),)
     )
-    return (Fact("layers", listed, Evidence.MODEL_CONFIG, reason), *outputs)
+    pictures = (
+        (Fact("preprocessing", "raw", Evidence.MODEL_CONFIG, SCALES),) if scales(program) else ()
+    )
+    return (Fact("layers", listed, Evidence.MODEL_CONFIG, reason), *outputs, *pictures)
+
+
+SCALES = "the network does to them itself what is to be done"
+
+
+def scales(program: Program) -> bool:
+    """Whether the network does to its pictures what else a project does to them: all that reads
+    them, or what is cut out of them or resized, is a scale or a standardisation of its own."""
+    readers = program.readers()
+
+    def is_scaled(name: str) -> bool:
+        return bool(readers.get(name)) and all(map(is_scale, readers[name]))
+
+    def is_scale(layer: Layer) -> bool:
+        if isinstance(layer.op, Crop | Resize):
+            return is_scaled(layer.name)
+        return isinstance(layer.op, Linear) or (
+            isinstance(layer.op, Norm) and layer.op.standardizes
+        )
+
+    maps = [one.name for one in program.inputs if len(one.shape) == MAP]
+    return bool(maps) and all(map(is_scaled, maps))
 
 
 def _supplied(program: Program) -> tuple[Fact, ...]:

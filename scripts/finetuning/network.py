@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import resnet_pt
 from converter.cli.prediction import decide, open_target
-from converter.errors import UsageError
+from converter.errors import MismatchError, UsageError
 from finetuning.settings import Settings
 from resnet_pt.network import ResNet
 from resnet_pt.pictures import Preprocess
@@ -22,9 +22,12 @@ def build(settings: Settings, classes: int) -> tuple[ResNet, Preprocess]:
     """(network in training mode on the CPU, its transform). The architecture says from now on how
     the pictures were prepared, so that the trained file needs no option.
 
-    Momentum and epsilon of every BatchNorm are those of the file, and so Keras'.
+    Momentum and epsilon of every BatchNorm are those of the file, and so Keras'. Raises
+    MismatchError for a network of another kind.
     """
     start, description = open_target(settings.start, "cpu")
+    if not isinstance(start, ResNet):
+        raise MismatchError(f"{settings.start} holds no residual network: no head is known in it")
     torch.manual_seed(settings.seed)
     model = resnet_pt.with_classes(start, classes)
     transform, _ = decide(

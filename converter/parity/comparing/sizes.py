@@ -13,7 +13,7 @@ from resnet_pt.architecture import Architecture
 from resnet_pt.lower import PICTURE, lower
 from resnet_pt.ops import Conv, Flatten, MisfitError, Pool, Shape
 from resnet_pt.ops.window import added
-from resnet_pt.program import Program, known_shapes, reader
+from resnet_pt.program import Layer, Program, known_shapes, reader
 
 Size = tuple[int, int]
 """(height, width)."""
@@ -130,14 +130,25 @@ def maps(architecture: Architecture, size: Size) -> Iterator[int]:
     shapes = known_shapes(program.layers, picture)
     yield _numbers(picture[PICTURE])
     for layer in program.layers:
-        read, given = shapes[layer.inputs[0]], shapes[layer.name]
-        if isinstance(layer.op, Conv | Pool) and read and given:
-            channels, *sides = read
-            padded = (
-                (side or 0) + added(layer.op.padding, axis) for axis, side in enumerate(sides)
-            )
-            yield _numbers((channels, *padded))
+        given = shapes[layer.name]
+        padded = _padded_of(layer, shapes)
+        if padded and given:
+            yield _numbers(padded)
             yield _numbers(given)
+
+
+def _padded(program: Program, shapes: Mapping[str, Shape | None]) -> Iterator[Shape]:
+    yield from filter(None, (_padded_of(layer, shapes) for layer in program.layers))
+
+
+def _padded_of(layer: Layer, shapes: Mapping[str, Shape | None]) -> Shape | None:
+    """What a window reads, with what is set around it."""
+    read = shapes[layer.inputs[0]]
+    if not isinstance(layer.op, Conv | Pool) or not read:
+        return None
+    channels, *sides = read
+    padded = ((side or 0) + added(layer.op.padding, axis) for axis, side in enumerate(sides))
+    return (channels, *padded)
 
 
 def _numbers(shape: Shape) -> int:
@@ -161,7 +172,15 @@ def proof_bytes(architecture: Architecture, size: Size) -> int:
 def prediction_bytes(architecture: Architecture, size: Size) -> int:
     """About what a prediction takes for each picture, in float32: the largest map, what is read to
     make it, its norm, and a shortcut beside them."""
-    return 4 * 4 * max(maps(architecture, size))
+    return bytes_for(lower(architecture), _picture(architecture, size))
+
+
+def bytes_for(program: Program, given: Mapping[str, Shape]) -> int:
+    """The same of any network, for inputs of these shapes."""
+    shapes = known_shapes(program.layers, given)
+    known = [_numbers(shape) for shape in shapes.values() if shape]
+    padded = [_numbers(shape) for shape in _padded(program, shapes)]
+    return 4 * 4 * max([*known, *padded], default=0)
 
 
 def take(number: int) -> str:
