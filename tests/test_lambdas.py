@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from code_forms import FORMS as FORMS_OF_KERAS
 from edits import layer, reconfigured
 from helpers import FIXTURES
 from helpers_of_code import BYTECODE, PYTHONS, dumped, with_code
@@ -19,6 +25,8 @@ from converter.parity.original.oracle import loaded_generally
 from converter.verification import verify
 from converter.whole_model.graph import parse_graph
 from converter.whole_model.keras_layers.call import Era
+from converter.whole_model.keras_layers.function_names import FUNCTIONS, full_name
+from converter.whole_model.keras_layers.lambdas import TABLE
 from converter.whole_model.lift import lift
 from resnet_pt.general import General
 
@@ -71,6 +79,10 @@ def computed(network, *values):
     given = [torch.from_numpy(one) for one in values]
     given = [one.movedim(-1, 1) if one.dim() > 3 else one for one in given]
     found = network.double().eval()(*given)
+    if network.program.outputs[0].activation == "sigmoid":  # which an output leaves out
+        found = found.sigmoid()
+    if network.program.outputs[0].activation == "softmax":
+        found = found.softmax(1)
     return (found.movedim(1, -1) if found.dim() > 3 else found).detach().numpy()
 
 
@@ -103,6 +115,12 @@ FORMS = {
     "deep": ((MAP,), lambda x: np.clip(x, 0, 6)[..., None]),
     "imported_from": ((MAP,), lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)),
     "imported_within": ((MAP,), np.abs),
+    "shuffle": (
+        ((4, 6, 8),),
+        lambda x: (
+            x.reshape(len(x), 4, 6, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(len(x), 8, 12, 2)
+        ),
+    ),
     "imported": (
         (MAP,),
         lambda x: (
@@ -139,6 +157,7 @@ def test_its_arguments_are_what_the_file_says():
     ("name", "shapes", "words"),
     [
         ("loops", (MAP,), "straight code"),
+        ("conditional", (MAP,), "it depends on K.ndim(x)"),
         ("residual", (VECTOR, VECTOR), "its argument 'scale' has no value"),
         ("difference", (MAP,), "takes one of the batch"),
         ("euclidean", (VECTOR,), "it takes what it reads for 2 values"),
@@ -196,6 +215,10 @@ def test_which_tensorflow_resizes_is_known_from_the_keras(keras, mode):
     (layer_,) = built("resized", MAP, keras=keras).program.layers
 
     assert layer_.op.mode == mode
+
+
+def test_every_function_is_an_operator_of_the_tables():
+    assert {known.operator for known in FUNCTIONS.values()} <= TABLE.keys()
 
 
 # ---- whole models
@@ -305,3 +328,43 @@ def test_every_python_has_a_file_of_all_functions():
 
     assert len(found) == len(PYTHONS)
     assert len({tuple(sorted(one)) for one in found.values()}) == 1
+
+
+# ---- held against Keras' backend and TensorFlow themselves
+
+
+@pytest.mark.keras
+def test_each_function_gives_what_keras_and_tensorflow_give(tmp_path):
+    """Every function of the table, called as people call it: in float64, but where TensorFlow
+    computes in float32 whatever it is told (its resizing; it keeps a slope of 0.2 in float32)."""
+    target = tmp_path / "forms.npz"
+    script = Path(__file__).parent / "code_forms.py"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, script, target], check=True, env=environment)
+    with np.load(target) as file:
+        arrays = {name: file[name] for name in file.files}
+    codes = json.loads(str(arrays["codes"]))
+    wrong = {}
+    for number, (text, shapes) in enumerate(FORMS_OF_KERAS):
+        values = [arrays[f"{number}/reads/{place}"] for place in range(len(shapes))]
+        gives = arrays[f"{number}/gives"]
+        try:
+            network = built([codes[text], None, None], *shapes, keras="2.10.0")
+        except MismatchError as refused:
+            wrong[text] = refused.findings
+            continue
+        found = computed(network, *values)
+        allowed = 1e-6 if "resize" in text or text == "tf.nn.leaky_relu(x)" else 1e-12
+        off = np.abs(found - gives).max() if found.shape == gives.shape else np.inf
+        if off > allowed * max(1.0, np.abs(gives).max()):
+            wrong[text] = off
+
+    assert wrong == {}
+    written = " ".join(text for text, _ in FORMS_OF_KERAS)
+    called = {full_name(one, assumed=True) for one in re.findall(r"(?:K|tf)\.[\w.]+", written)}
+    short = {name.replace("tensorflow.v1.", "tensorflow.") for name in called}
+    of_table = {name.replace("tensorflow.v1.", "tensorflow.") for name in FUNCTIONS}
+    assert of_table - short == NOT_IN_KERAS_3
+
+
+NOT_IN_KERAS_3 = {"keras.backend.identity"}

@@ -101,6 +101,15 @@ class Unpacked:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Either:
+    """`one` where the condition is true, else `other`."""
+
+    condition: Expression
+    one: Expression
+    other: Expression
+
+
 Expression = (
     Constant
     | Argument
@@ -113,6 +122,7 @@ Expression = (
     | Part
     | Listed
     | Unpacked
+    | Either
 )
 
 
@@ -131,6 +141,22 @@ def parts(one: Expression) -> tuple[Expression, ...]:
             return (start, stop, step)
         case Listed(items):
             return items
+        case Either(condition, first, second):
+            return (condition, first, second)
+    return ()
+
+
+def without_parts(one: Expression) -> tuple[Any, ...]:
+    """What of it is no expression."""
+    match one:
+        case Attribute(_, name):
+            return (name,)
+        case Called(_, _, keywords):
+            return keywords
+        case Operated(operator):
+            return (operator,)
+        case Unpacked(_, index, count):
+            return (index, count)
     return ()
 
 
@@ -179,9 +205,11 @@ def _text(one: Expression) -> str:
             return f"[{', '.join(map(_text, items))}]"
         case Unpacked(of, index, _):
             return f"{_inner(of)}[{index}]"
+        case Either(condition, first, second):
+            return f"{_inner(first)} if {_inner(condition)} else {_inner(second)}"
     raise AssertionError(one)
 
 
 def _inner(one: Expression) -> str:
     text = _text(one)
-    return f"({text})" if isinstance(one, Operated | Negated) else text
+    return f"({text})" if isinstance(one, Operated | Negated | Either) else text

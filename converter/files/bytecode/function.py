@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from converter.files.bytecode.expressions import (
     Attribute,
     Called,
     Constant,
+    Either,
     Expression,
     Item,
     Listed,
@@ -25,13 +26,17 @@ from converter.files.bytecode.expressions import (
     Unpacked,
     parts,
 )
-from converter.files.bytecode.instructions import OPERATORS, PYTHONS, Python, instructions
+from converter.files.bytecode.instructions import OPERATORS, PYTHONS, Python, Step, instructions
 from converter.files.bytecode.marshalled import Code, CodeError, read_code
 
 MAX_TEXT = 2**16
 """Characters of a function in a configuration."""
 
 MAX_STACK = 64
+
+MAX_PATHS = 4
+
+JUMPS = ("POP_JUMP_IF_FALSE", "POP_JUMP_IF_TRUE")
 
 MAX_NESTED = 4
 """Tuples within each other, in a constant."""
@@ -107,6 +112,7 @@ class _Reading:
         self.sizes: dict[int, tuple[int, int]] = {}
         self.kept: list[Expression] = []
         self.keywords: tuple[str, ...] = ()
+        self.paths = 0
         count = len(code.parameters) + code.keyword
         if code.flags & ~(PLAIN | FUTURE | DOCUMENTED):
             raise CodeError("it takes any number of arguments, or is a generator")
@@ -123,20 +129,51 @@ class _Reading:
         except CodeError as error:
             raise CodeError(str(error), len(self.code.code)) from None
 
-    def followed(self, steps: Sequence[tuple[str, int]]) -> Function:
-        if not steps or steps[-1][0] != "RETURN_VALUE":
-            raise CodeError("it does not end with what it gives")
-        for name, argument in steps[:-1]:
-            if name == "RETURN_VALUE":
-                raise CodeError("it ends in several places")
-            self.step(name, argument)
-        result = self.pop()
-        if self.stack or self.keywords:
-            raise CodeError("it leaves values behind")
-        if self.python.finds_null and steps[0] != ("RESUME", 0) and steps[1:2] != [("RESUME", 0)]:
+    def followed(self, steps: Sequence[Step]) -> Function:
+        first = [(step.name, step.argument) for step in steps[:2]]
+        if self.python.finds_null and ("RESUME", 0) not in first:
             raise CodeError(f"it does not begin as code of Python {self.python.version}")
+        result = self.path({step.place: step for step in steps}, 0)
         plain = len(self.code.parameters)
         return Function(self.parameters[:plain], self.parameters[plain:], self.code.free, result)
+
+    def path(self, steps: Mapping[int, Step], place: int) -> Expression:
+        """What the code gives from a place on. All jumps lead on, so that it ends."""
+        while True:
+            if place not in steps:
+                raise CodeError("it does not end with what it gives")
+            step = steps[place]
+            place = step.next
+            if step.name == "RETURN_VALUE":
+                result = self.pop()
+                if self.stack or self.keywords:
+                    raise CodeError("it leaves values behind")
+                return result
+            if step.name in ("JUMP_FORWARD", *JUMPS):
+                target = step.target(self.python)
+                if target < step.next:
+                    raise CodeError("it jumps back")
+                if step.name in JUMPS:
+                    return self.either(steps, (place, target), step.name)
+                place = target
+            else:
+                self.step(step.name, step.argument)
+
+    def either(self, steps: Mapping[int, Step], places: tuple[int, int], name: str) -> Expression:
+        """What it gives by a condition, each way with what is there before."""
+        condition = self.pop()
+        self.paths += 1
+        if self.paths > MAX_PATHS:
+            raise CodeError("it has more branches than straight code has")
+        stack, variables = [*self.stack], {**self.variables}
+        found = [self.path(steps, places[0])]
+        self.stack, self.variables = stack, variables
+        found.append(self.path(steps, places[1]))
+        if name == "POP_JUMP_IF_TRUE":
+            found.reverse()
+        result = Either(condition, found[0], found[1])
+        self.measure(result)
+        return result
 
     def step(self, name: str, argument: int) -> None:
         if self.keywords and name not in ("PRECALL", "CALL"):
@@ -435,6 +472,7 @@ HANDLERS: dict[str, Callable[[_Reading, int], None]] = {
     "NOP": _Reading.nothing,
     "RESUME": _Reading.nothing,
     "PRECALL": _Reading.nothing,
+    "TO_BOOL": _Reading.nothing,
     "UNARY_POSITIVE": _Reading.nothing,
     "UNARY_NEGATIVE": _Reading.negate,
     "BINARY_OP": _Reading.binary,

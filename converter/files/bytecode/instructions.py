@@ -45,6 +45,9 @@ BEFORE_3_11: Mapping[str, int] = {
     "LOAD_ATTR": 106,
     "IMPORT_NAME": 108,
     "IMPORT_FROM": 109,
+    "JUMP_FORWARD": 110,
+    "POP_JUMP_IF_FALSE": 114,
+    "POP_JUMP_IF_TRUE": 115,
     "LOAD_GLOBAL": 116,
     "LOAD_FAST": 124,
     "STORE_FAST": 125,
@@ -83,6 +86,9 @@ ADAPTIVE: Mapping[str, int] = {
     "LOAD_ATTR": 106,
     "IMPORT_NAME": 108,
     "IMPORT_FROM": 109,
+    "JUMP_FORWARD": 110,
+    "POP_JUMP_IF_FALSE": 114,
+    "POP_JUMP_IF_TRUE": 115,
     "LOAD_GLOBAL": 116,
     "BINARY_OP": 122,
     "LOAD_FAST": 124,
@@ -107,6 +113,7 @@ PYTHON_3_13: Mapping[str, int] = {
     "POP_TOP": 32,
     "PUSH_NULL": 34,
     "RETURN_VALUE": 36,
+    "TO_BOOL": 40,
     "UNARY_NEGATIVE": 42,
     "BINARY_OP": 45,
     "BUILD_LIST": 47,
@@ -118,6 +125,7 @@ PYTHON_3_13: Mapping[str, int] = {
     "EXTENDED_ARG": 71,
     "IMPORT_FROM": 74,
     "IMPORT_NAME": 75,
+    "JUMP_FORWARD": 79,
     "LIST_EXTEND": 81,
     "LOAD_ATTR": 82,
     "LOAD_CONST": 83,
@@ -125,6 +133,8 @@ PYTHON_3_13: Mapping[str, int] = {
     "LOAD_FAST": 85,
     "LOAD_FAST_LOAD_FAST": 88,
     "LOAD_GLOBAL": 91,
+    "POP_JUMP_IF_FALSE": 97,
+    "POP_JUMP_IF_TRUE": 100,
     "STORE_FAST": 110,
     "STORE_FAST_LOAD_FAST": 111,
     "STORE_FAST_STORE_FAST": 112,
@@ -151,20 +161,23 @@ CACHES = {
     "CALL": 3,
     "BINARY_OP": 1,
 }
+CACHES_3_13 = {**CACHES, "TO_BOOL": 3, "POP_JUMP_IF_FALSE": 1, "POP_JUMP_IF_TRUE": 1}
 """Words that follow an instruction, of zeros where it was never run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Python:
     """How one or more versions of Python write instructions. `is_words` says that each takes two
-    bytes; before, an argument took two more. `counts_pairs` is of calls whose number holds that of
-    the keywords, `finds_null` of names that are told with a NULL for a call to come."""
+    bytes; before, an argument took two more. `counts_words` says that where a jump leads is counted
+    in words. `counts_pairs` is of calls whose number holds that of the keywords, `finds_null` of
+    names that are told with a NULL for a call to come."""
 
     version: str
     layout: Layout
     opcodes: Mapping[str, int]
     is_words: bool = True
     caches: Mapping[str, int] = field(default_factory=dict)
+    counts_words: bool = False
 
     @property
     def counts_pairs(self) -> bool:
@@ -186,9 +199,10 @@ PYTHONS = (
     Python("3.7", "3.4", METHODS),
     Python("3.8", "3.8", METHODS),
     Python("3.9", "3.8", EXTENDED_LISTS),
+    Python("3.10", "3.8", EXTENDED_LISTS, counts_words=True),
     Python("3.11", "3.11", PYTHON_3_11, caches=CACHES_3_11),
     Python("3.12", "3.11", PYTHON_3_12, caches=CACHES),
-    Python("3.13", "3.11", PYTHON_3_13, caches=CACHES),
+    Python("3.13", "3.11", PYTHON_3_13, caches=CACHES_3_13),
 )
 
 HAS_ARGUMENT = 90
@@ -198,19 +212,33 @@ OPERATORS = ("+", "&", "//", "<<", "@", "*", "%", "|", "**", ">>", "-", "/", "^"
 """What the number of a BINARY_OP means; those in place follow in the same order."""
 
 
-def instructions(code: bytes, python: Python) -> Iterator[tuple[str, int]]:
-    """(name, argument) of each instruction, its caches left out. Raises CodeError at one that this
-    Python has not, or that no straight code consists of."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An instruction, the place of the next one behind its caches, and where it may jump to."""
+
+    place: int
+    name: str
+    argument: int
+    next: int
+
+    def target(self, python: Python) -> int:
+        unit = 2 if python.counts_words or python.finds_null else 1
+        is_far = self.name != "JUMP_FORWARD" and not python.finds_null
+        return self.argument * unit + (0 if is_far else self.next)
+
+
+def instructions(code: bytes, python: Python) -> Iterator[Step]:
+    """Each instruction. Raises CodeError at one that this Python has not, or that no straight code
+    consists of."""
     names = {number: name for name, number in python.opcodes.items()}
-    place, extended = 0, 0
+    place, extended, begin = 0, 0, 0
     for _ in range(MAX_INSTRUCTIONS):
         if place == len(code):
             return
         number = code[place]
         name = names.get(number)
         if name is None:
-            words = f"instruction {number} of Python {python.version} is not of straight code"
-            raise CodeError(words, place)
+            raise CodeError(f"its instruction {number} is not of straight code", place)
         size = 2 if python.is_words else 3 if number >= HAS_ARGUMENT else 1
         argument = int.from_bytes(code[place + 1 : place + size], "little") | extended
         place += size + 2 * python.caches.get(name, 0)
@@ -220,5 +248,6 @@ def instructions(code: bytes, python: Python) -> Iterator[tuple[str, int]]:
         if extended > 0xFFFF00:
             raise CodeError("it has an argument that is too large")
         if name != "EXTENDED_ARG":
-            yield name, argument
+            yield Step(begin, name, argument, place)
+            begin = place
     raise CodeError(f"it has more than {MAX_INSTRUCTIONS} instructions")

@@ -168,8 +168,9 @@ TENSORFLOW: Mapping[str, Known] = {
     **{f"nn.{name}": _one(f"nn.{name}") for name in ("sigmoid", "tanh")},
     **{
         f"nn.{name}": _one(f"nn.{name}", "features")
-        for name in ("relu", "relu6", "elu", "selu", "softplus", "softsign", "swish", "silu")
+        for name in ("relu", "relu6", "elu", "selu", "softplus", "softsign", "silu")
     },
+    "nn.swish": _one("nn.silu", "features"),
     "nn.leaky_relu": Known("nn.leaky_relu", ("features", "alpha")),
     "nn.softmax": Known(
         "nn.softmax", ("logits", "axis"), also={"dim": "axis"}, default={"axis": -1}

@@ -23,6 +23,7 @@ from converter.whole_model.keras_layers.function_names import (
     EPSILON,
     FUNCTIONS,
     LISTS,
+    ROOTS,
     Known,
     full_name,
 )
@@ -61,7 +62,8 @@ class Code:
             root = one.path.partition(".")[0]
             full = full_name(one.path, one.assumed)
             if one.assumed:
-                found[root] = f"{root} is {full_name(f'{root}.x', assumed=True)[:-2]}"
+                meaning = ROOTS.get(root, "Python's own")
+                found[root] = f"{root} is {meaning}"
             if full == EPSILON:
                 found[EPSILON] = f"{one.path}() is 1e-07"
         return [found[name] for name in sorted(found)]
@@ -130,13 +132,44 @@ def why_not(config: Config) -> str:
         code = read_code(config)
     except CodeError as error:
         return f"{OF_CODE}: {error}"
-    called = [one.function for one in e.every(code.function.result) if isinstance(one, e.Called)]
-    for function in called:
-        if not isinstance(function, e.Named) or (
-            full_name(function.path, function.assumed) not in (*FUNCTIONS, EPSILON)
-        ):
-            return f"{OF_CODE}: it calls {e.as_text(function)}, which is none that is known"
+    for one in e.every(code.function.result):
+        if isinstance(one, e.Called) and not _asks_for_a_name(one) and _name(one) not in CALLED:
+            return f"{OF_CODE}: it calls {e.as_text(one.function)}, which is none that is known"
     return ""
+
+
+CALLED = frozenset([*FUNCTIONS, EPSILON])
+
+
+def _name(one: e.Called) -> str:
+    """The full name of the function that is called; '' of none that has one."""
+    named = one.function
+    return full_name(named.path, named.assumed) if isinstance(named, e.Named) else ""
+
+
+def _asks_for_a_name(one: Expression) -> bool:
+    """`hasattr(tf, 'depth_to_space')`: code for several versions of TensorFlow."""
+    return (
+        isinstance(one, e.Called)
+        and one.function == e.Named("hasattr", assumed=True)
+        and len(one.arguments) == 2
+        and isinstance(one.arguments[0], e.Named)
+        and isinstance(one.arguments[1], e.Constant)
+    )
+
+
+def _same(one: Expression, other: Expression) -> bool:
+    """Whether two expressions are one, but for the names of functions, which are one operator."""
+    if isinstance(one, e.Named) and isinstance(other, e.Named):
+        names = [full_name(each.path, each.assumed) for each in (one, other)]
+        known = [FUNCTIONS.get(name) for name in names]
+        return names[0] == names[1] or (known[0] is not None and known[0] == known[1])
+    ours, theirs = e.parts(one), e.parts(other)
+    if not ours or len(ours) != len(theirs) or type(one) is not type(other):
+        return one == other
+    if e.without_parts(one) != e.without_parts(other):
+        return False
+    return all(_same(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def _lambda(call: Call) -> Value:
@@ -211,6 +244,10 @@ class _Run:
                 return [self.of(item) for item in items]
             case e.Unpacked(of, index, count):
                 return self.unpacked(self.of(of), index, count)
+            case e.Either(condition, first, second):
+                if not _asks_for_a_name(condition) or not _same(first, second):
+                    raise NotLiftedError(f"it depends on {e.as_text(condition)}")
+                return self.of(first)
         raise NotLiftedError(f"{e.as_text(one)} is none that is known")
 
     def argument(self, name: str) -> Any:
@@ -261,12 +298,11 @@ class _Run:
     # ---- functions
 
     def called(self, one: e.Called) -> Any:
-        function = one.function
-        name = full_name(function.path, function.assumed) if isinstance(function, e.Named) else ""
+        name = _name(one)
         if name == EPSILON and not one.arguments:
             return 1e-7
         if name not in FUNCTIONS:
-            text = e.as_text(function)
+            text = e.as_text(one.function)
             raise NotLiftedError(f"it calls {text}, which is none that is known")
         given = self.given(FUNCTIONS[name], one)
         return self.of_function(name, FUNCTIONS[name], given)
