@@ -304,6 +304,7 @@ def _inspected(network: Network) -> dict[str, Any]:
         program = network.program
         return {
             "inputs": [asdict(one) for one in program.inputs],
+            "input_size": None,
             "outputs": outputs,
             "layers": dict(Counter(type(layer.op).__name__ for layer in program.layers)),
         }

@@ -25,6 +25,7 @@ Entry = Mapping[str, Any]
 def render(data: Mapping[str, Any]) -> bytes:
     """UTF-8, self-contained."""
     style, script = _template("style.css"), _template("script.js")
+    classes = data["source"].get("classes")  # a general network has none that are known
     page = ENVIRONMENT.get_template("page.html.jinja").render(
         report=data,
         style=style,
@@ -37,8 +38,8 @@ def render(data: Mapping[str, Any]) -> bytes:
         assumptions=assumptions(data),
         differs=first_that_differs(data["parity"]["doubt"]).removeprefix("the first layer that "),
         layers=layer_chart(data["parity"]["layers"], data["first_wrong_layer"]),
-        groups=groups(data["parity"]["logits"], "class" if data["source"]["classes"] else "value"),
-        top5=top5(data["parity"]["logits"]) if data["source"]["classes"] else [],
+        groups=groups(data["parity"]["logits"], "class" if classes else "value"),
+        top5=top5(data["parity"]["logits"]) if classes else [],
         names=NAMES,
         noise=data["parity"].get("noise"),
         diagnosis=data["parity"].get("diagnosis"),
