@@ -14,9 +14,12 @@ from benchmark.measure import Failed, Run, in_turns, python
 from benchmark.page import NOT_CHOSEN, Growth, Line
 from benchmark.rows import (
     BATCHES,
+    BY_HAND,
+    BY_HAND_BATCHES,
     CONVERT,
     CPU,
     CPU_COMPILED,
+    GENERAL,
     GPU,
     GROWTH,
     ROWS,
@@ -47,6 +50,7 @@ class Bench:
             "inputs": str(self.work / "inputs.npz"),
             "pictures": str(self.work / f"pictures-{options.pictures}"),
             "cut": str(self.work / "cut.h5"),
+            **{kind: str(self.work / f"{kind}.h5") for kind in GENERAL},
         }
 
     def prepare(self) -> None:
@@ -59,10 +63,16 @@ class Bench:
             files.picture_folder(self.work, self.options.pictures)
         if self._chosen("inference") and find_spec("onnxscript"):
             self._convert("converted.onnx", "--to", "onnx")
+        if self._chosen("general") and find_spec("keras"):
+            for kind in GENERAL:
+                source = files.model_file(self.work, kind)
+                self._convert(f"{kind}.pth", source=source)
 
-    def _convert(self, name: str, *options: str) -> None:
+    def _convert(self, name: str, *options: str, source: Path | None = None) -> None:
         target = self.work / name
-        command = python(*CONVERT, self.source, target, "--no-parity", "--force", *options)
+        command = python(
+            *CONVERT, source or self.source, target, "--no-parity", "--force", *options
+        )
         subprocess.run(command, check=True, capture_output=True)
 
     def _chosen(self, key: str) -> bool:
@@ -76,6 +86,10 @@ class Bench:
             yield from self.networks("inference", what, CPU, batch, "cpu", "float32")
             what += ", beside compilers"
             yield from self.networks("inference", what, CPU_COMPILED, batch, "cpu", "float32")
+        for kind, ways in BY_HAND.items():
+            for batch in BY_HAND_BATCHES:
+                what = f"{GENERAL[kind]} on the CPU, batch {batch}"
+                yield from self.networks("general", what, ways, batch, "cpu", "float32", kind)
         for dtype in ("float32", "bfloat16"):
             what = f"inference on a GPU, {dtype}, batch 32"
             yield from self.networks("gpu", what, GPU, 32, "cuda", dtype)
@@ -126,17 +140,25 @@ class Bench:
         return f"not measured: {missing[0]} is not installed" if missing else ""
 
     def networks(
-        self, key: str, what: str, ways: Sequence[Way], batch: int, device: str, dtype: str
+        self,
+        key: str,
+        what: str,
+        ways: Sequence[Way],
+        batch: int,
+        device: str,
+        dtype: str,
+        kind: str = "",
     ) -> Iterator[Line]:
+        """A row for each way beside the first, which is ours. `kind` is a general network's."""
         reasons = [self._reason(key, way.needs) for way in ways]
-        if device == "cpu" and batch not in self.options.batches:
+        if device == "cpu" and batch not in self.options.batches and not kind:
             reasons = [NOT_CHOSEN] * len(ways)
         if device == "cuda" and self._chosen(key) and not has_gpu():
             reasons = [NO_GPU] * len(ways)
         present = [way for way, reason in zip(ways, reasons, strict=True) if not reason]
         if present:
             say(what)
-        jobs = [self._job(way, batch, device, dtype) for way in present]
+        jobs = [self._job(way, batch, device, dtype, kind) for way in present]
         timed = dict(
             zip(present, inference.in_turns(present, jobs, self.options.runs), strict=True)
         )
@@ -151,10 +173,12 @@ class Bench:
                 *(ours.milliseconds, theirs.milliseconds, because),
             )
 
-    def _job(self, way: Way, batch: int, device: str, dtype: str) -> inference.Job:
-        answer = self.work / f"{way.key}-{batch}-{device}-{dtype}.npy"
+    def _job(self, way: Way, batch: int, device: str, dtype: str, kind: str) -> inference.Job:
+        answer = self.work / f"{kind}{way.key}-{batch}-{device}-{dtype}.npy"
         answer.unlink(missing_ok=True)
         paths = (self.places["resnet50"], self.places["converted"], self.places["onnx"])
+        if kind:
+            paths = (self.places[kind], str(self.work / f"{kind}.pth"), "")
         return inference.Job(way.key, batch, device, dtype, *paths, str(answer))
 
     def growth(self) -> Iterator[Growth]:

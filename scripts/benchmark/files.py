@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KINDS = ("resnet50", "resnet101", "resnet152", "wide")
+KINDS = ("resnet50", "resnet101", "resnet152", "wide", "mobilenetv2", "unet")
 """`wide` is a ResNet-50 of 4.4 times the width: a file of 2 GB."""
 
 
@@ -27,6 +27,14 @@ def make(kind: str, path: str) -> None:
     import keras
     from legacy_resnet50 import fill, resnet50
 
+    from benchmark.by_hand import keras_unet
+
+    if kind == "unet":
+        keras_unet().save(path)
+        return
+    if kind == "mobilenetv2":
+        keras.applications.MobileNetV2(weights=None).save(path)
+        return
     if kind in ("resnet101", "resnet152"):
         network = getattr(keras.applications, kind.replace("resnet", "ResNet"))
         network(weights=None).save(path)

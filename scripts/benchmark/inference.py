@@ -1,4 +1,4 @@
-"""Ways to run a ResNet-50, each in a process of its own: TensorFlow and torch share none.
+"""Ways to run a network, each in a process of its own: TensorFlow and torch share none.
 
 A worker (`python -m benchmark.inference JOB`) makes its network and runs it twice, which does not
 count. Then it runs twice for each line that it is sent, and answers with the seconds of the second
@@ -162,6 +162,10 @@ def _torch(job: Job) -> Callable[[], Any]:
     model: torch.nn.Module = resnet_pt.load(job.pth)
     if job.way.startswith("optimize"):
         model = resnet_pt.optimize(model, job.device, compile=job.way.endswith("compile"))  # type: ignore[arg-type]
+    elif job.way.startswith("by-hand-"):
+        from benchmark.by_hand import BY_HAND, filled
+
+        model = filled(BY_HAND[job.way.removeprefix("by-hand-")](), model)
     elif job.way.startswith("torchvision"):
         from torchvision.models import resnet50
 

@@ -44,6 +44,8 @@ def _transposed(source: str) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset):
             array = item[()]
             axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
+            if "depthwise_kernel" in name:
+                axes = (2, 3, 0, 1)
             found[name] = np.ascontiguousarray(array.transpose(axes) if axes else array)
 
     with h5py.File(source) as file:

@@ -55,6 +55,27 @@ INSTEAD = (
 )
 """What else brings the network to torch."""
 
+
+def _general(kind: str, name: str) -> Row:
+    """The conversion of a network that is no residual one."""
+    return Row(
+        "general",
+        f"convert {name} to `.pth`, tensors proven",
+        (*CONVERT, f"{{{kind}}}", "{work}/ours.pth", "--force", "--no-parity"),
+        (
+            Beside(
+                "plain work with torch",
+                (*OTHERS, "plain-pth", f"{{{kind}}}", "{work}/plain.pth"),
+                seconds=1.3,
+                memory=1.15,
+                needs=("keras",),
+                target="{work}/plain.pth",
+            ),
+        ),
+        target="{work}/ours.pth",
+    )
+
+
 ROWS = (
     Row(
         "pth",
@@ -120,6 +141,8 @@ ROWS = (
         (Beside("`import torch`", IMPORT_TORCH, seconds=0.3),),
         exit_code=3,
     ),
+    _general("mobilenetv2", "MobileNetV2"),
+    _general("unet", "a U-Net"),
     Row(
         "verify",
         "predictions for {count} pictures compared",
@@ -134,6 +157,9 @@ ROWS = (
         ),
     ),
 )
+
+GENERAL = {"mobilenetv2": "MobileNetV2", "unet": "a U-Net"}
+"""Networks that are no residual ones, and what they are called."""
 
 GROWTH = ("resnet50", "resnet101", "resnet152", "wide")
 """The files that are converted to both formats, to see how time and memory grow."""
@@ -177,3 +203,14 @@ GPU = (
     Way("torchvision", "torchvision, eager", ("torchvision",), same=False),
     Way("torchvision-compile", "torchvision, torch.compile", ("torchvision",), same=False),
 )
+
+BY_HAND = {
+    kind: (
+        Way("plain", "the converted network", ("keras",)),
+        Way(f"by-hand-{kind}", "written by hand in torch", ("keras",), bound=1.05),
+    )
+    for kind in GENERAL
+}
+"""A general network as it is, beside the same network as somebody would write it in torch."""
+
+BY_HAND_BATCHES = (1, 8)
