@@ -7,7 +7,7 @@ named where it is if the first wrong layer is the faulty one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Subject:
 
     def broken(self, fault: Fault, site: Site, seed: int) -> Conversion:
         one = self.conversion
-        broken = Conversion(one.network, dict(one.tensors), one.architecture)
+        broken = replace(one, tensors=dict(one.tensors), behaviour=[])
         fault.make(broken, site, np.random.default_rng(seed))
         return broken
 

@@ -332,7 +332,7 @@ def padded_otherwise(pad: Callable[[Any, Any], Any], dilation: int = 1) -> Any:
     def change(conv: Any) -> None:
         def forward(x: Any) -> Any:
             padded = pad(x, conv_padding(conv, x))
-            return F.conv2d(padded, conv.weight, conv.bias, conv.stride, 0, dilation)
+            return F.conv2d(padded, conv.weight, conv.bias, conv.stride, 0, dilation, conv.groups)
 
         conv.forward = forward
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from campaign import Subject, clean, compared_with, judged, places
 from faults import FAULTS, Conversion
+from general_faults import GENERAL_FAULTS, General, recorded
 from helpers import converted, fixture
 from stand_ins import whole_recording
 
@@ -81,3 +82,35 @@ def test_the_campaign_in_full_asks_keras(monkeypatch):
 
     assert [one.passes[0].input.shape for one in found] == [one.shape for one in pictures]
     assert [one.dtype for one in found[1].passes] == ["float64", "float32"]
+
+
+# ---- general networks
+
+UNET = "networks/unet-upsample-k224"
+NONE_THERE = {
+    *("one of the summed left out", "summed subtracted", "sum halved"),  # it joins, and never adds,
+    "zeros on the other side",  # its convolutions pad themselves,
+    *("classes' biases off by one", "classes' kernels off by one", "classes reversed"),
+    *("classifier's inputs shifted", "classifier's sign", "classifier in bfloat16"),
+    *("classifier's bias zero", "softmax in the network"),  # and it gives maps
+}
+
+
+@pytest.fixture(scope="module")
+def unet():
+    network, tensors = converted(fixture(UNET))
+    return Subject(UNET, General(network, tensors, network.program), recorded(network, tensors))
+
+
+@pytest.mark.parametrize("fault", GENERAL_FAULTS, ids=lambda fault: fault.kind)
+def test_a_fault_of_a_general_network_is_caught_and_its_layer_named(fault, unet):
+    sites = list(places(fault.sites(unet.conversion), seed=3))
+    assert bool(sites) == (fault.kind not in NONE_THERE)
+    for _, site in sites[-1:]:
+        outcome = judged(unet, fault, "late", site, seed=3)
+        assert outcome.caught
+        assert outcome.named == site.layer
+
+
+def test_the_right_general_network_is_no_fault(unet):
+    assert compared_with(unet.conversion, unet.recording).verdict == "equal"
