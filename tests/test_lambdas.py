@@ -50,7 +50,7 @@ def names():
     return json.loads((BYTECODE / "python-3.9.json").read_text())
 
 
-def built(name, *shapes, python="3.9", keras="2.3.1", **settings):
+def built(name, *shapes, python="3.9", keras="2.3.1", call=None, theano=False, **settings):
     """The network of one Lambda layer with the function `name`, and inputs of these shapes."""
     inputs = [f"x{number}" for number in range(len(shapes))]
     layers = [
@@ -64,14 +64,14 @@ def built(name, *shapes, python="3.9", keras="2.3.1", **settings):
     ]
     function = dumped(name, python) if str(name) in names() else name
     config = {"name": "code", "function": function, "function_type": "lambda", **settings}
-    calls = [[[one, 0, 0, {}] for one in inputs]]
+    calls = [call or [[one, 0, 0, {}] for one in inputs]]
     layers.append(
         {"class_name": "Lambda", "name": "code", "config": config, "inbound_nodes": calls}
     )
     ends = {"input_layers": [[one, 0, 0] for one in inputs], "output_layers": [["code", 0, 0]]}
     graph = parse_graph({"class_name": "Model", "config": {"layers": layers, **ends}})
     version = tuple(map(int, keras.partition("-")[0].split(".")))
-    return General(lift(graph, Era(version, keras)).program)
+    return General(lift(graph, Era(version, keras, theano)).program)
 
 
 def computed(network, *values):
@@ -194,6 +194,35 @@ def test_data_that_does_not_go_with_the_code_is_refused(function, settings, word
         built(function, MAP, **settings)
 
     assert words in str(refused.value.findings)
+
+
+def keras_tensor(name):
+    history = {"shape": [None, *VECTOR], "dtype": "float32", "keras_history": [name, 0, 0]}
+    return {"class_name": "__keras_tensor__", "config": history}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ([["x0", 0, 0, {"mask": ["x1", 0, 0]}]], "it is called with mask"),
+        ([["x0", 0, 0, {"scale": 3}]], "it is called with scale"),
+        ({"args": [[[keras_tensor("x0")], keras_tensor("x1")]], "kwargs": {}}, "within each other"),
+        ({"args": [keras_tensor("x0"), keras_tensor("x1")], "kwargs": {}}, "within each other"),
+    ],
+)
+def test_a_call_that_is_more_than_one_argument_is_refused(call, words):
+    with pytest.raises(MismatchError) as refused:
+        built("difference", VECTOR, VECTOR, call=call)
+
+    assert words in str(refused.value.findings)
+
+
+def test_functions_of_another_backend_are_refused():
+    with pytest.raises(MismatchError) as refused:
+        built("difference", VECTOR, VECTOR, theano=True)
+
+    assert "on Theano" in str(refused.value.findings)
+    assert built("scaled", VECTOR, theano=True)
 
 
 @pytest.mark.parametrize("wrapped", ["value", "parts"])

@@ -206,6 +206,11 @@ def _holds_tensor(value: Any) -> bool:
     return is_reference(value) or any(_keras_3_references(value))
 
 
+def is_keras_tensor(value: Any) -> bool:
+    """Whether an argument of a call of Keras 3 stands for a tensor."""
+    return isinstance(value, dict) and value.get("class_name") == KERAS_TENSOR
+
+
 def first_argument(call: Any) -> Any:
     """The constant that a Keras 2 operator has on its left; None where a tensor stands there."""
     is_constant = bool(call) and call[0] == CONSTANT and len(call) > 2

@@ -5,8 +5,9 @@ Which Python wrote the code is not in it. Each version's table reads it or does 
 one's instructions, or the caches that stand between them, are not there: whoever calls holds the
 readings against each other.
 
-Sources: `opcode.py` of CPython 2.7.18, 3.4.10, 3.5.10, 3.6.15, 3.7.16, 3.8.18, 3.9.18, 3.10.13,
-3.11.7, 3.12.1 and 3.13.0, and `_opcode_metadata.py` of the last.
+Sources: `opcode.py` of CPython 2.7.18, 3.6.15, 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1 and
+3.13.0, each of which has compiled fixtures; 3.4 and 3.5 have 3.6's numbers and 2.7's arguments
+(`Lib/opcode.py` of 3.5), and none was at hand to compile any.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 from converter.files.bytecode import CodeError, Expression, Function, read_function
 from converter.files.bytecode import expressions as e
 from converter.files.kinds import written
-from converter.files.model_config import Config
+from converter.files.model_config import Config, call_arguments, is_keras_tensor
 from converter.whole_model.keras_classes import OF_CODE
 from converter.whole_model.keras_layers import of_code, operators
 from converter.whole_model.keras_layers.call import Call, NotLiftedError, Value
@@ -126,10 +126,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def why_not(config: Config) -> str:
+def why_not(config: Any) -> str:
     """Why a Lambda layer cannot be read, whatever its input; '' if nothing is known against it."""
     try:
-        code = read_code(config)
+        code = read_code(config if isinstance(config, dict) else {})
     except CodeError as error:
         return f"{OF_CODE}: {error}"
     for one in e.every(code.function.result):
@@ -174,6 +174,7 @@ def _same(one: Expression, other: Expression) -> bool:
 
 def _lambda(call: Call) -> Value:
     try:
+        _check_call(call.arguments)
         code = read_code(call.config)
         found = _Run(call, code).result()
     except CodeError as error:
@@ -182,6 +183,19 @@ def _lambda(call: Call) -> Value:
         raise NotLiftedError(f"{OF_CODE}: {error}") from None
     _check_shape(call.config.get("output_shape"), found)
     return found
+
+
+def _check_call(call: Any) -> None:
+    """A layer that reads one tensor, or a list of them, and nothing by keyword."""
+    named = call.get("kwargs") if isinstance(call, dict) else call_arguments(call)
+    others = [key for key, one in (named or {}).items() if one is not None and key != "training"]
+    if others:
+        raise NotLiftedError(f"it is called with {', '.join(map(str, others))}")
+    if isinstance(call, dict) and "args" in call:
+        given = call["args"]
+        first = given[0] if isinstance(given, list) and len(given) == 1 else None
+        if not all(map(is_keras_tensor, first if isinstance(first, list) else [first])):
+            raise NotLiftedError("it reads values within each other")
 
 
 def _check_shape(said: Any, found: Value) -> None:
@@ -299,6 +313,8 @@ class _Run:
 
     def called(self, one: e.Called) -> Any:
         name = _name(one)
+        if self.call.era.theano:
+            raise NotLiftedError("what it calls is another function on Theano")
         if name == EPSILON and not one.arguments:
             return 1e-7
         if name not in FUNCTIONS:
