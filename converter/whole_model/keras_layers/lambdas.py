@@ -177,12 +177,14 @@ def _lambda(call: Call) -> Value:
         _check_call(call.arguments)
         code = read_code(call.config)
         found = _Run(call, code).result()
-    except CodeError as error:
-        raise NotLiftedError(f"{OF_CODE}: {error}") from None
-    except NotLiftedError as error:
-        raise NotLiftedError(f"{OF_CODE}: {error}") from None
-    _check_shape(call.config.get("output_shape"), found)
+        _check_shape(call.config.get("output_shape"), found)
+    except (CodeError, NotLiftedError) as error:
+        raise _of_code(error) from None
     return found
+
+
+def _of_code(error: Exception) -> NotLiftedError:
+    return NotLiftedError(f"{OF_CODE}: {error}")
 
 
 def _check_call(call: Any) -> None:
@@ -208,7 +210,7 @@ def _check_shape(said: Any, found: Value) -> None:
     pairs = zip(said, found.in_keras, strict=False)
     if len(said) != found.rank or any(None not in pair and pair[0] != pair[1] for pair in pairs):
         raise NotLiftedError(
-            f"{OF_CODE}: its output_shape is {said}, and its code gives {list(found.in_keras)}"
+            f"its output_shape is {said}, and its code gives {list(found.in_keras)}"
         )
 
 
