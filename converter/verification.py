@@ -38,7 +38,7 @@ from converter.report import Report
 from resnet_pt.architecture import Architecture
 from resnet_pt.lower import lower
 from resnet_pt.ops import Dense
-from resnet_pt.preprocessing import MODES
+from resnet_pt.preprocessing import MODES, Mode
 from resnet_pt.program import Program, to_dict
 from resnet_pt.tensors import tensors
 
@@ -106,16 +106,13 @@ def verify_images(
     from converter.dataset.run import Original, compare_images
     from converter.dataset.spread import processes
     from converter.parity.original.keras_python import SCRIPT
-    from resnet_pt.pictures import known_mode, scaled
+    from resnet_pt.pictures import scaled
 
     settings = Options(**options)
     if transform and settings.preprocess:
         raise UsageError("--transform and --preprocess scale the pictures twice: give one")
     said = read_record(Path(against)).preprocess if is_record(Path(against)) else None
-    described = _Target(Path(target)).described
-    if isinstance(described, Program):
-        raise UsageError(f"--images takes residual networks of a known kind, and {target} is none")
-    recorded = said or known_mode(described)
+    recorded = said or _Target(Path(target), settings.layers).mode
     mode = settings.preprocess or recorded or "raw"
     own = named_transform(transform) if transform else None
     original = Original(
@@ -172,6 +169,16 @@ class _Target:
         described = description(self.model)
         assert described is not None
         return described
+
+    @property
+    def mode(self) -> Mode | None:
+        """What the file says that was done to pictures."""
+        from resnet_pt.pictures import known_mode
+
+        if isinstance(self.described, Architecture):
+            return known_mode(self.described)
+        said = [fact.value for fact in self._facts() if fact.name == "preprocessing"]
+        return next((mode for mode in MODES if mode in said), None)
 
     def network(self) -> Network:
         """What the file says of itself, in the words of a conversion."""

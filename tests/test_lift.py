@@ -26,7 +26,7 @@ from converter.options import Options
 from converter.parity import prove
 from converter.parity.comparing.inputs import too_large_for
 from converter.testing import assert_same_logits
-from converter.verification import verify, verify_images
+from converter.verification import verify
 from resnet_pt.general import General
 from resnet_pt.ops import AxisNorm, Combine, Conv, Flatten, Norm
 from resnet_pt.program import Input, Layer, Output, Program, from_dict, to_dict
@@ -104,14 +104,6 @@ def test_a_library_of_residual_networks_is_refused_with_what_can(tmp_path):
     assert refused.value.hints == (
         "these can: no --to (the self-describing layout), --to onnx, --to pt2",
     )
-
-
-def test_what_takes_residual_networks_alone_says_so(tmp_path):
-    target = tmp_path / "out.pth"
-    converted("shapes-k224", target)
-
-    with pytest.raises(UsageError, match="--images takes residual networks"):
-        verify_images(target, NETWORKS / "shapes-k224.h5", tmp_path)
 
 
 def test_a_shared_layer_is_one_module(tmp_path):

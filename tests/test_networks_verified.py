@@ -11,12 +11,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 from helpers import FIXTURES
+from PIL import Image
 
 import resnet_pt
 from converter.cli import verify_weights
 from converter.conversion import convert
+from converter.errors import UsageError
 from converter.reports import schema
 from converter.testing import assert_same_logits
+from converter.verification import verify_images
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 NETWORKS = FIXTURES / "networks"
@@ -141,3 +144,55 @@ def test_a_record_without_one_of_the_outputs_is_of_another_model(target, tmp_pat
 
     assert result.exit_code == 3
     assert "it is a record of another model" in result.stderr
+
+
+# ---- a folder of pictures
+
+
+@pytest.fixture(scope="module")
+def of_pictures(tmp_path_factory):
+    """(a folder of three pictures, a function that records what a network gives for them)."""
+    folder = tmp_path_factory.mktemp("pictures")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    for number, one in enumerate(pixels):
+        Image.fromarray(one).save(folder / f"{number}.png")
+
+    def recorded(path, record):
+        model, pictures = resnet_pt.load(path), pixels.astype(np.float32) / 255
+        with torch.no_grad():
+            logits = model(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())).numpy()
+        meta = np.array(json.dumps({"preprocess": "unit"}))
+        np.savez(record, input=pictures, output=logits, logits=logits, meta=meta)
+        return record
+
+    return folder, recorded
+
+
+def test_the_predictions_for_a_folder_are_compared(target, of_pictures, tmp_path):
+    folder, recorded = of_pictures
+    against = recorded(target("nested-k315"), tmp_path / "record.npz")
+
+    found = verify_images(target("nested-k315"), against, folder, device="cpu")
+
+    assert (found.pictures, found.same_top1, found.passes) == (3, 3, True)
+
+
+def test_another_networks_predictions_are_others(target, of_pictures, tmp_path):
+    folder, recorded = of_pictures
+    resnet_pt.save(spoiled(target("nested-k315")), tmp_path / "other.pth")
+    against = recorded(tmp_path / "other.pth", tmp_path / "record.npz")
+
+    assert not verify_images(target("nested-k315"), against, folder, device="cpu").passes
+
+
+@pytest.mark.parametrize("name", ["multioutput-k210", "siamese-subtract-k224"])
+def test_what_reads_or_gives_more_than_one_is_refused(name, target, of_pictures):
+    with pytest.raises(UsageError, match="networks that read one picture and give one vector"):
+        verify_images(target(name), NETWORKS / f"{name}.h5", of_pictures[0], device="cpu")
+
+
+def test_no_bundled_definition_is_there_to_be_asked(target, of_pictures):
+    with pytest.raises(UsageError, match="its own Keras has to be asked"):
+        verify_images(
+            target("nested-k315"), NETWORKS / "nested-k315.h5", of_pictures[0], device="cpu"
+        )

@@ -32,7 +32,7 @@ Predict = Callable[[Batch], Array]
 
 
 def converted(model: Any, device: str, of: Kind) -> Callable[[Batch], Predictions]:
-    """The predictions of a `resnet_pt.ResNet` with one output: its logits in float32 (no TF32), or
+    """The predictions of a network with one output: its logits in float32 (no TF32), or
     what its original made of them last (softmax …) where the original gives no logits."""
     import torch
 
@@ -40,7 +40,7 @@ def converted(model: Any, device: str, of: Kind) -> Callable[[Batch], Prediction
     from converter.parity.comparing.rounding import watched_sums
     from resnet_pt.layers import activation
 
-    outputs = model.architecture.outputs
+    outputs = model.program.outputs
     if len(outputs) != 1:
         raise UsageError(f"the network has {len(outputs)} outputs: only one can be compared")
     last = activation(outputs[0].activation) if of == "output" else torch.nn.Identity()
@@ -107,6 +107,14 @@ def bundled_keras(checkpoint: Checkpoint, network: Network) -> KerasProcess:
     for weights alone, where there is no code that builds their model."""
     if network.variance:
         raise UsageError(OLD_VARIANCE)
+    if network.lifted:
+        raise UsageError(
+            "no definition of such a network is bundled here: its own Keras has to be asked",
+            hints=[
+                "--keras-python PATH, an interpreter with the Keras that made the file, or a "
+                "record that was made with --images of the same folder"
+            ],
+        )
     job = {
         "source": str(checkpoint.path.resolve()),
         "architecture": network.architecture.to_dict(),

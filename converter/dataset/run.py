@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from converter.dataset.compare import Progress, compare_dataset
 from converter.dataset.pictures import Size, Transform, find_pictures
@@ -21,17 +24,28 @@ from converter.dataset.predict import (
 )
 from converter.dataset.results import DatasetComparison, Kind
 from converter.dataset.spread import Group, device
-from converter.errors import UnsafeError
+from converter.errors import UnsafeError, UsageError
 from converter.facts.table import TABLE
 from converter.files.isolation.reader import open_configuration
 from converter.files.opening import open_source
 from converter.files.source import sha256
 from converter.identify import identify
 from converter.options import Options
-from converter.parity.comparing.inputs import default_size, is_too_large, too_large
+from converter.parity.comparing.inputs import (
+    default_size,
+    is_too_large,
+    too_large,
+    too_large_for,
+)
+from converter.parity.comparing.layers import description
 from converter.parity.original.keras_python import building, refuse_code
 from converter.parity.original.oracle import BUNDLED
 from converter.parity.original.recording import read_record
+from resnet_pt.architecture import Architecture
+
+if TYPE_CHECKING:
+    from resnet_pt.general import General
+    from resnet_pt.network import ResNet
 
 DECIDING = (*(row.option for row in TABLE if row.name != "preprocessing"), "match", "build")
 """The options that decide which network the bundled definition is."""
@@ -110,6 +124,40 @@ def ask(original: Original, folder: Path) -> KerasProcess:
         return bundled_keras(checkpoint, identify(checkpoint, options))
 
 
+def pictures_of(model: ResNet | General, size: Size | None) -> tuple[int, Size]:
+    """(channels, size) of the pictures that a network reads; `size` is a person's.
+
+    Raises UsageError for a general network that reads no single picture, or any size where none is
+    given, or gives other than one vector; UnsafeError for pictures that are too large.
+    """
+    described = description(model)
+    if isinstance(described, Architecture):
+        size = size or described.input_size or default_size(described)
+        if is_too_large(described, size):
+            raise UnsafeError(too_large(described, size))
+        return described.in_channels, size
+    assert described is not None
+    shapes = described.shapes()
+    reads = [one.shape for one in described.inputs]
+    gives = [shapes[one.value] for one in described.outputs]
+    if [len(shape) for shape in (*reads, *gives)] != [3, 1]:
+        raise UsageError(
+            "--images compares networks that read one picture and give one vector, and this one "
+            f"reads {', '.join(map(str, reads))} and gives {', '.join(map(str, gives))}",
+            hints=["a record, or its Keras file, proves it without --images"],
+        )
+    ((channels, height, width),) = reads
+    if size is None and height and width:
+        size = (height, width)
+    if size is None or channels is None:
+        raise UsageError("the network takes pictures of any size: --size HxW says which")
+    picture = np.broadcast_to(np.float32(0), (1, *size, channels))
+    wrong = too_large_for(described, [picture])
+    if wrong:
+        raise UnsafeError(wrong)
+    return channels, size
+
+
 def compare_images(
     target: Path,
     images: Path,
@@ -132,11 +180,9 @@ def compare_images(
     """
     from resnet_pt import load
 
-    model = load(target)
+    model = load(target, layers=original.options.layers)
     names = find_pictures(images)
-    size = size or model.architecture.input_size or default_size(model.architecture)
-    if is_too_large(model.architecture, size):
-        raise UnsafeError(too_large(model.architecture, size))
+    channels, size = pictures_of(model, size)
     with predicting(original, names) as (of, predict):
         found = compare_dataset(
             images,
@@ -144,7 +190,7 @@ def compare_images(
             predict,
             converted(model, device(wanted_device), of),
             size=size,
-            channels=model.architecture.in_channels,
+            channels=channels,
             transform=transform,
             of=of,
             batch_size=batch_size,
