@@ -24,7 +24,7 @@ from converter.network import Network
 from converter.options import Options
 from converter.parity.comparing.verdict import not_asked, rests_on
 from converter.parity.original.keras_python import ask_python, refuse_code
-from converter.parity.original.oracle import KerasChild
+from converter.parity.original.oracle import KerasChild, choose_oracle
 from converter.parity.original.recording import Recording, read_record, why_not_comparable
 from converter.parity.prove import Parity, devices, prove_logits, will_ask_keras
 from converter.parity.settle import Trial, settle
@@ -81,7 +81,7 @@ def convert(
         # Both import what they need while arrays are read.
         background.submit(importlib.import_module, destination.needs)
         if will_ask_keras(network, settings, recording):
-            keras.start()
+            keras.start(choose_oracle(opened, network).library)
         checkpoint = replace(opened, sha256=hashing.result())
         check_expected(checkpoint, settings)
         sanity = Sanity(plan, settings.allow)

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
-NO_KERAS = "Keras is not installed; `pip install tensorflow-cpu` brings it"
+NO_KERAS = "Keras is not installed; `pip install tf-keras` brings Keras 2 and 3"
 
 OLD_VARIANCE = (
     "no Keras that runs today normalises as this one did; compare with a record of it (--against)"

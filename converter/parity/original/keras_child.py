@@ -1,8 +1,10 @@
 """The oracle's process: Keras runs a network and writes down what it computed.
 
-`python -m converter.parity.original.keras_child FOLDER PARENT` imports Keras and waits for a line
-on standard input. Then it reads `job.json` and `input_<i>.npy` in FOLDER and writes `<dtype>.npz`,
-or `error.txt` if Keras cannot do the job. No torch is imported here.
+`python -m converter.parity.original.keras_child FOLDER PARENT LIBRARY` imports Keras, of LIBRARY
+'keras' (Keras 3) or 'tf_keras' (Keras 2), and waits for a line on standard input. Then it reads
+`job.json` and `input_<i>.npy` in FOLDER and writes `<dtype>.npz` and `told.json`: which Keras
+answered, and what has to be said of its answers; or `error.txt` if Keras cannot do the job. A dtype
+in which it does not compute has no file. No torch is imported here.
 
 Of the first picture every layer that the job asks for is kept: whole, as `whole_<i>.npy` of its
 own that can be mapped into memory, in the first dtype; sampled in the others, and where all
@@ -12,12 +14,13 @@ together would be larger than WHOLE_LIMIT.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,25 +67,64 @@ class UnreadError(Exception):
         self.code = code
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, library: str) -> None:
     job = {**json.loads((folder / "job.json").read_text()), "folder": str(folder)}
     pictures: list[list[Any]] = []
     for path in sorted(folder.glob("input_*.npy")):
         if path.stem.endswith("_000"):
             pictures.append([])
         pictures[-1].append(np.load(path))
-    whole = load(job) if job["kind"] == "load" else None
+    answer = of_keras_2 if library == KERAS_2 else of_keras_3
+    told = answer(folder, job, pictures)
+    (folder / "told.json").write_text(json.dumps(told))
+
+
+KERAS_2 = "tf_keras"
+
+
+def of_keras_3(folder: Path, job: Mapping[str, Any], pictures: list[list[Any]]) -> dict[str, Any]:
+    import keras
+
+    whole = load(job, loaded) if job["kind"] == "load" else None
     faults: dict[str, float] = {}
     for dtype in job["dtypes"]:
         model = build(job, dtype) if whole is None else in_dtype(whole, dtype)
         model = checked(exact(model, dtype), faults, keeps=job["keeps_faults"])
-        recorded, seen = record(model, job, pictures, dtype)
-        recorded.update(kept(seen, folder if dtype == job["dtypes"][0] else None))
-        np.savez(folder / f"{dtype}.npz", **recorded)
-    (folder / "faults.txt").write_text(faults_found(faults, keeps=job["keeps_faults"]))
+        write(folder, record(model, job, pictures, dtype), dtype, dtype == job["dtypes"][0])
+    found = faults_found(faults, keeps=job["keeps_faults"])
+    return {"asked": f"Keras {keras.__version__}", "notes": [found] if found else []}
 
 
-def load(job: Mapping[str, Any]) -> Any:
+def of_keras_2(folder: Path, job: Mapping[str, Any], pictures: list[list[Any]]) -> dict[str, Any]:
+    """The same by tf-keras. Where TensorFlow computes in float32 whatever it is told, float64 has
+    no answer."""
+    keras_2 = importlib.import_module("converter.parity.original.keras_2")
+    whole = load(job, keras_2.loaded)
+    notes: list[str] = []
+    for dtype in job["dtypes"]:
+        narrow: set[str] = set()
+        model = keras_2.exact(keras_2.in_dtype(whole, dtype, job), dtype, narrow)
+        found = record(model, job, pictures, dtype)
+        if narrow:
+            notes.append(NARROW.format(", ".join(sorted(narrow)[:4])))
+        else:
+            write(folder, found, dtype, not list(folder.glob("whole_*.npy")))
+    return {"asked": keras_2.NAME, "notes": notes}
+
+
+NARROW = (
+    "TensorFlow computes {} in float32 whatever it is told: the original's float32 answers are "
+    "what is compared"
+)
+
+
+def write(folder: Path, found: Any, dtype: str, whole: bool) -> None:
+    """What was recorded, the layers as a `whole` where they are handed over in no dtype yet."""
+    recorded, seen = found
+    np.savez(folder / f"{dtype}.npz", **recorded, **kept(seen, folder if whole else None))
+
+
+def load(job: Mapping[str, Any], loaded: Callable[[Path, Mapping[str, Any]], Any]) -> Any:
     """The whole model in a file, by Keras itself; of weights alone with the configuration that is
     given for them."""
     path = Path(job["folder"]) / f"model{job['suffix']}"  # Keras tells containers by their suffix
@@ -442,15 +484,16 @@ def is_activation(layer: Any) -> bool:
 
 if __name__ == "__main__":
     os.environ.update({**QUIET, **os.environ, **PLAIN})
-    work = Path(sys.argv[1])
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # which Keras is asked is said below
+    work, library = Path(sys.argv[1]), sys.argv[3]
     end_with_parent(int(sys.argv[2]))
     restrict(LIMITS)
     try:
-        import keras  # noqa: F401
+        importlib.import_module(library)
 
         if sys.stdin.readline():  # its caller has not ended
             end_with_stream()
-            main(work)
+            main(work, library)
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
         code = FAILED

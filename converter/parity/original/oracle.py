@@ -22,13 +22,15 @@ from converter.files.leftovers import WorkFolder
 from converter.files.model_config import CODE, class_of, with_code
 from converter.network import Network
 from converter.parity.comparing.layers import compared
-from converter.parity.original.keras_child import DAMAGED, UNREAD
+from converter.parity.original.keras_child import DAMAGED, KERAS_2, UNREAD
 from converter.parity.original.recording import Pass, Recording, Sample
 from converter.whole_model.arithmetic import OPERATORS
 from converter.whole_model.keras_classes import KERAS
-from converter.whole_model.keras_layers.operators import KERAS_3
+from converter.whole_model.keras_layers.operators import KERAS_3, TENSORFLOW
 from converter.whole_model.layer_classes import FURTHER_OPERATORS, OPS
 from converter.whole_model.lift import liftings
+from resnet_pt.ops import Upsample
+from resnet_pt.program import Layer
 
 TIME_LIMIT = 900
 """Seconds that Keras gets; a ResNet-152 in float64 needs about 60."""
@@ -52,6 +54,12 @@ OPERATIONS = frozenset([*OPERATORS, "GetItem", "Stack", "__tensor__", "__numpy__
 LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIONS
 """Classes that Keras may make from a file's configuration; a file that names any other is not
 given to Keras."""
+
+
+WRITTEN_BY_KERAS_2 = frozenset(["TFOpLambda", "SlicingOpLambda"])
+"""Operators on tensors, whose `function` has to be one that is understood."""
+
+KERAS_2_MAJOR = 2
 
 
 NO_CODE = (
@@ -78,6 +86,8 @@ def loaded_generally() -> frozenset[str]:
 BUNDLED = "the bundled Keras definition"
 
 
+KERAS_3_LIBRARY = "keras"
+
 KERAS_CHILD = (sys.executable, "-m", "converter.parity.original.keras_child")
 
 
@@ -96,10 +106,12 @@ class UnreadError(OracleError):
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """How to ask: 'load' (Keras loads the whole model) or 'build' (the bundled definition)."""
+    """How to ask: 'load' (Keras loads the whole model) or 'build' (the bundled definition), and
+    which `library`, by its name in Python."""
 
     kind: str
     reason: str
+    library: str = KERAS_3_LIBRARY
 
     @property
     def is_original(self) -> bool:
@@ -117,8 +129,13 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
 
 
+def has_keras_2() -> bool:
+    """Whether tf-keras is there: Keras 2's own code, on today's TensorFlow."""
+    return importlib.util.find_spec(KERAS_2) is not None
+
+
 def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
-    """The faithful oracle for a file.
+    """The faithful oracle for a file: of Keras 3 its own, of Keras 2 tf-keras, where it is there.
 
     Keras 3 loads Keras 2's Theano models without a word and computes something else, and cannot
     load Keras 1's: those, weights without a model, and models with other classes than Keras' own
@@ -143,15 +160,47 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")
     if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
-    config = network.cut or (given.config if given else checkpoint.config)
+    if any(isinstance(one.op, Upsample) and one.op.mode == "corner" for one in _general(network)):
+        return Oracle("build", "no Keras that runs today has the bilinear of TensorFlow 1")
+    config = configuration(checkpoint, network)
     loaded = loaded_generally() if network.lifted else LOADED
     code = with_code_to_run(checkpoint, network)
     if code:
         return Oracle("build", code)
+    library = KERAS_2 if version[0] == KERAS_2_MAJOR and has_keras_2() else KERAS_3_LIBRARY
+    if library == KERAS_2:
+        loaded |= WRITTEN_BY_KERAS_2
+        unknown = sorted(functions(config) - TENSORFLOW.keys())
+        if unknown:
+            return Oracle("build", f"functions that are not known: {', '.join(unknown[:4])}")
     foreign = sorted(set(class_names(config)) - loaded)
     if foreign:
         return Oracle("build", f"classes that Keras does not have: {', '.join(foreign[:4])}")
-    return Oracle("load", "")
+    return Oracle("load", "", library)
+
+
+def configuration(checkpoint: Checkpoint, network: Network) -> Mapping[str, Any] | None:
+    """What Keras makes a model of."""
+    given = checkpoint.given
+    return network.cut or (given.config if given else checkpoint.config)
+
+
+def _general(network: Network) -> tuple[Layer, ...]:
+    return network.lifted.program.layers if network.lifted else ()
+
+
+def functions(config: Any) -> set[str]:
+    """The functions of TensorFlow that a configuration names: `from_config` looks up any by its
+    name, those that read and write files too (tf_keras 2.21 `layers/core/tf_op_layer.py`)."""
+    found: set[str] = set()
+    if isinstance(config, dict):
+        inner = config.get("config")
+        if config.get("class_name") in WRITTEN_BY_KERAS_2 and isinstance(inner, dict):
+            found.add(str(inner.get("function")))
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        found |= functions(value)
+    return found
 
 
 def class_names(config: Any) -> set[str]:
@@ -175,6 +224,7 @@ class KerasChild:
     def __init__(self) -> None:
         self.folder: WorkFolder | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.library = ""
 
     def __enter__(self) -> KerasChild:
         return self
@@ -182,13 +232,15 @@ class KerasChild:
     def __exit__(self, *error: object) -> None:
         self.end()
 
-    def start(self) -> Path:
-        """The folder of the job, in which the process waits for it."""
+    def start(self, library: str = KERAS_3_LIBRARY) -> Path:
+        """The folder of the job, in which the process waits for it, with that Keras."""
+        if self.folder and self.library != library:
+            self.end()
         if self.folder is None:
-            self.folder = WorkFolder()
+            self.folder, self.library = WorkFolder(), library
             # In this folder, so that nothing in the user's own folder is imported.
             self.process = subprocess.Popen(
-                [*KERAS_CHILD, str(self.folder.path), str(os.getpid())],
+                [*KERAS_CHILD, str(self.folder.path), str(os.getpid()), library],
                 cwd=self.folder.path,
                 env={**os.environ, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""},
                 stdin=subprocess.PIPE,
@@ -208,7 +260,8 @@ class KerasChild:
             self.process.wait(timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:
             raise OracleError(f"Keras was not done after {TIME_LIMIT} s") from None
-        code, told = self.process.returncode, self.start() / "error.txt"
+        assert self.folder
+        code, told = self.process.returncode, self.folder.path / "error.txt"
         if code:
             reason = told.read_text() if told.exists() else f"exit code {code}"
             line = reason.splitlines()[0][:300] if reason else "no reason given"
@@ -238,14 +291,15 @@ def ask(
     Whole activations stay on the disk, mapped; their files are gone with the recording. Raises
     OracleError; SourceError for a file that Keras finds damaged.
     """
-    folder = child.start()
+    folder = child.start(oracle.library)
     batches = [[one] if isinstance(one, np.ndarray) else list(one) for one in pictures]
     job = json.dumps(_job(oracle, checkpoint, network, dtypes))
     try:
         _write(folder, job, batches)
         child.run()
-        passes = [one for dtype in dtypes for one in _passes(folder, dtype, batches)]
-        faults = (folder / "faults.txt").read_text()
+        answered = [one for one in dtypes if (folder / f"{one}.npz").exists()]
+        passes = [one for dtype in answered for one in _passes(folder, dtype, batches)]
+        told = json.loads((folder / "told.json").read_text())
     except UnreadError as error:
         if not error.is_damaged:
             raise
@@ -256,9 +310,10 @@ def ask(
     finally:
         child.end()
     what = "Keras itself" if oracle.is_original else BUNDLED
-    meta = {"kind": "logits", "reason": oracle.reason}
-    noted = (faults,) if faults else ()
-    return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=noted)
+    reason = told["asked"] if oracle.is_original else oracle.reason
+    meta = {"kind": "logits", "reason": reason}
+    notes = tuple(told["notes"])
+    return Recording(tuple(passes), what, meta, is_original=oracle.is_original, notes=notes)
 
 
 Batches = Sequence[Sequence[Array]]
@@ -287,6 +342,7 @@ def _job(
     return {
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
+        "config": configuration(checkpoint, network) if loads else None,
         "channels_first": loads and network.structure.channels_first,
         "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
         "suffix": _suffix(checkpoint),
