@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from converter.files.checkpoint import Checkpoint
 from converter.files.source import read_here
@@ -22,6 +24,9 @@ from resnet_pt.ops import Activation
 from resnet_pt.program import Layer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+needs_tf_keras = pytest.mark.skipif(
+    importlib.util.find_spec("tf_keras") is None, reason="tf-keras is not installed"
+)
 CONTAINERS = (".weights.h5", ".weights.json", ".keras", ".h5")
 
 

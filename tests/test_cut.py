@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import torch
 from edits import agreement, assert_general, assert_refused, edited, reconfigured, run
-from helpers import FIXTURES, as_text, facts, fixture, head_words, opened, weights_only
+from helpers import (
+    FIXTURES,
+    as_text,
+    facts,
+    fixture,
+    head_words,
+    needs_tf_keras,
+    opened,
+    weights_only,
+)
 
 import resnet_pt
 from converter.weights_only.names import NESTED_END
@@ -44,7 +53,7 @@ def in_base(config: Any) -> None:
     ("path", "change", "original"),
     [
         (FLAT, lambda config: short_circuited(config, LAST_ACTIVATION), "Keras itself"),
-        (NESTED, in_base, "the bundled Keras definition"),  # Keras 3 does not load it
+        pytest.param(NESTED, in_base, "Keras itself", marks=needs_tf_keras),
     ],
 )
 def test_a_model_that_was_cut_at_its_last_sum_gives_the_logits_of_keras(

@@ -13,6 +13,7 @@ import pytest
 
 from converter.conversion import convert
 from converter.errors import ParityError
+from converter.parity.original import oracle
 from converter.parity.original.keras_twice import TURNED, adds_along_width, asked_twice, in_words
 
 pytestmark = pytest.mark.keras
@@ -63,7 +64,9 @@ def board(folder, version=None, bias="bias"):
 
 
 @pytest.mark.slow
-def test_a_bias_that_keras_3_adds_along_the_width_is_not_the_files_fault(tmp_path):
+def test_a_bias_that_keras_3_adds_along_the_width_is_not_the_files_fault(tmp_path, monkeypatch):
+    """Keras 3 is asked about files of Keras 2 where there is no tf-keras."""
+    monkeypatch.setattr(oracle, "has_keras_2", lambda: False)
     report = convert(board(tmp_path, "2.2.4"), tmp_path / "out.pth", device="cpu")
 
     assert report.verdict == "equal"
@@ -121,6 +124,7 @@ multiplier of 2 makes 8 channels of 4, on 8 columns), and whether Keras 3 is wro
 
 EACH = """
 import json, keras, numpy as np, sys
+from converter.parity.original import oracle
 from converter.parity.original.keras_twice import asked_twice
 keras.config.set_floatx("float64")
 found = {}

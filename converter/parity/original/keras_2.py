@@ -21,6 +21,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.saving.legacy.saved_model import json_utils
 
+from converter.files.model_config import NARROW
 from converter.parity.original.keras_twice import CHANNELS_FIRST, CHANNELS_LAST
 from converter.parity.original.settings import misread
 
@@ -71,10 +72,12 @@ def axes(model: Any, outer: str = "") -> Iterator[tuple[str, int]]:
 
 def in_dtype(model: Any, dtype: str, job: Mapping[str, Any]) -> Any:
     """The model itself in float32; in float64 its layers are made anew, and where it takes bytes,
-    to which Keras would cut the numbers of every picture."""
+    to which Keras would cut the numbers of every picture, or computes in half precision, which the
+    converted network does not."""
     tf_keras.backend.set_floatx(dtype)
-    written = json.dumps(job["config"])
-    text = written.replace('"float32"', f'"{dtype}"').replace('"uint8"', f'"{dtype}"')
+    written = text = json.dumps(job["config"])
+    for other in ("float32", "uint8", *NARROW):
+        text = text.replace(f'"{other}"', f'"{dtype}"')
     if dtype == "float32" and text == written:
         return model
     wide = made(json.loads(text))

@@ -56,7 +56,7 @@ LOADED = (frozenset({*OPS, *FURTHER_OPERATORS}) - CUSTOM) | MADE_WITH | OPERATIO
 given to Keras."""
 
 
-WRITTEN_BY_KERAS_2 = frozenset(["TFOpLambda", "SlicingOpLambda"])
+OPERATORS_OF_KERAS_2 = frozenset(["TFOpLambda", "SlicingOpLambda"])
 """Operators on tensors, whose `function` has to be one that is understood."""
 
 KERAS_2_MAJOR = 2
@@ -82,6 +82,8 @@ def loaded_generally() -> frozenset[str]:
     one."""
     return (LOADED | (KERAS & liftings().keys()) | KERAS_3.keys()) - set(CODE)
 
+
+NO_CORNERS = "no Keras that runs today has the bilinear of Keras up to 2.3.1"
 
 BUNDLED = "the bundled Keras definition"
 
@@ -161,7 +163,7 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     if any(weight.pieces > 1 for weight in checkpoint.weights):
         return Oracle("build", "Keras 3 runs no Lambda layer's code, and convolutions read theirs")
     if any(isinstance(one.op, Upsample) and one.op.mode == "corner" for one in _general(network)):
-        return Oracle("build", "no Keras that runs today has the bilinear of TensorFlow 1")
+        return Oracle("build", NO_CORNERS)
     config = configuration(checkpoint, network)
     loaded = loaded_generally() if network.lifted else LOADED
     code = with_code_to_run(checkpoint, network)
@@ -169,7 +171,7 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", code)
     library = KERAS_2 if version[0] == KERAS_2_MAJOR and has_keras_2() else KERAS_3_LIBRARY
     if library == KERAS_2:
-        loaded |= WRITTEN_BY_KERAS_2
+        loaded |= OPERATORS_OF_KERAS_2
         unknown = sorted(functions(config) - TENSORFLOW.keys())
         if unknown:
             return Oracle("build", f"functions that are not known: {', '.join(unknown[:4])}")
@@ -195,7 +197,7 @@ def functions(config: Any) -> set[str]:
     found: set[str] = set()
     if isinstance(config, dict):
         inner = config.get("config")
-        if config.get("class_name") in WRITTEN_BY_KERAS_2 and isinstance(inner, dict):
+        if config.get("class_name") in OPERATORS_OF_KERAS_2 and isinstance(inner, dict):
             found.add(str(inner.get("function")))
         config = list(config.values())
     for value in config if isinstance(config, list) else ():
@@ -342,7 +344,7 @@ def _job(
     return {
         "kind": oracle.kind,
         "source": str(checkpoint.path.resolve()),
-        "config": configuration(checkpoint, network) if loads else None,
+        "config": configuration(checkpoint, network) if oracle.library == KERAS_2 else None,
         "channels_first": loads and network.structure.channels_first,
         "keeps_faults": loads and (checkpoint.version() or (0,))[0] >= 3,
         "suffix": _suffix(checkpoint),
