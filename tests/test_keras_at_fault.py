@@ -124,7 +124,6 @@ multiplier of 2 makes 8 channels of 4, on 8 columns), and whether Keras 3 is wro
 
 EACH = """
 import json, keras, numpy as np, sys
-from converter.parity.original import oracle
 from converter.parity.original.keras_twice import asked_twice
 keras.config.set_floatx("float64")
 found = {}
