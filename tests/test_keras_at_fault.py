@@ -80,7 +80,8 @@ def test_a_bias_that_keras_3_adds_along_the_width_is_not_the_files_fault(tmp_pat
 
 
 @pytest.mark.slow
-def test_where_no_layer_has_a_bias_keras_is_right_and_nothing_is_said(tmp_path):
+def test_where_no_layer_has_a_bias_keras_is_right_and_nothing_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(oracle, "has_keras_2", lambda: False)
     report = convert(board(tmp_path, "2.2.4", "none"), tmp_path / "out.pth", device="cpu")
 
     assert report.verdict == "equal"
