@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from edits import layer, reconfigured, run
 from helpers import FIXTURES
 
 import resnet_pt
+from converter.cli import predict
 from converter.conversion import convert
 from converter.errors import MismatchError, ParityError, UsageError
 from converter.files.checkpoint import Weight
+from converter.parity.original.recording import read_record
 from converter.verification import verify
 from converter.whole_model.graph import Node
 from converter.whole_model.ops import Unknown
@@ -106,6 +110,22 @@ def test_without_a_record_it_is_unproven(source, tmp_path):
         "'dense_1', 'concatenate_1'" in report.parity.reason
     )
     assert "--against" in report.parity.reason
+
+
+def test_predict_takes_it_too(source, tmp_path):
+    layers, target = file(tmp_path, OWN + "# for predict\n"), tmp_path / "out.pth"
+    convert(source, target, layers=layers, parity=False)
+    given = [str(target), str(RECORD), "--out", str(tmp_path / "out.npz")]
+
+    resnet_pt.supplied._KNOWN.clear()
+    without = CliRunner().invoke(predict, given)
+    done = CliRunner().invoke(predict, [*given, "--layers", str(layers)])
+
+    assert (without.exit_code, done.exit_code) == (3, 0), done.stderr
+    assert "hint: --layers FILE.py gives it" in without.stderr
+    expected = read_record(RECORD).passes[0].logits[""]
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["price"], expected, atol=1e-5)
 
 
 def test_its_file_is_needed_to_load_and_is_the_very_one(source, tmp_path):

@@ -119,7 +119,9 @@ def open_target(
     try:
         return load_described(target, device, layers)
     except FileError as error:
+        needs_code = "resnet_pt.load(path, layers=" in str(error)
         hint = "predict takes a file that convert-weights wrote"
+        hint = "--layers FILE.py gives it" if needs_code else hint
         raise SourceError(str(error), hints=[hint]) from error
     except OSError as error:
         raise SourceError(f"{target} cannot be read: {error.strerror or error}") from error
