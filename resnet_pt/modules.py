@@ -104,6 +104,28 @@ class DenseLast(nn.Module):
         return f"{tuple(self.weight.shape)}, bias={self.bias is not None}, second={self.second}"
 
 
+def _standardized(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Keras' Normalization: by the mean and variance of a data set, while training too, and by the
+    root of the variance or that of `eps`, whichever is more (tf-keras 2.15 `normalization.py`)."""
+    assert norm.running_var is not None
+    variance = norm.running_var.clamp(min=norm.eps)
+    return nn.functional.batch_norm(x, norm.running_mean, variance, norm.weight, norm.bias, eps=0.0)
+
+
+class Standardization1d(nn.BatchNorm1d):
+    """Keras' Normalization of vectors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _standardized(self, x)
+
+
+class Standardization2d(nn.BatchNorm2d):
+    """Keras' Normalization of maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _standardized(self, x)
+
+
 class AxisNorm(nn.BatchNorm1d):
     """Batch normalisation over one axis of a value of any rank."""
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import h5py
 import pytest
 from edits import reconfigured
-from helpers import fixture, needs_tf_keras, opened
+from helpers import FIXTURES, fixture, needs_tf_keras, opened
 
 from converter.conversion import convert
 from converter.errors import MismatchError, ParityError
 from converter.parity.original import oracle
-from converter.parity.original.oracle import OPERATORS_OF_KERAS_2, choose_oracle, functions
+from converter.parity.original.oracle import OPERATORS_OF_KERAS_2, choose_oracle, functions, nodes
 from converter.whole_model.keras_layers.operators import TENSORFLOW
+from converter.whole_model.tensorflow_nodes import KINDS
 
 slow = pytest.mark.slow
 keras = pytest.mark.keras
@@ -310,3 +312,42 @@ def test_a_variable_that_chooses_a_keras_elsewhere_chooses_none_here(
     report = convert(fixture(name), tmp_path / "out.pth", device="cpu", require_parity=True)
 
     assert report.parity.reason.startswith(asked)
+
+
+@keras
+@slow
+@needs_tf_keras
+def test_layers_that_fail_in_float64_and_do_nothing_are_passed(tmp_path):
+    source = made(
+        tmp_path,
+        "x = given = L.Input((12, 12, 3))\n"
+        "x = L.Resizing(16, 16)(L.RandomRotation(0.1)(L.RandomFlip()(L.Rescaling(1 / 255)(x))))\n"
+        "x = L.Dense(3)(L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(x)))",
+    )
+    report = convert(source, tmp_path / "out.pth", require_parity=True)
+
+    assert report.verdict == "equal"
+    assert "resizing" in " ".join(report.parity.notes)
+
+
+@pytest.mark.parametrize(
+    ("op", "is_asked"), [("AddV2", True), ("WriteFile", False), ("PyFunc", False)]
+)
+def test_nodes_of_a_graph_are_made_where_all_are_understood(op, is_asked):
+    inside = [{"layer": {"class_name": "TensorFlowOpLayer", "config": {"node_def": {"op": op}}}}]
+
+    assert nodes({"config": {"layers": inside}}) == {op}
+    assert (op in KINDS) == is_asked
+
+
+@keras
+@slow
+@needs_tf_keras
+@pytest.mark.parametrize("number", [96, 99])  # a constant for each channel, a transposition
+def test_nodes_of_tensorflows_graph_are_asked_in_float64(number, tmp_path):
+    with zipfile.ZipFile(FIXTURES / "graphs" / "tf-2.3.zip") as archive:
+        source = Path(archive.extract(f"{number}.h5", tmp_path))
+    report = convert(source, tmp_path / "out.pth", require_parity=True)
+
+    assert (report.verdict, report.parity.notes) == ("equal", ())
+    assert worst(report, "float64") < 1e-15

@@ -152,6 +152,11 @@ def function_of(config: Config, call: Any) -> tuple[str, Any]:
     return kind.function, _call(kind, given, constants)
 
 
+def operation(config: Config) -> str:
+    """The operation of a layer's node. Raises SettingError for what is no node."""
+    return str(_node(config).get("op"))
+
+
 def _node(config: Config) -> Mapping[str, Any]:
     """The node, which is JSON within JSON in some versions."""
     node = config.get("node_def")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 NORMALIZATION_EPS = 1e-14
-"""Keras' Normalization divides by the root of a variance or by 1e-7, whichever is more. As a norm
-with this epsilon it gives the same for a variance of 0, and for all others but the last digits."""
+"""Keras' Normalization divides by the root of a variance or by 1e-7, whichever is more. Folded as a
+norm with this epsilon it gives the same but for the last digits."""
 
 
 class Norm(Op, frozen=True):
@@ -80,7 +80,12 @@ class Norm(Op, frozen=True):
         """BatchNorm of a map or of a vector; vectors that Keras had not are frozen."""
         from torch import nn
 
-        kind = nn.BatchNorm1d if len(inputs[0]) == 1 else nn.BatchNorm2d
+        from resnet_pt import modules
+
+        of_vectors, of_maps = nn.BatchNorm1d, nn.BatchNorm2d
+        if self.standardizes:
+            of_vectors, of_maps = modules.Standardization1d, modules.Standardization2d
+        kind = of_vectors if len(inputs[0]) == 1 else of_maps
         module = kind(self.channels, eps=self.eps, momentum=self.momentum)
         module.weight.requires_grad_(self.gamma)
         module.bias.requires_grad_(self.beta)

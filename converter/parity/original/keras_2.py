@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.engine.base_layer import TensorFlowOpLayer
 from tf_keras.src.saving.legacy.saved_model import json_utils
 
 from converter.files.model_config import NARROW
@@ -29,6 +30,36 @@ NAME = f"tf-keras {tf_keras.__version__}"
 
 SHOWN = 3
 """Settings that are shown of those that were read otherwise."""
+
+
+AUGMENTING = (
+    *("RandomBrightness", "RandomContrast", "RandomFlip", "RandomHeight", "RandomRotation"),
+    *("RandomTranslation", "RandomWidth", "RandomZoom"),
+)
+"""Layers that give what they read but in training. In float64 they fail where they are made."""
+
+for augmenting in AUGMENTING:
+    getattr(tf_keras.layers, augmenting).call = lambda self, x, *_, **__: x
+
+
+def of_wide_constants(kind: Any) -> None:
+    """Have nodes of TensorFlow's graph keep their constants in the type that the model computes in,
+    and not in float32, and say them in their configuration as they were given."""
+    make, configured = kind.__init__, kind.get_config
+
+    def made(self: Any, *args: Any, constants: Any = None, **kwargs: Any) -> None:
+        self.given = constants or {}
+        wide = dict(self.given)
+        for place, one in self.given.items():
+            if np.asarray(one).dtype.kind == "f":
+                wide[place] = np.asarray(one, tf_keras.backend.floatx())
+        make(self, *args, constants=wide, **kwargs)
+
+    kind.__init__ = made
+    kind.get_config = lambda self: {**configured(self), "constants": self.given}
+
+
+of_wide_constants(TensorFlowOpLayer)
 
 
 class MisreadError(Exception):
@@ -78,6 +109,8 @@ def in_dtype(model: Any, dtype: str, job: Mapping[str, Any]) -> Any:
     written = text = json.dumps(job["config"])
     for other in ("float32", "uint8", *NARROW):
         text = text.replace(f'"{other}"', f'"{dtype}"')
+    if dtype == "float64":  # nodes of TensorFlow's graph have types of their own
+        text = text.replace("DT_FLOAT", "DT_DOUBLE")
     if dtype == "float32" and text == written:
         return model
     wide = made(json.loads(text))
@@ -107,9 +140,15 @@ def exact(model: Any, dtype: str, narrow: set[str]) -> Any:
             layer.activation = gelu
         elif type(getattr(layer, "activation", None)).__name__ == "LeakyReLU":
             layer.activation = leaky_relu(float(layer.activation.alpha))
+        elif kind.startswith(AUGMENTING):
+            layer.call = lambda x, *_, **__: (
+                x
+            )  # in float64 they fail, and do nothing outside training
         if is_turned(layer, kind):
             layer.call = turned(layer)
         if dtype == "float64":
+            if kind == "Resizing":  # bilinear gives float32, which the layer makes float64
+                narrow.add(layer.name)
             layer.call = wide(layer, layer.call, narrow)
     return model
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.files.checkpoint import COUNT, Array, Checkpoint
+from converter.files.kinds import SettingError
 from converter.files.leftovers import WorkFolder
 from converter.files.model_config import CODE, class_of, with_code
 from converter.network import Network
@@ -29,6 +30,8 @@ from converter.whole_model.keras_classes import KERAS
 from converter.whole_model.keras_layers.operators import KERAS_3, TENSORFLOW
 from converter.whole_model.layer_classes import FURTHER_OPERATORS, OPS
 from converter.whole_model.lift import liftings
+from converter.whole_model.tensorflow_nodes import CLASS as NODE
+from converter.whole_model.tensorflow_nodes import KINDS, operation
 from resnet_pt.ops import Upsample
 from resnet_pt.program import Layer
 
@@ -171,8 +174,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", code)
     library = KERAS_2 if version[0] == KERAS_2_MAJOR and has_keras_2() else KERAS_3_LIBRARY
     if library == KERAS_2:
-        loaded |= OPERATORS_OF_KERAS_2
-        unknown = sorted(functions(config) - TENSORFLOW.keys())
+        loaded |= OPERATORS_OF_KERAS_2 | {NODE}
+        unknown = sorted((functions(config) - TENSORFLOW.keys()) | (nodes(config) - KINDS.keys()))
         if unknown:
             return Oracle("build", f"functions that are not known: {', '.join(unknown[:4])}")
     foreign = sorted(set(class_names(config)) - loaded)
@@ -202,6 +205,21 @@ def functions(config: Any) -> set[str]:
         config = list(config.values())
     for value in config if isinstance(config, list) else ():
         found |= functions(value)
+    return found
+
+
+def nodes(config: Any) -> set[str]:
+    """The operations of all nodes of TensorFlow's graph that a configuration holds as layers."""
+    found: set[str] = set()
+    if isinstance(config, dict):
+        if config.get("class_name") == NODE:
+            try:
+                found.add(operation(config["config"]))
+            except (SettingError, KeyError, TypeError, AttributeError):
+                found.add("none that can be read")
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        found |= nodes(value)
     return found
 
 
