@@ -14,7 +14,17 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from benchmark import __main__ as bench
 from benchmark import inference, page, same
-from benchmark.rows import BATCHES, CPU, CPU_COMPILED, GROWTH, ROWS, Beside, Row
+from benchmark.rows import (
+    BATCHES,
+    BY_HAND_BATCHES,
+    CPU,
+    CPU_COMPILED,
+    GENERAL,
+    GROWTH,
+    ROWS,
+    Beside,
+    Row,
+)
 
 SOURCE = fixture("keras-2.0.9-tensorflow")
 SAFETENSORS = next(row for row in ROWS if row.key == "safetensors")
@@ -46,9 +56,12 @@ def test_the_table_has_every_row_and_the_figures_of_those_that_were_measured(sma
             measured = row.key in ("safetensors", "refusal")
             assert all((bench.NOT_CHOSEN in line) != measured for line in found)
     for batch in BATCHES:
-        assert sum(f"CPU, batch {batch} |" in line for line in rows) == len(CPU) - 1
-        compilers = f"CPU, batch {batch}, beside compilers |"
+        inference = f"inference on the CPU, batch {batch}"
+        assert sum(f"{inference} |" in line for line in rows) == len(CPU) - 1
+        compilers = f"{inference}, beside compilers |"
         assert sum(compilers in line for line in rows) == len(CPU_COMPILED) - 1
+    for name in GENERAL.values():
+        assert sum(f"| {name} on the CPU" in line for line in rows) == len(BY_HAND_BATCHES)
     for kind in GROWTH:
         assert sum(line.startswith(f"| {kind} |") for line in rows) == 2
 
@@ -75,7 +88,7 @@ def test_batches_that_are_not_asked_for_keep_what_they_had(small, tmp_path, monk
 
     def rows(batch):
         lines = (tmp_path / "benchmark.md").read_text().splitlines()
-        return [one for one in lines if f"CPU, batch {batch} |" in one]
+        return [one for one in lines if f"inference on the CPU, batch {batch} |" in one]
 
     monkeypatch.setattr(inference, "in_turns", in_turns)
     monkeypatch.setattr(bench.Bench, "_convert", lambda *names: None)
