@@ -180,10 +180,8 @@ def test_a_keras_without_faults_has_nothing_to_say():
 
 
 @pytest.mark.slow
-def test_a_record_of_a_keras_that_is_at_fault_says_so(tmp_path, monkeypatch):
-    """The record is what that Keras computed; whose fault the difference is, is told. TensorFlow
-    has convolutions of maps (N, C, H, W) on a CPU in oneDNN alone, which it leaves out on some."""
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+def test_a_record_of_a_keras_that_is_at_fault_says_so(tmp_path):
+    """The record is what that Keras computed; whose fault the difference is, is told."""
     source = board(tmp_path, "2.2.4")
 
     with pytest.raises(ParityError) as refused:

@@ -172,7 +172,8 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
     code = with_code_to_run(checkpoint, network)
     if code:
         return Oracle("build", code)
-    library = KERAS_2 if version[0] == KERAS_2_MAJOR and has_keras_2() else KERAS_3_LIBRARY
+    is_of_2 = version[0] == KERAS_2_MAJOR and not in_words_of_keras_3(config)
+    library = KERAS_2 if is_of_2 and has_keras_2() else KERAS_3_LIBRARY
     if library == KERAS_2:
         loaded |= OPERATORS_OF_KERAS_2 | {NODE}
         unknown = sorted((functions(config) - TENSORFLOW.keys()) | (nodes(config) - KINDS.keys()))
@@ -206,6 +207,17 @@ def functions(config: Any) -> set[str]:
     for value in config if isinstance(config, list) else ():
         found |= functions(value)
     return found
+
+
+def in_words_of_keras_3(config: Any) -> bool:
+    """Whether Keras 3 wrote a configuration, which may be given for weights of Keras 2: its inputs
+    have a `batch_shape`, where Keras 2 wrote `batch_input_shape`."""
+    if isinstance(config, dict):
+        inner = config.get("config")
+        if config.get("class_name") == "InputLayer" and isinstance(inner, dict):
+            return "batch_shape" in inner
+        config = list(config.values())
+    return isinstance(config, list) and any(map(in_words_of_keras_3, config))
 
 
 def nodes(config: Any) -> set[str]:
