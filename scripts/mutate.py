@@ -48,7 +48,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (TRANSFORMS, "np.sqrt(array.astype(np.float64))", "array.astype(np.float64)"),
     (TRANSFORMS, ") + self.eps)", "))"),
     (TRANSFORMS, ") + self.eps)", ") - self.eps)"),
-    (TRANSFORMS, "COMPUTED = (Square, OutsideRoot)", "COMPUTED = (Square,)"),
+    (TRANSFORMS, "COMPUTED = (Square, OutsideRoot, Row)", "COMPUTED = (Square, Row)"),
     # converter/mapping/plan.py: which array goes where
     (PLAN, "for transform in self.transforms:", "for transform in ():"),
     (PLAN, "in reversed(self.transforms)", "in self.transforms"),
@@ -59,7 +59,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (PLAN, "np.full(self.shape, self.constant,", "np.full(self.shape, 0,"),
     (PLAN, '"num_batches_tracked")', '"num_batches")'),
     (PLAN, "if step.source)", "if not step.source)"),
-    (PLAN, "step = by_source[weight]", "step = next(iter(by_source.values()))"),
+    (PLAN, "in by_source[weight]:", "in next(iter(by_source.values())):"),
     (PLAN, "is None:\n                yield", "is True:\n                yield"),
     (PLAN, "set(network.left_out)", "set(checkpoint.weights)"),
     (PLAN, "elif target.parameter and target.required:", "elif False:"),

@@ -241,9 +241,10 @@ class Maker:
         if isinstance(given.get("activation"), dict):
             inner = given["activation"]
             given["activation"] = getattr(keras.layers, inner["do"])(**inner["with"])
-        if name == "TimeDistributed":
-            inner = given["layer"]
-            given["layer"] = getattr(keras.layers, inner["do"])(**inner["with"])
+        for key in ("layer", "backward_layer"):
+            if key in given:  # of TimeDistributed and Bidirectional
+                inner = given[key]
+                given[key] = getattr(keras.layers, inner["do"])(**inner["with"])
         if name == "Normalization" and "mean" in given and isinstance(given["mean"], list):
             count = values[0].shape[given["axis"]]
             given["mean"] = np.resize(np.array(given["mean"]), count).tolist()

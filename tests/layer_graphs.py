@@ -377,6 +377,42 @@ def dense(draw: Draw, rank: int) -> dict[str, Any]:
     return {"units": draw.choice([4, 4, 4, 3, 5]), **layer_bias(draw)}
 
 
+AT_EACH_STEP = tuple(name for name in ACTIVATIONS if name not in ("softmax", "log_softmax"))
+"""What a recurrent layer may apply."""
+
+
+def recurrent(draw: Draw, rank: int) -> dict[str, Any]:
+    """A plain one has no activation of its gates."""
+    found: dict[str, Any] = {"units": draw.choice([4, 4, 3, 5])}
+    if draw.random() < 0.4:
+        found["activation"] = draw.choice(AT_EACH_STEP)
+    for name, chance in (("return_sequences", 0.6), ("go_backwards", 0.3), ("unroll", 0.1)):
+        found[name] = draw.random() < chance
+    found["use_bias"] = draw.random() < 0.7
+    found["dropout"] = draw.choice([0.0, 0.3])
+    return found
+
+
+def gated(draw: Draw, rank: int) -> dict[str, Any]:
+    found = recurrent(draw, rank)
+    if draw.random() < 0.4:
+        found["recurrent_activation"] = draw.choice(["hard_sigmoid", "tanh", "relu6", "softsign"])
+    return found
+
+
+def bidirectional(draw: Draw, rank: int) -> dict[str, Any]:
+    do = draw.choice(["LSTM", "GRU", "SimpleRNN"])
+    settings = gated(draw, rank) if do != "SimpleRNN" else recurrent(draw, rank)
+    found = {
+        "layer": {"do": do, "with": settings},
+        "merge_mode": draw.choice(["concat", "concat", "sum", "mul", "ave"]),
+    }
+    if draw.random() < 0.3:
+        back = {"go_backwards": not settings["go_backwards"], "use_bias": draw.random() < 0.5}
+        found["backward_layer"] = {"do": do, "with": {**settings, **back}}
+    return found
+
+
 LAYERS: dict[str, Kind] = {
     **_windows(),
     "Dense": Kind(RANKS, dense, often=4),
@@ -398,6 +434,12 @@ LAYERS: dict[str, Kind] = {
     "Flatten": Kind(RANKS, nothing, 1),
     "Permute": Kind(RANKS, permute, often=2),
     "RepeatVector": Kind((1,), lambda draw, rank: {"n": draw.randint(1, 5)}, 2),
+    "LSTM": Kind((2,), gated, often=3),
+    "GRU": Kind(
+        (2,), lambda draw, rank: {**gated(draw, rank), "reset_after": draw.random() < 0.5}, often=2
+    ),
+    "SimpleRNN": Kind((2,), recurrent),
+    "Bidirectional": Kind((2,), bidirectional, often=3),
     "TimeDistributed": Kind((2, 3, 4), time_distributed, often=2),
     "Dropout": Kind(RANKS, fixed(rate=0.3)),
     "GaussianNoise": Kind(RANKS, fixed(stddev=0.3)),

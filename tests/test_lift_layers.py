@@ -7,9 +7,9 @@ import json
 import pytest
 from layer_graphs import NAMES, Campaign, alone, drawn, judged, keras, wanted
 
-from converter.mapping.transforms import Transpose
-from converter.whole_model.keras_layers import convolution, merging
-from resnet_pt.ops import Combine
+from converter.mapping.transforms import Gates, Row, Transpose
+from converter.whole_model.keras_layers import convolution, merging, recurrent
+from resnet_pt.ops import Combine, Slice
 
 pytestmark = pytest.mark.keras
 
@@ -62,6 +62,9 @@ def turned(axes):
 BROKEN = {
     "a transform": (convolution, "kernel_to_torch", turned, "Conv2D"),
     "a setting": (convolution, "_dilation", lambda call, axes: (1,) * axes, "Conv3D"),
+    "the order of gates": (recurrent, "TORCHS", Gates((0, 1, 2)), "GRU"),
+    "the rows of a bias": (recurrent, "Row", lambda index, count: Row(1 - index, count), "GRU"),
+    "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
     "an op": (merging, "Combine", lambda how: Combine("minimum"), "Maximum"),
 }
 
@@ -145,6 +148,21 @@ FOUND = {
     ),
     "a layer in another": graph(
         [SEQUENCE], ("TimeDistributed", {"layer": {"do": "Dense", "with": {"units": 3}}}, [0])
+    ),
+    "two layers of one name, each its own": graph(
+        [SEQUENCE],
+        (
+            "Bidirectional",
+            {
+                "layer": {"do": "LSTM", "with": {"units": 3}},
+                "backward_layer": {
+                    "do": "GRU",
+                    "with": {"units": 3, "go_backwards": True, "use_bias": False},
+                },
+            },
+            [0],
+        ),
+        ending=".h5",
     ),
     "slopes of all numbers": graph([[4]], ("PReLU", {"shared_axes": [1]}, [0])),
     "a layer for values of two ranks": {

@@ -8,7 +8,7 @@ order of a model's weights: `Container` (1.2.2), `Network` (2.3.1), `Model` (tf.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from converter.files.checkpoint import COUNT, Shape
@@ -202,6 +202,30 @@ def _normalization(config: Config) -> Slots:
     )
 
 
+def _recurrent(gates: int) -> Callable[[Config], Slots]:
+    """Kernels (in, gates) and (units, gates); a GRU with `reset_after` has two rows of bias, and
+    CuDNN's layers both of theirs in one."""
+
+    def of(config: Config) -> Slots:
+        units = _number(config.get("units"))
+        rows = None if units is None else gates * units
+        kernels = Slot("kernel", (None, rows)), Slot("recurrent_kernel", (units, rows))
+        bias = (Slot("bias"),) if config.get("use_bias", True) else ()
+        return (*kernels, *bias)
+
+    return of
+
+
+def _both_ways(config: Config) -> Slots:
+    forward = config["layer"]
+    backward = config.get("backward_layer") or forward
+    return tuple(
+        replace(slot, parameter=f"{way}_{slot.parameter}")
+        for way, layer in (("forward", forward), ("backward", backward))
+        for slot in slots(layer) or ()
+    )
+
+
 def _vectors(*names: str) -> Callable[[Config], Slots]:
     return lambda config: tuple(Slot(name) for name in names)
 
@@ -227,6 +251,12 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _layer_norm,
     "Normalization": _normalization,
+    "LSTM": _recurrent(4),
+    "GRU": _recurrent(3),
+    "SimpleRNN": _recurrent(1),
+    "CuDNNLSTM": _recurrent(4),
+    "CuDNNGRU": _recurrent(3),
+    "Bidirectional": _both_ways,
     "Scale": _vectors("gamma", "beta"),
     "PReLU": _vectors("alpha"),
 }

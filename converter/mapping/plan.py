@@ -22,6 +22,7 @@ from converter.mapping.transforms import (
     HWIO_TO_OIHW,
     IO_TO_OI,
     Regroup,
+    Row,
     Transform,
 )
 from resnet_pt.check import problems
@@ -64,6 +65,11 @@ class Step:
         return not any(isinstance(transform, COMPUTED) for transform in self.transforms)
 
     @property
+    def row(self) -> int | None:
+        """The row of its array that it takes; None if that is all of it."""
+        return next((one.index for one in self.transforms if isinstance(one, Row)), None)
+
+    @property
     def spec(self) -> TensorSpec:
         is_count = self.target.endswith("num_batches_tracked")
         return TensorSpec(self.shape, "<i8" if is_count else "<f4")
@@ -100,6 +106,15 @@ class Plan:
         return tuple(step for step in self.steps if step.source)
 
     @property
+    def by_source(self) -> dict[Weight, list[Step]]:
+        """The steps of every array: one, or one for each of its rows."""
+        found: dict[Weight, list[Step]] = {}
+        for step in self.steps:
+            if step.source:
+                found.setdefault(step.source, []).append(step)
+        return found
+
+    @property
     def specs(self) -> dict[str, TensorSpec]:
         """What `tensors` will give, in the order of the network's tensors."""
         return {step.target: step.spec for step in self.steps}
@@ -110,11 +125,11 @@ class Plan:
 
     def tensors(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
         """(name, tensor) for every step; each source array is read once, in the file's order."""
-        by_source = {step.source: step for step in self.mapped}
+        by_source = self.by_source
         wanted = [weight for weight in checkpoint.weights if weight in by_source]
         for weight, array in checkpoint.arrays(wanted):
-            step = by_source[weight]
-            yield step.target, step.apply(array)
+            for step in by_source[weight]:
+                yield step.target, step.apply(array)
         for step in self.steps:
             if step.source is None:
                 yield step.target, step.value()
@@ -133,18 +148,19 @@ def make_plan(checkpoint: Checkpoint, network: Network) -> Plan:
         )
     steps: list[Step] = []
     used: set[Weight] = set(network.left_out)
-    becomes: dict[Weight, str] = {}
+    becomes: dict[Weight, dict[int | None, str]] = {}
     step_of = _lifted(checkpoint, general) if general else _residual(checkpoint, network)
     for part in parts(described):
         for target in part.op.tensors():
             step, missing = step_of(part, target)
             steps.append(step)
             if step.source:
-                if step.source in becomes:
-                    both = f"{becomes[step.source]} and {step.target}"
+                others = becomes.setdefault(step.source, {})
+                if others and (step.row is None or step.row in others or None in others):
+                    both = f"{next(iter(others.values()))} and {step.target}"
                     misfits.append(f"{step.source.path} would become both {both}")
                 used.add(step.source)
-                becomes[step.source] = step.target
+                others[step.row] = step.target
                 misfits += _shape_misfit(step)
             elif target.parameter and target.required:
                 misfits.append(missing)

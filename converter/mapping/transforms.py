@@ -286,8 +286,54 @@ def kernel_to_torch(axes: int) -> Transpose:
     return Transpose((axes + 1, axes, *range(axes)), label)
 
 
-COMPUTED = (Square, OutsideRoot)
-"""The transforms that round: they are compared forwards."""
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The gates of a recurrent layer, blocks of rows, in another order: block i of the output is
+    block `order[i]` of the input."""
+
+    order: tuple[int, ...]
+
+    def shape(self, shape: Shape) -> Shape:
+        if shape[0] % len(self.order):
+            raise ValueError(f"{shape} has not as many rows for each of {len(self.order)} gates")
+        return shape
+
+    def apply(self, array: Array) -> Array:
+        blocks = np.split(array, len(self.order))
+        return np.concatenate([blocks[one] for one in self.order])
+
+    def inverse(self) -> Gates:
+        return Gates(tuple(int(place) for place in np.argsort(self.order)))
+
+    def __str__(self) -> str:
+        return f"gates in the order {self.order}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Row `index` of an array of `count` rows, each of which becomes a tensor of its own."""
+
+    index: int
+    count: int
+
+    def shape(self, shape: Shape) -> Shape:
+        if shape[0] != self.count:
+            raise ValueError(f"{shape} has not {self.count} rows")
+        return shape[1:]
+
+    def apply(self, array: Array) -> Array:
+        row: Array = array[self.index]
+        return row
+
+    def inverse(self) -> Transform:
+        raise NotImplementedError("a row is not the whole array: compare forwards")
+
+    def __str__(self) -> str:
+        return f"row {self.index}"
+
+
+COMPUTED = (Square, OutsideRoot, Row)
+"""The transforms that round, or take a part: they are compared forwards."""
 
 HWIO_TO_OIHW = Transpose((3, 2, 0, 1), "HWIO → OIHW")
 IO_TO_OI = Transpose((1, 0), "IO → OI")

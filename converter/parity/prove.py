@@ -179,16 +179,17 @@ def wrong_tensors(
     """`{tensor: what is wrong with it}`, in words; {} if every bit is right."""
     expected = {step.target for step in plan.steps}
     wrong = {name: f"{name} is in only one of plan and file" for name in expected ^ written.keys()}
-    steps = {step.source: step for step in plan.mapped}
+    steps = plan.by_source
     for weight, array in checkpoint.arrays([w for w in checkpoint.weights if w in steps]):
-        step, tensor = steps[weight], written.get(steps[weight].target)
-        if tensor is None:
-            continue
-        if step.is_exact:
-            same = same_bits(step.undo(tensor), as_float32(array))
-        else:
-            same = same_bits(tensor, step.apply(array))
-        wrong.update({} if same else {step.target: f"{step.target} is not {weight}"})
+        for step in steps[weight]:
+            tensor = written.get(step.target)
+            if tensor is None:
+                continue
+            if step.is_exact:
+                same = same_bits(step.undo(tensor), as_float32(array))
+            else:
+                same = same_bits(tensor, step.apply(array))
+            wrong.update({} if same else {step.target: f"{step.target} is not {weight}"})
     for step in plan.steps:
         if step.source is None and step.target in written:
             same = same_bits(written[step.target], step.value())

@@ -251,6 +251,8 @@ class _Lifter:
             if node.is_operator:
                 raise NotLiftedError(node.op.reason if isinstance(node.op, g.Unknown) else OPERATOR)
             raise NotLiftedError(why_unknown(call.class_name))
+        if node.id in self.graph.several:
+            raise NotLiftedError("another one of the values that it gives is read than its first")
         rank = max((value.rank for value in call.values), default=0)
         if call.class_name in OF_ONE_RANK and self.ranks.setdefault(call.module, rank) != rank:
             raise NotLiftedError("it is called with values of other ranks than its first one")

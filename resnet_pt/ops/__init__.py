@@ -57,6 +57,9 @@ from resnet_pt.ops.protocol import MisfitError as MisfitError
 from resnet_pt.ops.protocol import Op as Op
 from resnet_pt.ops.protocol import Shape as Shape
 from resnet_pt.ops.protocol import Tensor as Tensor
+from resnet_pt.ops.recurrent import GRU as GRU
+from resnet_pt.ops.recurrent import LSTM as LSTM
+from resnet_pt.ops.recurrent import SimpleRNN as SimpleRNN
 from resnet_pt.ops.rescaling import Rescaling as Rescaling
 from resnet_pt.ops.resize import Resize as Resize
 from resnet_pt.ops.resize import Upsample as Upsample

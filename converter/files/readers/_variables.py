@@ -47,6 +47,8 @@ NO_WEIGHTS = frozenset(
 MAX_DEPTH = 12
 
 KERNELS = ("kernel", "bias")
+RECURRENT = ("lstm", "gru", "simple_rnn")
+RECURRENT_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 VARIABLES: Mapping[str, Sequence[str]] = {
     "conv2d": KERNELS,
     "dense": KERNELS,
@@ -60,6 +62,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "separable_conv1d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "time_distributed": KERNELS,
+    **dict.fromkeys(RECURRENT, RECURRENT_ARRAYS),
     "layer_scale": ("gamma",),
     "scale": ("gamma", "beta"),
     "p_re_lu": ("alpha",),
@@ -87,6 +90,10 @@ class Holder:
     arrays: dict[str, Any] = field(default_factory=dict)
     is_model: bool = False
     is_attribute: bool = False
+    homes: dict[str, str] = field(default_factory=dict)
+    """Where the arrays are that another group holds for it, by their number here."""
+    names: tuple[str, ...] = ()
+    """The parameters that its arrays are, where its class and their count do not say it."""
 
     @property
     def kind(self) -> str:
@@ -117,19 +124,56 @@ def holders(files: Iterable[Any]) -> list[Holder]:
     return list(_with_wrapped([one for one in in_order if one.path]))
 
 
-WRAPPERS = frozenset(["time_distributed"])
-"""Layers that hold another one as their attribute `layer`, whose arrays are theirs."""
+WRAPPERS: Mapping[str, Mapping[tuple[str, ...], str]] = {
+    "time_distributed": {("layer",): ""},
+    **{kind: {("cell",): ""} for kind in RECURRENT},
+    "bidirectional": {
+        ("forward_layer", "cell"): "forward_",
+        ("backward_layer", "cell"): "backward_",
+    },
+}
+"""Layers that hold others as attributes, whose arrays are theirs: the ways to those, in order, and
+what stands in front of their parameters where there are several."""
 
 
 def _with_wrapped(found: Sequence[Holder]) -> Iterator[Holder]:
     """What is found, with the arrays of wrapped layers in the layers that hold them."""
     by_path = {one.path: one for one in found}
+    inside = {
+        (*one.path, *way[:length])
+        for one in found
+        for way in WRAPPERS.get(one.kind, ())
+        for length in range(1, len(way) + 1)
+    }
     for one in found:
-        outer = by_path.get(one.path[:-1])
-        if outer and outer.kind in WRAPPERS and one.path[-1] == "layer" and not one.is_model:
+        if one.path in inside and not one.is_model:
             continue
-        inner = by_path.get((*one.path, "layer")) if one.kind in WRAPPERS else None
-        yield replace(one, arrays=inner.arrays) if inner and not inner.is_model else one
+        ways = WRAPPERS.get(one.kind, {})
+        inner = {front: by_path.get((*one.path, *way)) for way, front in ways.items()}
+        yield _holding(
+            one, {key: held for key, held in inner.items() if held and not held.is_model}
+        )
+
+
+def _holding(one: Holder, inner: Mapping[str, Holder]) -> Holder:
+    """A layer with the arrays of those that it holds, counted on."""
+    if not inner:
+        return one
+    listed = [
+        (held.arrays[number], _address(held, number), f"{front}{name}")
+        for front, held in inner.items()
+        for number, name in zip(sorted(held.arrays, key=_in_turn), _of_cell(held), strict=True)
+    ]
+    return replace(
+        one,
+        arrays={str(number): dataset for number, (dataset, _, _) in enumerate(listed)},
+        homes={str(number): home for number, (_, home, _) in enumerate(listed)},
+        names=tuple(name for *_, name in listed) if len(inner) > 1 else (),
+    )
+
+
+def _of_cell(held: Holder) -> Sequence[str]:
+    return _parameters(RECURRENT[0], len(held.arrays), has_gamma=False)
 
 
 def _merge(known: Holder, other: Holder) -> None:
@@ -178,10 +222,10 @@ def weights(found: Sequence[Holder], scales: Mapping[str, bool] | None = None) -
 
 def _weights(one: Holder, scales: Mapping[str, bool]) -> Iterator[Weight]:
     layer = label(one)
-    numbers = sorted(one.arrays, key=lambda number: (len(number), number))
+    numbers = sorted(one.arrays, key=_in_turn)
     if numbers != [str(number) for number in range(len(numbers))]:
         raise SourceError(f"the arrays of {layer!r} are numbered {', '.join(numbers[:8])}")
-    names = _parameters(one.kind, len(numbers), scales.get(layer, False))
+    names = one.names or _parameters(one.kind, len(numbers), scales.get(layer, False))
     for number, name in zip(numbers, names, strict=True):
         dataset = one.arrays[number]
         yield Weight(
@@ -193,6 +237,11 @@ def _weights(one: Holder, scales: Mapping[str, bool]) -> Iterator[Weight]:
             dtype=_hdf5.weight_type(dataset, name, f"{layer}/{name}"),
             spelling=number,
         )
+
+
+def _in_turn(number: str) -> tuple[int, str]:
+    """What sorts numbers that are text."""
+    return len(number), number
 
 
 def label(one: Holder) -> str:
@@ -225,8 +274,7 @@ def datasets(found: Sequence[Holder]) -> dict[str, Any]:
 
 def _address(one: Holder, number: str) -> str:
     """Where an array is in its file."""
-    inside = ("layer",) if one.kind in WRAPPERS else ()
-    return "/".join((*one.path, *inside, "vars", number))
+    return one.homes.get(number) or "/".join((*one.path, "vars", number))
 
 
 def arrays(stored: Mapping[str, Any], wanted: Iterable[Weight]) -> Iterator[tuple[Weight, Array]]:

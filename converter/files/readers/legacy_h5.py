@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from converter.errors import MismatchError, SourceError, UnsafeError
 from converter.files.checkpoint import PARAMETERS, Array, Checkpoint, Weight
 from converter.files.given import Given
-from converter.files.model_config import is_model, layer_name, model_layers
+from converter.files.model_config import class_of, is_model, layer_name, model_layers
 from converter.files.readers import _hdf5
 from converter.files.readers._given import (
     as_keras_writes,
@@ -56,12 +56,14 @@ def read(file: Any, path: Path, keep: ExitStack, given: Given | None = None) -> 
     if given and config is not None:
         raise refuse_whole(path)
     config = given.config if given else config
-    inside = _inside(config, layers)
+    inside, recurrent = _inside(config, layers), _recurrent(config)
     datasets: dict[str, Any] = {}
     weights = [
         weight
         for layer in layers
-        for weight in _of_group(root, layer, prefix, inside.get(layer, frozenset()), datasets)
+        for weight in _of_group(
+            root, layer, prefix, inside.get(layer, frozenset()), recurrent, datasets
+        )
     ]
     _hdf5.check_distinct(datasets)
     version = _hdf5.text(root, "keras_version") or _hdf5.text(file, "keras_version")
@@ -126,7 +128,7 @@ def _inside(config: Any, listed: Sequence[str]) -> dict[str, frozenset[str]]:
         if config and isinstance(config.get("config"), list) and len(listed) == len(names):
             names = list(listed)
         return {
-            name: frozenset(_names(one))
+            name: frozenset(map(layer_name, _layers(one)))
             for name, one in zip(names, layers, strict=True)
             if is_model(one)
         }
@@ -134,15 +136,71 @@ def _inside(config: Any, listed: Sequence[str]) -> dict[str, frozenset[str]]:
         return {}  # the graph's reader says what is wrong with it
 
 
-def _names(model: Any) -> Iterator[str]:
+def _layers(model: Any) -> Iterator[Any]:
+    """All layers in a model, those of nested ones too."""
     for layer in model_layers(model):
-        yield layer_name(layer)
+        yield layer
         if is_model(layer):
-            yield from _names(layer)
+            yield from _layers(layer)
+
+
+CELL = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
+RECURRENT = frozenset(["LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU"])
+
+Ways = Mapping[str, str]
+"""`{scope within a layer: what stands in front of its parameters}`; {} for one that has no such."""
+
+
+def _recurrent(config: Any) -> dict[str, Ways]:
+    """The recurrent layers of a configuration by name, with the scopes of a Bidirectional's two."""
+    found: dict[str, Ways] = {}
+    try:
+        for layer in _layers(config) if config else ():
+            if class_of(layer) in RECURRENT:
+                found[layer_name(layer)] = {}
+            elif class_of(layer) == "Bidirectional":
+                found[layer_name(layer)] = _both_ways(layer["config"])
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        pass  # the graph's reader says what is wrong with it
+    return found
+
+
+def _both_ways(config: Any) -> Ways:
+    """Keras calls the two after the layer that it was given; a second one may have its own name."""
+    name = str(layer_name(config["layer"])).removeprefix("forward_")
+    found = {f"forward_{name}": "forward_", f"backward_{name}": "backward_"}
+    own = config.get("backward_layer")
+    return {layer_name(own): "backward_", **found} if own else found
+
+
+def _unwrapped(name: str, recurrent: Mapping[str, Ways]) -> tuple[str, str]:
+    """A weight's name without the scopes within a recurrent layer, and what stands in front of its
+    parameter: `top/lstm/lstm_cell/kernel:0` → `top/lstm/kernel:0`, '' (tf.keras 2 and Keras 3);
+    `both/forward_lstm/kernel:0` → `both/kernel:0`, 'forward_'."""
+    *scope, last = name.split("/")
+    inner = scope[:-1] if scope and CELL.fullmatch(scope[-1]) else scope
+    ways = _at_end(inner[:-1], recurrent)
+    if ways:
+        way = ways.get(inner[-1]) or ways.get(NUMBER.sub("", inner[-1]))
+        if way:
+            return "/".join((*inner[:-1], last)), way
+    if inner != scope and _at_end(inner, recurrent) is not None:
+        return "/".join((*inner, last)), ""
+    return name, ""
+
+
+def _at_end(scope: Sequence[str], recurrent: Mapping[str, Ways]) -> Ways | None:
+    """The recurrent layer that a scope ends with; None for another."""
+    return recurrent.get(_innermost(scope, recurrent)) if scope and recurrent else None
 
 
 def _of_group(
-    root: Any, layer: str, prefix: str, inside: frozenset[str], datasets: dict[str, Any]
+    root: Any,
+    layer: str,
+    prefix: str,
+    inside: frozenset[str],
+    recurrent: Mapping[str, Ways],
+    datasets: dict[str, Any],
 ) -> Iterator[Weight]:
     """The weights of one group, a nested model's if layers are `inside`; their datasets, checked,
     go into `datasets` by path."""
@@ -151,14 +209,15 @@ def _of_group(
     except KeyError:
         raise SourceError(f"the file lists a layer {layer!r} and does not hold it") from None
     names = _hdf5.names(group, "weight_names")
-    owners = _owners(layer, names, inside)
-    for name, owner in zip(names, owners, strict=True):
+    unwrapped = [_unwrapped(name, recurrent) for name in names]
+    owners = _owners(layer, [name for name, _ in unwrapped], inside)
+    for name, (_, way), owner in zip(names, unwrapped, owners, strict=True):
         try:
             found = _hdf5.dataset(group, name)
         except KeyError:
             raise SourceError(f"the file lists {layer}/{name} and does not hold it") from None
         spelling, path = _spelling(name), f"{prefix}{layer}/{name}"
-        parameter = PARAMETERS.get(spelling, spelling)
+        parameter = f"{way}{PARAMETERS.get(spelling, spelling)}"
         datasets[path] = found
         yield Weight(
             group=layer,
@@ -209,7 +268,7 @@ def _owners(layer: str, names: Sequence[str], inside: frozenset[str]) -> list[st
     return _without_common_number(["/".join(scope[shared:] or scope) for scope in scopes])
 
 
-def _innermost(scope: Sequence[str], inside: frozenset[str]) -> str:
+def _innermost(scope: Sequence[str], inside: Collection[str]) -> str:
     """The longest end of a scope that is a layer, as it is or but for the number of a scope that
     was taken: names may have slashes themselves."""
     ends = ["/".join(scope[start:]) for start in range(len(scope))]
