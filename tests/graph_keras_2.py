@@ -31,6 +31,7 @@ MOST = 20000
 NEW = (
     *("groups", "keepdims", "output_padding", "interpolation", "rms_scaling", "invert"),
     *("crop_to_aspect_ratio", "pad_to_aspect_ratio", "dilation_rate", "threshold"),
+    "reset_after",
 )
 """Settings that came with later versions: left out where they are not taken."""
 
@@ -170,9 +171,10 @@ def layer(name, values, settings, number):
     for key, new in RENAMED.get(name, {}).items():
         if key in given:
             given[new] = given.pop(key)
-    if name == "TimeDistributed":
-        inner = given["layer"]
-        given["layer"] = layer(inner["do"], values, dict(inner["with"]), f"{number}_inner")
+    for key in ("layer", "backward_layer"):
+        if key in given:  # of TimeDistributed and Bidirectional
+            inner = given[key]
+            given[key] = layer(inner["do"], values, dict(inner["with"]), f"{number}_{key}")
     if name == "Normalization" and "mean" not in given:
         raise PassedOverError("it is not adapted")
     for key in ("mean", "variance"):
@@ -186,7 +188,8 @@ def layer(name, values, settings, number):
     kind = getattr(keras.layers, name)
     without = {key: one for key, one in given.items() if key not in NEW}
     plain = dict(without, activation="relu") if "activation" in without else without
-    for tried in (given, without, plain):
+    before = {key: one for key, one in plain.items() if key != "backward_layer"}
+    for tried in (given, without, plain, before):
         try:
             return kind(name=own, **tried)
         except (TypeError, ValueError):

@@ -155,6 +155,7 @@ SCOPES = {
     "twice/forward_lstm/recurrent_kernel:0": ("twice/recurrent_kernel:0", "forward_"),
     "twice/backward_lstm_1/lstm_cell/bias:0": ("twice/bias:0", "backward_"),
     "owning/own/lstm_cell/bias:0": ("owning/bias:0", "backward_"),
+    "owning/backward_own/lstm_cell/bias:0": ("owning/bias:0", "backward_"),
     "forward_lstm/kernel:0": ("forward_lstm/kernel:0", ""),
     "dense/forward_lstm/kernel:0": ("dense/forward_lstm/kernel:0", ""),
     "dense/lstm_cell/kernel:0": ("dense/lstm_cell/kernel:0", ""),

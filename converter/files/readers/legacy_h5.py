@@ -166,11 +166,15 @@ def _recurrent(config: Any) -> dict[str, Ways]:
 
 
 def _both_ways(config: Any) -> Ways:
-    """Keras calls the two after the layer that it was given; a second one may have its own name."""
+    """Keras calls the two after the layer that it was given; a second one may have its own name,
+    as it is (3.15 `bidirectional.py`) or with a front too (2.15)."""
     name = str(layer_name(config["layer"])).removeprefix("forward_")
     found = {f"forward_{name}": "forward_", f"backward_{name}": "backward_"}
-    own = config.get("backward_layer")
-    return {layer_name(own): "backward_", **found} if own else found
+    second = config.get("backward_layer")
+    if not second:
+        return found
+    own = layer_name(second)
+    return {own: "backward_", f"backward_{own}": "backward_", **found}
 
 
 def _unwrapped(name: str, recurrent: Mapping[str, Ways]) -> tuple[str, str]:

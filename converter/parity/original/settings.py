@@ -57,6 +57,9 @@ BEFORE: Mapping[str, Any] = {
     "invert": False,
     "crop_to_aspect_ratio": False,
     "offset": 0.0,
+    "time_major": False,
+    "zero_output_for_mask": False,
+    "return_state": False,
 }
 """What a layer did before it had the setting, where that is today's default."""
 
