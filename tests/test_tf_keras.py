@@ -133,7 +133,9 @@ def test_a_file_that_names_such_a_function_is_given_to_no_keras(name, tmp_path, 
 @slow
 @keras
 @needs_tf_keras
-@pytest.mark.parametrize("name", ["grouped-k210", "merges-k224", "siamese-subtract-k224"])
+@pytest.mark.parametrize(
+    "name", ["grouped-k210", "merges-k224", "siamese-subtract-k224", "crnn-lstm-k224"]
+)
 def test_a_network_of_keras_2_is_proven_by_tf_keras(name, tmp_path):
     path = fixture(f"networks/{name}")
 
