@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from resnet_pt.ops import recurrent as ops
 
 State = tuple[Tensor, ...]
 """What is carried from one step to the next; what the layer gives comes first."""
 
 
-def ordered(x: Tensor, op: ops.Recurrent) -> Tensor:
+def ordered(x: Tensor, op: Any) -> Tensor:
     """The steps in the order in which they are read."""
     return x.flip(1) if op.backwards else x
 
@@ -20,7 +20,7 @@ def ordered(x: Tensor, op: ops.Recurrent) -> Tensor:
 class TorchLSTM(nn.LSTM):
     """torch's LSTM, giving its output alone."""
 
-    def __init__(self, op: ops.LSTM) -> None:
+    def __init__(self, op: Any) -> None:
         super().__init__(op.in_features, op.units, bias=op.bias, batch_first=True)
         self.op = op
 
@@ -32,7 +32,7 @@ class TorchLSTM(nn.LSTM):
 class TorchGRU(nn.GRU):
     """torch's GRU, giving its output alone."""
 
-    def __init__(self, op: ops.GRU) -> None:
+    def __init__(self, op: Any) -> None:
         super().__init__(op.in_features, op.units, bias=op.bias, batch_first=True)
         self.op = op
 
@@ -44,7 +44,7 @@ class TorchGRU(nn.GRU):
 class TorchRNN(nn.RNN):
     """torch's plain recurrent layer, giving its output alone."""
 
-    def __init__(self, op: ops.SimpleRNN) -> None:
+    def __init__(self, op: Any) -> None:
         name = op.activation.words()
         super().__init__(
             op.in_features, op.units, nonlinearity=name, bias=op.bias, batch_first=True
@@ -64,7 +64,7 @@ class Steps(nn.Module):
     weight_hh_l0: Tensor
     bias_ih_l0: Tensor
 
-    def __init__(self, op: ops.Recurrent) -> None:
+    def __init__(self, op: Any) -> None:
         super().__init__()
         self.op = op
         for tensor in op.tensors():
@@ -95,7 +95,7 @@ class LSTM(Steps):
 
     states = 2
 
-    def __init__(self, op: ops.LSTM) -> None:
+    def __init__(self, op: Any) -> None:
         super().__init__(op)
         self.recurrent = function(op.recurrent)
 
@@ -112,7 +112,7 @@ class GRU(Steps):
 
     bias_hh_l0: Tensor
 
-    def __init__(self, op: ops.GRU) -> None:
+    def __init__(self, op: Any) -> None:
         super().__init__(op)
         self.recurrent, self.after = function(op.recurrent), op.reset_after
 
@@ -142,7 +142,7 @@ def _drawn(shape: tuple[int, ...], units: int) -> Tensor:
     return torch.empty(shape).uniform_(-bound, bound)
 
 
-def function(op: ops.Function) -> nn.Module:
+def function(op: Any) -> nn.Module:
     """The module of an activation, which leaves what it reads as it is."""
     found = op.module()
     if isinstance(found, nn.ReLU | nn.Hardtanh):  # ReLU6 is one
