@@ -144,7 +144,7 @@ def _drawn(shape: tuple[int, ...], units: int) -> Tensor:
 
 def function(op: Any) -> nn.Module:
     """The module of an activation, which leaves what it reads as it is."""
-    found = op.module()
+    found: nn.Module = op.module()
     if isinstance(found, nn.ReLU | nn.Hardtanh):  # ReLU6 is one
         found.inplace = False
     return found
