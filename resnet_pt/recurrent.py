@@ -17,32 +17,30 @@ def ordered(x: Tensor, op: Any) -> Tensor:
     return x.flip(1) if op.backwards else x
 
 
-class TorchLSTM(nn.LSTM):
-    """torch's LSTM, giving its output alone."""
+class OutputAlone(nn.Module):
+    """What makes one of torch's recurrent layers give its output alone."""
 
+    op: Any
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = super().forward(ordered(x, self.op))[0]
+        return found if self.op.sequences else found[:, -1]
+
+
+class TorchLSTM(OutputAlone, nn.LSTM):  # type: ignore[misc]
     def __init__(self, op: Any) -> None:
         super().__init__(op.in_features, op.units, bias=op.bias, batch_first=True)
         self.op = op
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        found, _ = super().forward(ordered(x, self.op))
-        return found if self.op.sequences else found[:, -1]
 
-
-class TorchGRU(nn.GRU):
-    """torch's GRU, giving its output alone."""
-
+class TorchGRU(OutputAlone, nn.GRU):  # type: ignore[misc]
     def __init__(self, op: Any) -> None:
         super().__init__(op.in_features, op.units, bias=op.bias, batch_first=True)
         self.op = op
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        found, _ = super().forward(ordered(x, self.op))
-        return found if self.op.sequences else found[:, -1]
 
-
-class TorchRNN(nn.RNN):
-    """torch's plain recurrent layer, giving its output alone."""
+class TorchRNN(OutputAlone, nn.RNN):  # type: ignore[misc]
+    """The plain recurrent layer."""
 
     def __init__(self, op: Any) -> None:
         name = op.activation.words()
@@ -50,10 +48,6 @@ class TorchRNN(nn.RNN):
             op.in_features, op.units, nonlinearity=name, bias=op.bias, batch_first=True
         )
         self.op = op
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        found, _ = super().forward(ordered(x, self.op))
-        return found if self.op.sequences else found[:, -1]
 
 
 class Steps(nn.Module):

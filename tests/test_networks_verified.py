@@ -15,7 +15,6 @@ from PIL import Image
 
 import resnet_pt
 from converter.cli import verify_weights
-from converter.conversion import convert
 from converter.errors import UsageError
 from converter.reports import schema
 from converter.testing import assert_same_logits
@@ -27,20 +26,6 @@ SEVERAL = ["multiinput-k224", "multioutput-k210", "siamese-subtract-k224"]
 """Several inputs, several outputs with a map among them, and a shared model."""
 
 every_network = pytest.mark.parametrize("name", [*SEVERAL, "autoencoder-nested-k315"])
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory):
-    """A function from a network's name to its converted file."""
-    folder, done = tmp_path_factory.mktemp("targets"), {}
-
-    def find(name):
-        if name not in done:
-            done[name] = folder / f"{name}.pth"
-            convert(NETWORKS / f"{name}.h5", done[name], parity=False)
-        return done[name]
-
-    return find
 
 
 def record(name):

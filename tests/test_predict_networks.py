@@ -34,20 +34,6 @@ CONVERTED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def target(tmp_path_factory):
-    """A function from a network's name to its converted file."""
-    folder, done = tmp_path_factory.mktemp("targets"), {}
-
-    def find(name):
-        if name not in done:
-            done[name] = folder / f"{name}.pth"
-            convert(NETWORKS / f"{name}.h5", done[name], parity=False)
-        return done[name]
-
-    return find
-
-
 def run(*arguments):
     return CliRunner().invoke(predict, [str(argument) for argument in arguments])
 
