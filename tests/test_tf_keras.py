@@ -218,7 +218,7 @@ given = x = keras.Input((9, 8, 3))
 x = L.Rescaling(1 / 3, -0.1)(x)
 x = L.LeakyReLU(0.1)(L.Conv2D(4, 3)(x))
 x = L.ReLU(negative_slope=0.2)(L.Conv2D(4, 3, activation="gelu")(x))
-x = tf.nn.leaky_relu(x - 0.3, alpha=0.15)
+x = L.Conv2D(4, 2, activation=tf.nn.leaky_relu)(tf.nn.leaky_relu(x - 0.3, alpha=0.15))
 x = L.ELU(0.7)(L.BatchNormalization(axis=1)(x)) * 0.1
 x = L.Dense(3)(L.Flatten()(tf.nn.gelu(x)))
 """

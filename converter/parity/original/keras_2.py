@@ -136,7 +136,7 @@ def exact(model: Any, dtype: str, narrow: set[str]) -> Any:
             layer.call = lambda features, alpha=0.2, **_: leaky_relu(alpha)(features)
         elif kind == "TFOpLambda" and layer.symbol == "nn.gelu":
             layer.call = lambda features, approximate=False, **_: gelu(features, approximate)
-        elif getattr(layer, "activation", None) is tf_keras.activations.leaky_relu:
+        elif getattr(layer, "activation", None) is tf.nn.leaky_relu:
             layer.activation = leaky_relu(0.2)
         elif getattr(layer, "activation", None) is tf_keras.activations.gelu:
             layer.activation = gelu
