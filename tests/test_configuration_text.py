@@ -244,8 +244,8 @@ def test_a_record_that_unpacks_without_end_is_refused(tmp_path):
         open_configuration(path)
 
 
-def test_pyyaml_is_not_imported_for_json():
-    sys.modules.pop("yaml", None)
+def test_pyyaml_is_not_imported_for_json(monkeypatch):
+    monkeypatch.delitem(sys.modules, "yaml", raising=False)
 
     parse(json.dumps(MODEL).encode())
 
