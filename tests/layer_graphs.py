@@ -572,7 +572,11 @@ def drawn(seed: int, number: int) -> Graph:
     """The graph of that number: every fourth is one layer or operator alone, in their turn."""
     if number % 4 == 0:
         return alone(NAMES[number // 4 % len(NAMES)], seed, number)
-    draw = Draw(f"{seed}/{number}")
+    return random_graph(Draw(f"{seed}/{number}"), number)
+
+
+def random_graph(draw: Draw, seed: int) -> Graph:
+    """A graph of one to eight layers and operators; `seed` draws its weights and inputs."""
     shapes: list[list[int]] = []
     for _ in range(draw.choice([1, 1, 1, 2, 2, 3])):
         shapes.append(list(draw.choice(SHAPES if not shapes else [*SHAPES, *shapes * 4])))
@@ -586,7 +590,7 @@ def drawn(seed: int, number: int) -> Graph:
         "unknown": draw.random() < 0.2,
         "channels_first": draw.random() < 0.1,
         "ending": draw.choice([".keras", ".h5"]),
-        "seed": number,
+        "seed": seed,
     }
 
 

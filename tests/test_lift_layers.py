@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from layer_graphs import NAMES, Campaign, alone, drawn, judged, keras, wanted
+from hypothesis import HealthCheck, given, seed, settings, strategies
+from layer_graphs import NAMES, Campaign, alone, judged, keras, random_graph, wanted
 
 from converter.mapping.transforms import Gates, Row, Transpose
 from converter.whole_model.keras_layers import convolution, merging, recurrent
@@ -17,7 +18,9 @@ SEED = 2016
 TRIES = 4
 """So often settings of a class are drawn, until some convert: others are refused with a reason."""
 
-GRAPHS = 40
+GRAPHS = 60
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 REFUSED = frozenset(["RMSNormalization"])
 """What is drawn to see its refusal."""
@@ -46,11 +49,18 @@ def test_each_layer_and_operator_alone_gives_what_keras_gives(make):
 
 
 def test_small_graphs_give_what_keras_gives(make):
-    campaign = Campaign(make)
-    for number in range(GRAPHS):
-        campaign.hear(drawn(SEED, 4 * number + 1))
+    """A graph that fails is shrunk by Hypothesis, as its choices are."""
+    campaign = Campaign(make, shrinks=False)
 
-    assert campaign.failures == []
+    @seed(SEED)
+    @settings(max_examples=GRAPHS, database=None, deadline=None, suppress_health_check=SLOW)
+    @given(strategies.randoms(use_true_random=False), strategies.integers(0, 99))
+    def a_graph_gives_what_keras_gives(draw, weights):
+        before = len(campaign.failures)
+        campaign.hear(random_graph(draw, weights))
+        assert campaign.failures[before:] == []
+
+    a_graph_gives_what_keras_gives()
     assert campaign.counts["equal"] > GRAPHS / 2
 
 
