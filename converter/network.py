@@ -52,12 +52,14 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Lifted:
     """A general network: its program, `{tensor: where it comes from}`, and `{module: Keras layer}`
-    of what a proof compares layer by layer."""
+    of what a proof compares layer by layer. `calls` are those of its layers that are called several
+    times, `{Keras layer: how often}`."""
 
     program: Program
     sources: Mapping[str, Source]
     outputs: Mapping[str, str]
     channels_first: bool = False
+    calls: Mapping[str, int] = field(default_factory=dict)
     last: Mapping[str, str] = field(default_factory=dict)
     """`{output: the Keras layer that applies the activation which is left out}`."""
     unread: frozenset[tuple[str, str]] = frozenset()

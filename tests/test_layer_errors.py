@@ -6,13 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import converted, fixture, record
+from helpers import FIXTURES, converted, fixture, record
 from stand_ins import whole_recording
 
 from converter.facts.changes import with_pool
+from converter.files.opening import open_source
+from converter.identify import identify
+from converter.options import Options
 from converter.parity.comparing import torch_run
+from converter.parity.comparing.inputs import inputs_of_program
 from converter.parity.comparing.layers import compared
 from converter.parity.original import keras_child
+from converter.parity.original.oracle import KerasChild, ask, choose_oracle
 from converter.parity.original.recording import Sample, read_record
 from converter.parity.prove import compare, compare_model
 
@@ -210,3 +215,64 @@ def test_a_network_is_looked_at_without_being_changed(right, original):
     assert not any(one._forward_hooks for one in model.modules())
     state = model.float().state_dict()
     assert all(np.array_equal(state[name].numpy(), tensors[name]) for name in tensors)
+
+
+@pytest.fixture(scope="module")
+def called_twice():
+    """A network of which a convolution, a norm and an activation are called two times."""
+    path = FIXTURES / "networks" / "twice-k315.h5"
+    network, tensors = converted(path)
+    with open_source(path, Options()) as checkpoint, KerasChild() as child:
+        same = identify(checkpoint, Options())
+        asked = inputs_of_program(same.program)
+        return (
+            network,
+            tensors,
+            ask(child, choose_oracle(checkpoint, same), checkpoint, same, asked),
+        )
+
+
+@pytest.mark.keras
+def test_a_layer_that_is_called_several_times_is_judged_at_each(called_twice):
+    parity = compare(*called_twice, ("cpu",))
+
+    names = [one.name for one in parity.layers]
+    assert {"conv2d (call 1)", "conv2d (call 2)"} < set(names)
+    assert len(names) == len(set(names)) == 17
+    assert max(one.own.relative for one in parity.layers) < 1e-14
+    assert parity.verdict == "equal"
+    assert parity.unjudged == parity.unnamed == ()
+
+
+@pytest.mark.keras
+def test_the_original_may_have_made_the_calls_in_another_order(called_twice):
+    network, tensors, recording = called_twice
+    first = recording.passes[0]
+    swapped = dict(first.layers)
+    for names in first.calls.values():
+        for name, other in zip(names, reversed(names), strict=True):
+            swapped[name] = first.layers[other]
+    assert swapped.keys() == first.layers.keys()
+    recording = replace(recording, passes=(replace(first, layers=swapped), *recording.passes[1:]))
+
+    parity = compare(network, tensors, recording, ("cpu",))
+
+    assert parity.verdict == "equal"
+    assert max(one.own.relative for one in parity.layers) < 1e-14
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("change", [lambda w: w[..., ::-1].copy(), lambda w: w * 1.001])
+def test_the_wrong_layer_is_named_though_it_is_called_twice(change, called_twice):
+    network, tensors, recording = called_twice
+    (weight,) = (
+        f"{module}.weight"
+        for module, layer in compared(network.structure).items()
+        if layer == "conv2d"
+    )
+
+    parity = compare(network, with_other(tensors, weight, change), recording, ("cpu",))
+
+    assert parity.verdict == "not equal"
+    assert parity.first_wrong_layer == "conv2d (call 1)"
+    assert [one.name for one in parity.layers if not one.own_passes][1:] == ["conv2d (call 2)"]

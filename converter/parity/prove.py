@@ -411,12 +411,12 @@ def compare_model(
     comparisons = [one for run in ran for one in _compared(*run, noise)]
     picture = [one[:1] for one in first.inputs]
     if first.dtype == "float64":
-        with torch_run.watched(model, outputs, first.layers, watch.rounding):
+        with torch_run.watched(model, outputs, first.known, watch.rounding):
             noise.reordered(first.input, torch_run.run_reordered(model, picture, "float64"))
     # Maps of two sizes may meet where only some layers are known whole and one is wrong.
     with (
         suppress(RuntimeError),
-        torch_run.watched(model, outputs, first.layers, watch.alone),
+        torch_run.watched(model, outputs, first.known, watch.alone),
     ):
         results = torch_run.run(model, picture, "float64", "cpu")
         as_told(results, told)
@@ -443,8 +443,9 @@ def _broken_off(
     from converter.parity.comparing import torch_run
 
     first = recording.passes[0]
+    ran = {layer for layer in first.known if layer in watch.modules or layer in first.calls}
     for dtype, look in (("float32", watch.rounding), ("float64", watch.alone)):
-        with suppress(RuntimeError), torch_run.watched(model, outputs, watch.modules, look):
+        with suppress(RuntimeError), torch_run.watched(model, outputs, ran, look):
             torch_run.run(model, [one[:1] for one in first.inputs], dtype, "cpu")
     parity = _judged(recording, [], watch.errors(), {})
     words = _diagnosis(model, outputs, first, parity.wrong)
@@ -485,6 +486,7 @@ def _output_activations(
 def _covered(parity: Parity, outputs: Mapping[str, str], first: Pass) -> Parity:
     """With the names of what was not held against each other."""
     judged = {one.name for one in parity.layers}
+    judged |= {layer for layer, names in first.calls.items() if judged & set(names)}
     return replace(
         parity,
         unjudged=tuple(dict.fromkeys(name for name in outputs.values() if name not in judged)),

@@ -128,11 +128,13 @@ class _Lifter:
         inputs.sort(key=lambda one: self.place_of_input(one.name))
         outputs = self.outputs()
         program = Program(tuple(inputs), tuple(self.live(outputs)), outputs)
+        compared, calls = self.compared(program)
         return Lifted(
             program,
             self.weights,
-            self.compared(program),
+            compared,
             self.graph.channels_first,
+            {compared[module]: count for module, count in calls.items() if count > 1},
             self.last,
             self.unread(program),
         )
@@ -344,20 +346,20 @@ class _Lifter:
                 kept.append(layer)
         yield from reversed(kept)
 
-    def compared(self, program: Program) -> dict[str, str]:
+    def compared(self, program: Program) -> tuple[dict[str, str], dict[str, int]]:
         """`{module: Keras layer}` of each module that gives what one layer of the outermost model
-        gives; not of one that is called several times."""
+        gives, at every call of it; and `{module: how often it is called}`."""
         calls = Counter(layer.module for layer in program.layers)
-        finals = set(self.finals.values())
-        names = Counter(layer.original for layer in program.layers if layer.name in finals)
-        return {
+        given = [layer for layer in program.layers if layer.name in set(self.finals.values())]
+        finals = Counter(layer.module for layer in given)
+        names = Counter(layer.original for layer in given)
+        compared = {
             layer.module: layer.original
-            for layer in program.layers
-            if layer.name in finals
-            and layer.module.rpartition(".")[2]
-            and calls[layer.module] == 1
-            and names[layer.original] == 1
+            for layer in given
+            if layer.module.rpartition(".")[2]
+            and calls[layer.module] == finals[layer.module] == names[layer.original]
         }
+        return compared, {module: calls[module] for module in compared}
 
     def refuse(self, node: Node, reason: str) -> None:
         self.refused.setdefault(node.layer, reason)

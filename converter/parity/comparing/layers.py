@@ -206,6 +206,7 @@ class Watch:
 
     def running(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
         """As the network runs; told of every module that has a layer."""
+        layer = self.called(layer, result)
         if layer not in self.one.layers:
             self._passed.append(layer)
             return
@@ -223,16 +224,30 @@ class Watch:
         """The layers that `look`, one of this watch's methods or None, has to be told of."""
         if look is None:
             return ()
-        return set(outputs.values()) if look == self.running else self.one.layers
+        return set(outputs.values()) if look == self.running else self.one.known
+
+    def called(self, layer: str, result: Tensor) -> str:
+        """The original's call of a layer: of one that is called several times, that which gave
+        what is nearest to `result`. Its calls may come in another order there; what a wrong layer
+        gives is near none of them."""
+        names = self.one.calls.get(layer)
+        if not names:
+            return layer
+        actual = as_array(result)
+        return min(names, key=lambda name: apart(actual, self.one.layers[name]))
 
     def rounding(self, module: str, layer: str, inputs: Any, result: Tensor) -> None:
         """The first picture once more, with other rounding."""
+        layer = self.called(layer, result)
+        if layer not in self._glimpses:
+            return
         before, largest = self._glimpses[layer]
         apart = float(np.abs(glimpse(as_array(result)) - before).max(initial=0.0))
         self.noise[layer] = apart / largest if largest else 0.0
 
     def alone(self, module: str, layer: str, inputs: Any, result: Tensor) -> Tensor:
         """The first picture, each layer fed the original's: returns what the next layers read."""
+        layer = self.called(layer, result)
         sample = self.one.layers[layer]
         known_within = not any(one.startswith(f"{module}.") for one in self._unknown)
         if known_within and all(is_known(x) for x in inputs):
@@ -284,6 +299,11 @@ class Watch:
             )
             for layer, cumulative in self.cumulative.items()
         )
+
+
+def apart(actual: Array, sample: Sample) -> float:
+    """How far the worst known element is off; infinite for another shape."""
+    return max(by_picture(actual, sample).values(), default=np.inf)
 
 
 def by_picture(actual: Array, sample: Sample) -> dict[int, float]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import itertools
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ from converter.parity.original.keras_twice import (
     asked_twice,
     in_words,
 )
-from converter.parity.original.sampling import sample_index
+from converter.parity.original.sampling import call_name, sample_index
 from converter.whole_model.layer_classes import LEAKY
 
 WHOLE_LIMIT = 1 << 30
@@ -382,7 +383,7 @@ def record(
     found: dict[str, Any] = {}
     first: dict[str, Any] = {}
     for number, picture in enumerate(pictures):
-        wanted = job["wanted"] if number == 0 else {}
+        wanted = {**job["wanted"], **of_calls(job)} if number == 0 else {}
         with captured(leaves, job["outputs"], wanted) as seen:
             given = [channels_first(one, job).astype(dtype) for one in picture]
             result = model(given[0] if len(given) == 1 else given, training=False)
@@ -390,9 +391,20 @@ def record(
             logits = seen[f"logits:{output['layer']}"] if output["loads"] else np.asarray(value)
             found[f"{number}/logits/{output['name']}"] = channels_last(logits, job)
         first = first or {
-            wanted[name]: channels_last(seen[name], job) for name in seen if name in wanted
+            wanted[name]: channels_last(seen[name], job)
+            for name in seen
+            if name in wanted and name not in job["calls"]
         }
     return found, first
+
+
+def of_calls(job: Mapping[str, Any]) -> dict[str, str]:
+    """The names of what layers give that are called several times, for themselves."""
+    return {
+        name: name
+        for layer, count in job["calls"].items()
+        for name in (call_name(layer, number + 1) for number in range(count))
+    }
 
 
 def channels_first(value: Any, job: Mapping[str, Any]) -> Any:
@@ -443,7 +455,8 @@ def captured(
     leaves: list[Any], outputs: list[Mapping[str, Any]], wanted: Collection[str]
 ) -> Iterator[dict[str, Any]]:
     """While the context lasts, the output of each layer that is `wanted` is kept under its name,
-    and the logits (the tensor before the last activation) under `logits:<layer>`."""
+    that of each call by `call_name` too, and the logits (the tensor before the last activation)
+    under `logits:<layer>`."""
     seen: dict[str, Any] = {}
     last = {output["layer"] for output in outputs if output["loads"]}
     restore = []
@@ -464,12 +477,12 @@ def captured(
 
 
 def watched(layer: Any, call: Any, seen: dict[str, Any], is_last: bool) -> Any:
-    name = layer.name
+    name, numbers = layer.name, itertools.count(1)
 
     def call_and_keep(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
         if hasattr(result, "numpy"):
-            seen[name] = result.numpy()
+            seen[name] = seen[call_name(name, next(numbers))] = result.numpy()
             if is_last:
                 source = args[0] if is_activation(layer) else result
                 seen[f"logits:{layer.name}"] = source.numpy()

@@ -25,6 +25,7 @@ from converter.network import Network
 from converter.parity.comparing.layers import compared
 from converter.parity.original.keras_child import DAMAGED, KERAS_2, UNREAD
 from converter.parity.original.recording import Pass, Recording, Sample
+from converter.parity.original.sampling import call_name
 from converter.whole_model.arithmetic import OPERATORS
 from converter.whole_model.keras_classes import KERAS
 from converter.whole_model.keras_layers.operators import KERAS_3, TENSORFLOW
@@ -330,7 +331,8 @@ def ask(
         _write(folder, job, batches)
         child.run()
         answered = [one for one in dtypes if (folder / f"{one}.npz").exists()]
-        passes = [one for dtype in answered for one in _passes(folder, dtype, batches)]
+        calls = network.lifted.calls if network.lifted else {}
+        passes = [one for dtype in answered for one in _passes(folder, dtype, batches, calls)]
         told = json.loads((folder / "told.json").read_text())
     except UnreadError as error:
         if not error.is_damaged:
@@ -385,6 +387,7 @@ def _job(
         "layers": {} if lifted else dict(network.residual.layers),
         "layout": {"order": network.layout.order, "flipped": network.layout.flipped},
         "dtypes": list(dtypes),
+        "calls": dict(lifted.calls) if lifted else {},
         "wanted": {layer if loads else module: layer for module, layer in modules.items()},
         "outputs": [
             {
@@ -406,7 +409,11 @@ def _suffix(checkpoint: Checkpoint) -> str:
     return ".keras" if zipfile.is_zipfile(checkpoint.path) else ".h5"
 
 
-def _passes(folder: Path, dtype: str, batches: Batches) -> list[Pass]:
+def _passes(folder: Path, dtype: str, batches: Batches, calls: Mapping[str, int]) -> list[Pass]:
+    names = {
+        layer: tuple(call_name(layer, number + 1) for number in range(count))
+        for layer, count in calls.items()
+    }
     with np.load(folder / f"{dtype}.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return [
@@ -416,6 +423,7 @@ def _passes(folder: Path, dtype: str, batches: Batches) -> list[Pass]:
             _layers(folder, arrays, number),
             dtype,
             others=tuple(others),
+            calls=names if number == 0 else {},
         )
         for number, (first, *others) in enumerate(batches)
     ]

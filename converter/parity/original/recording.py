@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ def _one(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Pass:
     """One batch through the original: its input (N, H, W, C), the `others` of a model of several,
     in its order, its logits by output name ('' for the only one), samples of its layers, and, by
-    output name too, what came out behind the last activation, where that is known beside them."""
+    output name too, what came out behind the last activation, where that is known beside them.
+    `calls` are the names in `layers` of what a layer gave that is called several times, as the
+    original ran it, `{layer: names}`."""
 
     input: Array
     logits: Mapping[str, Array]
@@ -73,6 +75,12 @@ class Pass:
     dtype: str = "float32"
     outputs: Mapping[str, Array] = field(default_factory=dict)
     others: tuple[Array, ...] = ()
+    calls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Collection[str]:
+        """The layers of which any activation is known."""
+        return self.layers.keys() | self.calls.keys()
 
     @property
     def inputs(self) -> tuple[Array, ...]:

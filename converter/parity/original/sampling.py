@@ -1,4 +1,5 @@
-"""Where a large activation is looked at."""
+"""What is kept of an activation: where a large one is looked at, and what a layer's calls are
+named."""
 
 from __future__ import annotations
 
@@ -17,3 +18,8 @@ def sample_index(size: int) -> npt.NDArray[np.int64]:
 def spread(size: int, count: int) -> npt.NDArray[np.int64]:
     """At most `count` of `size` positions, all over them."""
     return np.arange(min(count, size), dtype=np.int64) * STRIDE % size
+
+
+def call_name(layer: str, number: int) -> str:
+    """What the activations of a layer that is called several times are named; the first is 1."""
+    return f"{layer} (call {number})"
