@@ -107,6 +107,10 @@ def test_a_project_is_told_of_a_wrong_layer(name, target):
         assert_same_logits(spoiled(target(name)), record(name))
 
 
+FIRST = "the first layer that is known to differ is subtract_1 .* and 3 more: not recorded"
+"""A record of Keras 2.2.4 holds nothing of the six layers that are called two times."""
+
+
 def test_inputs_in_another_order_are_not_the_same(target, tmp_path):
     """Both have one shape: only their names, or their order, tell them apart."""
     with np.load(record("siamese-subtract-k224")) as file:
@@ -116,7 +120,7 @@ def test_inputs_in_another_order_are_not_the_same(target, tmp_path):
     np.savez(tmp_path / "turned.npz", **arrays)
     model = resnet_pt.load(target("siamese-subtract-k224"))
 
-    with pytest.raises(AssertionError, match="the first layer that differs is subtract_1"):
+    with pytest.raises(AssertionError, match=FIRST):
         assert_same_logits(model, tmp_path / "turned.npz")
 
 

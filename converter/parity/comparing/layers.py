@@ -200,7 +200,7 @@ class Watch:
         self.pictures: dict[str, dict[int, float]] = {}
         self.unheld: dict[str, tuple[str, ...]] = {}
         self.near_zero: dict[str, float] = {}
-        self._passed: list[str] = []
+        self._passed: dict[str, None] = {}
         self._unknown: set[str] = set()
         self._glimpses: dict[str, tuple[Array, float]] = {}
 
@@ -208,9 +208,9 @@ class Watch:
         """As the network runs; told of every module that has a layer."""
         layer = self.called(layer, result)
         if layer not in self.one.layers:
-            self._passed.append(layer)
+            self._passed[layer] = None
             return
-        self.unheld[layer], self._passed = tuple(self._passed), []
+        self.unheld[layer], self._passed = tuple(self._passed), {}
         actual = as_array(result)
         sample = self.one.layers[layer]
         self.modules[layer] = module
