@@ -141,7 +141,8 @@ class AxisNorm(nn.BatchNorm1d):
 
 class LayerNorm(nn.Module):
     """A norm over some axes of each value by itself; with `rms` the mean is taken for the variance
-    alone, as Keras 3 does (3.15 `src/ops/nn.py`, layer_normalization).
+    alone, as Keras 3 does (3.15 `src/ops/nn.py`, layer_normalization), and with `about_zero` none
+    is taken at all (the same file's rms_normalization).
 
     `axes` are those behind the batch, from 0, and `rank` is how many there are.
     """
@@ -156,16 +157,17 @@ class LayerNorm(nn.Module):
         gamma: bool,
         beta: bool,
         rms: bool,
+        about_zero: bool,
     ) -> None:
         super().__init__()
         self.axes = [axis + 1 for axis in axes]
         self.view = [sizes[axes.index(axis)] if axis in axes else 1 for axis in range(rank)]
-        self.eps, self.rms = eps, rms
+        self.eps, self.rms, self.about_zero = eps, rms, about_zero
         self.weight = nn.Parameter(torch.ones(sizes)) if gamma else None
         self.bias = nn.Parameter(torch.zeros(sizes)) if beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(self.axes, keepdim=True)
+        centred = x if self.about_zero else x - x.mean(self.axes, keepdim=True)
         variance = centred.square().mean(self.axes, keepdim=True)
         found = (x if self.rms else centred) * (variance + self.eps).rsqrt()
         if self.weight is not None:
@@ -173,7 +175,8 @@ class LayerNorm(nn.Module):
         return found if self.bias is None else found + self.bias.view(self.view)
 
     def extra_repr(self) -> str:
-        return f"axes={self.axes}, eps={self.eps}, rms={self.rms}"
+        by = f"rms={self.rms}, about_zero={self.about_zero}"
+        return f"axes={self.axes}, eps={self.eps}, {by}"
 
 
 class GroupNorm(nn.Module):

@@ -226,6 +226,12 @@ def layer_norm(draw: Draw, rank: int) -> dict[str, Any]:
     }
 
 
+def rms_norm(draw: Draw, rank: int) -> dict[str, Any]:
+    last = draw.choice([-1, [-1], list(range(1, rank + 1)), list(range(-min(rank, 2), 0))])
+    axis = last if draw.random() < 0.8 else several_axes(draw, rank)
+    return {"axis": axis, "epsilon": draw.choice([1e-6, 1e-3, 0.1])}
+
+
 def group_norm(draw: Draw, rank: int) -> dict[str, Any]:
     return {
         "groups": draw.choice([1, 2, 4, -1]),
@@ -427,7 +433,7 @@ LAYERS: dict[str, Kind] = {
     "LayerNormalization": Kind(RANKS, layer_norm, often=2),
     "GroupNormalization": Kind(RANKS, group_norm, often=2),
     "UnitNormalization": Kind(RANKS, lambda draw, rank: {"axis": several_axes(draw, rank)}),
-    "RMSNormalization": Kind(RANKS, lambda draw, rank: {"axis": an_axis(draw, rank)}),
+    "RMSNormalization": Kind(RANKS, rms_norm, often=2),
     "Rescaling": Kind(RANKS, rescaling),
     "Normalization": Kind(RANKS, normalization, often=2),
     "LayerScale": Kind(RANKS, fixed(init_values=0.5)),

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, seed, settings, strategies
 from layer_graphs import NAMES, Campaign, alone, judged, keras, random_graph, wanted
 
 from converter.mapping.transforms import Gates, Row, Transpose
-from converter.whole_model.keras_layers import convolution, merging, recurrent
-from resnet_pt.ops import Combine, Slice
+from converter.whole_model.keras_layers import convolution, merging, norms, recurrent
+from resnet_pt.ops import Combine, LayerNorm, Slice
 
 pytestmark = pytest.mark.keras
 
@@ -21,9 +21,6 @@ TRIES = 4
 GRAPHS = 60
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-
-REFUSED = frozenset(["RMSNormalization"])
-"""What is drawn to see its refusal."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +41,7 @@ def test_each_layer_and_operator_alone_gives_what_keras_gives(make):
             refused.add(name)
 
     assert campaign.failures == []
-    assert refused == REFUSED
+    assert refused == set()
     assert wanted() - set(campaign.equal) == set()
 
 
@@ -64,6 +61,11 @@ def test_small_graphs_give_what_keras_gives(make):
     assert campaign.counts["equal"] > GRAPHS / 2
 
 
+def about_a_mean(*settings, about_zero=False, **more):
+    """A norm that takes the mean away first, whatever it is told."""
+    return LayerNorm(*settings, **more)
+
+
 def turned(axes):
     """The kernels of convolutions with height and width changed for each other."""
     return Transpose((axes + 1, axes, *reversed(range(axes))), "wrong")
@@ -75,6 +77,8 @@ BROKEN = {
     "the order of gates": (recurrent, "TORCHS", Gates((0, 1, 2)), "GRU"),
     "the rows of a bias": (recurrent, "Row", lambda index, count: Row(1 - index, count), "GRU"),
     "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
+    "the mean of a norm": (norms, "LayerNorm", about_a_mean, "RMSNormalization"),
+    "the order of a scale": (norms, "_moved", lambda value, axes: (), "RMSNormalization"),
     "an op": (merging, "Combine", lambda how: Combine("minimum"), "Maximum"),
 }
 
@@ -140,6 +144,11 @@ FOUND = {
     ),
     "the same in an .h5": graph(
         [MAP], ("LayerNormalization", {"rms_scaling": True, "scale": False}, [0]), ending=".h5"
+    ),
+    "a norm by squares": graph([MAP], ("RMSNormalization", {}, [0])),
+    "the same of several axes": graph([MAP], ("RMSNormalization", {"axis": [2, 3]}, [0])),
+    "the same of several axes in an .h5": graph(
+        [VOLUME], ("RMSNormalization", {"axis": [-2, -1]}, [0]), ending=".h5"
     ),
     "two parts": graph([MAP], ("x[...]", {"key": [[None], [1, None], [0, 3]]}, [0])),
     "one row": graph([MAP], ("x[...]", {"key": [[None], 2]}, [0])),
@@ -222,6 +231,13 @@ FOUND = {
 def test_what_the_campaign_has_found_is_equal(name, make):
     outcome = judged(make(FOUND[name]))
     assert (outcome.wrong, outcome.reasons) == ("", ())
+
+
+@pytest.mark.parametrize(("value", "axis"), [([4, 4], 1), ([4, 4], [1, -1]), ([4, 5, 4], [1, 3])])
+def test_a_scale_along_other_axes_than_the_normalised_is_refused(value, axis, make):
+    """Keras multiplies along the last axes without a word where the sizes allow it."""
+    (reason,) = judged(make(graph([value], ("RMSNormalization", {"axis": axis}, [0])))).reasons
+    assert "scales the last axes" in reason
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float16", "bool"])

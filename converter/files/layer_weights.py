@@ -250,6 +250,7 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "SyncBatchNormalization": _norm,
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _layer_norm,
+    "RMSNormalization": _vectors("scale"),
     "Normalization": _normalization,
     "LSTM": _recurrent(4),
     "GRU": _recurrent(3),

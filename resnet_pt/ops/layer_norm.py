@@ -26,7 +26,7 @@ def _axes(axes: tuple[int, ...], value: Shape) -> None:
 class LayerNorm(Op, frozen=True):
     """(x - mean) / sqrt(variance + eps) over the `axes` behind the batch, from 0, times a weight
     and plus a bias of their `sizes`, in the order of the axes; with `rms` it is
-    x / sqrt(variance + eps), without a bias."""
+    x / sqrt(variance + eps), without a bias; `about_zero` takes 0 for the mean everywhere."""
 
     axes: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -34,6 +34,7 @@ class LayerNorm(Op, frozen=True):
     gamma: bool = True
     beta: bool = True
     rms: bool = False
+    about_zero: bool = False
 
     fresh: ClassVar[bool] = True
 
@@ -65,10 +66,12 @@ class LayerNorm(Op, frozen=True):
 
         rank = len(inputs[0])
         last = tuple(range(rank - len(self.axes), rank))
-        if self.axes == last and self.gamma and self.beta and not self.rms:
+        is_plain = not (self.rms or self.about_zero)
+        if self.axes == last and self.gamma and self.beta and is_plain:
             return nn.LayerNorm(list(self.sizes), self.eps)
         has = {"gamma": self.gamma, "beta": self.beta, "rms": self.rms}
-        return Module(self.sizes, self.axes, rank, self.eps, **has)
+        by = {**has, "about_zero": self.about_zero}
+        return Module(self.sizes, self.axes, rank, self.eps, **by)
 
 
 class GroupNorm(Op, frozen=True):

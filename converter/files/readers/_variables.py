@@ -64,6 +64,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "time_distributed": KERNELS,
     **dict.fromkeys(RECURRENT, RECURRENT_ARRAYS),
     "layer_scale": ("gamma",),
+    "rms_normalization": ("scale",),
     "scale": ("gamma", "beta"),
     "p_re_lu": ("alpha",),
     "normalization": ("moving_mean", "moving_variance", COUNT),

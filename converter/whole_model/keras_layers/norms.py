@@ -86,6 +86,29 @@ def _layer_norm(call: Call) -> Value:
     return call.add(op, value, weights={"weight": From("gamma", move), "bias": From("beta", move)})
 
 
+def _rms_norm(call: Call) -> Value:
+    """x / sqrt(mean of squares + epsilon) * scale (Keras 3.9 to 3.15 `rms_normalization.py`).
+
+    Keras sorts the axes as they are written and multiplies by the scale as it is, so that it lies
+    along the last axes whichever were normalised: one that is for others is refused.
+    """
+    config, value = call.config, call.value
+    said = config.get("axis", -1)
+    axes = sorted(said) if isinstance(said, list) else [said]
+    places = [value.axis(one) for one in axes]
+    if [value.there(one) for one in places] != list(range(value.rank))[-len(places) :]:
+        raise NotLiftedError("it scales the last axes, and normalises others")
+    order = sorted(places)
+    op = LayerNorm(
+        tuple(order),
+        tuple(_side(value, one) for one in order),
+        number(config.get("epsilon", 1e-6), "epsilon"),
+        beta=False,
+        about_zero=True,
+    )
+    return call.add(op, value, weights={"weight": From("scale", _moved(value, axes))})
+
+
 def _moved(value: Value, axes: list[Any]) -> tuple[Transform, ...]:
     """A layer norm's array has its sides in the order in which the axes are written, and Keras
     reads its numbers as if that were their order in the value (2.15 `layer_normalization.py` and
@@ -188,6 +211,7 @@ LAYERS: dict[str, Lifting] = {
     "SyncBatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _group_norm,
+    "RMSNormalization": _rms_norm,
     "UnitNormalization": _unit_norm,
     "Rescaling": _rescaling,
     "Normalization": _normalization,
