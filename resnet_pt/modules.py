@@ -87,6 +87,19 @@ class TransposedConvolution(_Kernel):
         return channels_second(found)
 
 
+class Embedding(nn.Embedding):
+    """A table whose rows are taken by numbers of any dtype, which are cut to whole ones; with
+    `second` what is in a row comes second."""
+
+    def __init__(self, count: int, features: int, second: bool) -> None:
+        super().__init__(count, features)
+        self.second = second
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = super().forward(x.long())
+        return found.movedim(-1, 1) if self.second else found
+
+
 class DenseLast(nn.Module):
     """A Dense layer on the last axis, which is the second of a map."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from resnet_pt.ops import AnyOp, Conv, Flatten, MisfitError, Norm, Scale, Shape
+from resnet_pt.ops import AnyOp, Conv, Embedding, Flatten, MisfitError, Norm, Scale, Shape
 from resnet_pt.ops.protocol import holds, short
 
 
@@ -74,6 +74,18 @@ class Program:
         for layer in self.layers:
             for name in layer.inputs:
                 found.setdefault(name, []).append(layer)
+        return found
+
+    def rows(self) -> dict[str, int]:
+        """`{input: how many rows there are for its numbers}` of each input that an Embedding
+        reads; the least where several do."""
+        by_name, found = self.by_name(), dict[str, int]()
+        for layer in self.layers:
+            if isinstance(layer.op, Embedding):
+                name = layer.inputs[0]
+                while name in by_name:
+                    name = by_name[name].inputs[0]
+                found[name] = min(layer.op.count, found.get(name, layer.op.count))
         return found
 
     def with_tensors(self) -> Iterator[Layer]:

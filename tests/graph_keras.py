@@ -29,6 +29,9 @@ from keras.src.legacy.layers import RandomHeight, RandomWidth, ThresholdedReLU
 MOST = 20_000
 """Numbers behind the batch of a value: small networks are compared."""
 
+LEAST_ROWS = 6
+"""Whole numbers of an input that an Embedding may read: those that every one has a row for."""
+
 OPERATORS = {
     "x + y": lambda x, y: x + y,
     "x - y": lambda x, y: x - y,
@@ -230,6 +233,8 @@ class Maker:
         return value, settings
 
     def layer(self, name: str, values: list[Any], settings: dict[str, Any], number: int) -> Any:
+        if name == "Embedding" and not self.are_ids(values[0]):
+            raise PassedOverError("no whole numbers")
         if "pick" in settings:
             settings["target_shape"] = reshaped(values[0].shape[1:], settings.pop("pick"))
         kind = CLASSES.get(name) or getattr(keras.layers, name)
@@ -260,6 +265,10 @@ class Maker:
             layer.build(values[0].shape)
             return layer
         return kind(**given, name=f"{name.lower()}_{number}")
+
+    def are_ids(self, value: Any) -> bool:
+        """Whether a value is an input of whole numbers."""
+        return any(value is self.values[one] for one in self.graph.get("ids", ()))
 
     def nested(self, node: dict[str, Any], values: list[Any], number: int) -> Any:
         inner = Maker(dict(node["model"]), f"model_{number}")
@@ -341,7 +350,12 @@ def make(graph: dict[str, Any], folder: Path) -> dict[str, Any]:
     numbers = np.random.default_rng(seed)
     weigh(model, numbers)
     finalized(model)
-    given = [numbers.uniform(-2, 2, (2, *shape)).astype("f4") for shape in shapes]
+    given = [
+        numbers.integers(0, LEAST_ROWS, (2, *shape)).astype("f4")
+        if place in graph.get("ids", ())
+        else numbers.uniform(-2, 2, (2, *shape)).astype("f4")
+        for place, shape in enumerate(shapes)
+    ]
     wide = [one.astype("f8") for one in given]
     result = model(wide if len(wide) > 1 else wide[0], training=False)
     if isinstance(result, dict):

@@ -406,6 +406,10 @@ def gated(draw: Draw, rank: int) -> dict[str, Any]:
     return found
 
 
+def embedding(draw: Draw, rank: int) -> dict[str, Any]:
+    return {"input_dim": draw.choice([6, 9]), "output_dim": draw.choice([4, 3])}
+
+
 def bidirectional(draw: Draw, rank: int) -> dict[str, Any]:
     do = draw.choice(["LSTM", "GRU", "SimpleRNN"])
     settings = gated(draw, rank) if do != "SimpleRNN" else recurrent(draw, rank)
@@ -440,6 +444,7 @@ LAYERS: dict[str, Kind] = {
     "Flatten": Kind(RANKS, nothing, 1),
     "Permute": Kind(RANKS, permute, often=2),
     "RepeatVector": Kind((1,), lambda draw, rank: {"n": draw.randint(1, 5)}, 2),
+    "Embedding": Kind((1,), embedding, 2, often=2),
     "LSTM": Kind((2,), gated, often=3),
     "GRU": Kind(
         (2,), lambda draw, rank: {**gated(draw, rank), "reset_after": draw.random() < 0.5}, often=2
@@ -597,7 +602,13 @@ def random_graph(draw: Draw, seed: int) -> Graph:
         "channels_first": draw.random() < 0.1,
         "ending": draw.choice([".keras", ".h5"]),
         "seed": seed,
+        "ids": [place for place, shape in enumerate(shapes) if len(shape) <= 2 and _is_ids(draw)],
     }
+
+
+def _is_ids(draw: Draw) -> bool:
+    """Whether an input is of whole numbers, which an Embedding may read."""
+    return draw.random() < 0.3
 
 
 def alone(name: str, seed: int, number: int = 0) -> Graph:
@@ -621,6 +632,7 @@ def alone(name: str, seed: int, number: int = 0) -> Graph:
         "channels_first": draw.random() < 0.1,
         "ending": draw.choice([".keras", ".h5"]),
         "seed": number,
+        "ids": [0] if name == "Embedding" else [],
     }
 
 
@@ -898,6 +910,7 @@ def without_input(graph: Graph, place: int) -> Graph:
     return {
         **graph,
         "inputs": inputs,
+        "ids": [new(one) for one in graph.get("ids", ()) if one != place],
         "nodes": nodes,
         "outputs": [new(one) for one in graph["outputs"]],
     }

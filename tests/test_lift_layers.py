@@ -6,10 +6,12 @@ import json
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings, strategies
-from layer_graphs import NAMES, Campaign, alone, judged, keras, random_graph, wanted
+from layer_graphs import NAMES, Campaign, Outcome, alone, judged, keras, random_graph, wanted
 
 from converter.mapping.transforms import Gates, Row, Transpose
 from converter.whole_model.keras_layers import convolution, merging, norms, recurrent
+from converter.whole_model.lift import MASK
+from resnet_pt import modules
 from resnet_pt.ops import Combine, LayerNorm, Slice
 
 pytestmark = pytest.mark.keras
@@ -66,6 +68,13 @@ def about_a_mean(*settings, about_zero=False, **more):
     return LayerNorm(*settings, **more)
 
 
+class NextRow(modules.Embedding):
+    """A table that gives each number the row of the next one."""
+
+    def forward(self, x):
+        return super().forward((x + 1) % self.num_embeddings)
+
+
 def turned(axes):
     """The kernels of convolutions with height and width changed for each other."""
     return Transpose((axes + 1, axes, *reversed(range(axes))), "wrong")
@@ -78,6 +87,7 @@ BROKEN = {
     "the rows of a bias": (recurrent, "Row", lambda index, count: Row(1 - index, count), "GRU"),
     "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
     "the mean of a norm": (norms, "LayerNorm", about_a_mean, "RMSNormalization"),
+    "the row of a number": (modules, "Embedding", NextRow, "Embedding"),
     "an op": (merging, "Combine", lambda how: Combine("minimum"), "Maximum"),
 }
 
@@ -214,6 +224,26 @@ FOUND = {
     "two outputs of one value": graph(
         [SEQUENCE], ("ReLU", {}, [0]), ("Identity", {}, [1]), outputs=[2, 1]
     ),
+    "rows for each place of two axes": graph(
+        [SEQUENCE], ("Embedding", {"input_dim": 6, "output_dim": 3}, [0]), ids=[0]
+    ),
+    "the same with channels first": graph(
+        [[4, 5], [3, 6, 7]],
+        ("Embedding", {"input_dim": 6, "output_dim": 3}, [0]),
+        ("ZeroPadding2D", {"padding": 1}, [1]),
+        outputs=[2, 3],
+        channels_first=True,
+        ids=[0],
+    ),
+    "a mask that nobody reads": graph(
+        [[5]],
+        ("Embedding", {"input_dim": 6, "output_dim": 3, "mask_zero": True}, [0]),
+        ("Dropout", {"rate": 0.3}, [1]),
+        ("Dense", {"units": 4}, [2]),
+        ("Flatten", {}, [3]),
+        ids=[0],
+        ending=".h5",
+    ),
     "inputs of one name in two models": {
         **graph([[4]], ("Dense", {"units": 4}, [0])),
         "nodes": [
@@ -237,6 +267,32 @@ def test_a_scale_along_other_axes_than_the_normalised_is_refused(value, axis, ma
     """Keras multiplies along the last axes without a word where the sizes allow it."""
     (reason,) = judged(make(graph([value], ("RMSNormalization", {"axis": axis}, [0])))).reasons
     assert "scales the last axes" in reason
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        *(("LSTM", {"units": 3}), ("GRU", {"units": 3}), ("SimpleRNN", {"units": 3})),
+        ("Bidirectional", {"layer": {"do": "LSTM", "with": {"units": 3}}}),
+        ("GlobalAveragePooling1D", {}),
+        ("TimeDistributed", {"layer": {"do": "Dense", "with": {"units": 3}}}),
+    ],
+)
+def test_a_layer_that_reads_a_mask_is_refused_behind_one(reader, make):
+    def masked(mask):
+        """Keras 3 writes the mask as an operator, where a layer reads it."""
+        table = ("Embedding", {"input_dim": 6, "output_dim": 3, "mask_zero": mask}, [0])
+        return graph([[5]], table, ("ReLU", {}, [1]), (*reader, [2]), ids=[0])
+
+    assert judged(make(masked(False))) == Outcome()
+    (reason,) = judged(make(masked(True))).reasons
+    assert reason == f"(NotEqual): {MASK}"
+
+
+def test_rows_by_numbers_that_a_layer_computes_are_refused(make):
+    table = ("Embedding", {"input_dim": 600, "output_dim": 3}, [1])
+    (reason,) = judged(make(graph([[5]], ("x * c", {"c": 2}, [0]), table, ids=[0, 1]))).reasons
+    assert "numbers that another layer computes" in reason
 
 
 def test_a_scale_in_another_order_than_its_axes_is_seen(make, monkeypatch):

@@ -226,6 +226,12 @@ def _both_ways(config: Config) -> Slots:
     )
 
 
+def _table(config: Config) -> Slots:
+    """A row for each number that it reads."""
+    shape = _number(config.get("input_dim")), _number(config.get("output_dim"))
+    return (Slot("kernel" if "embeddings_initializer" not in config else "embeddings", shape),)
+
+
 def _vectors(*names: str) -> Callable[[Config], Slots]:
     return lambda config: tuple(Slot(name) for name in names)
 
@@ -251,6 +257,7 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _layer_norm,
     "RMSNormalization": _vectors("scale"),
+    "Embedding": _table,
     "Normalization": _normalization,
     "LSTM": _recurrent(4),
     "GRU": _recurrent(3),

@@ -31,7 +31,20 @@ from converter.whole_model.keras_layers.call import (
 from converter.whole_model.keras_layers.lambdas import why_not
 from converter.whole_model.keras_layers.operators import lift_operator
 from converter.whole_model.supplied import Needed, UsersLayers, arrays_of, stub
-from resnet_pt.ops import Activation, Op, Softmax
+from resnet_pt.ops import (
+    Activation,
+    Crop,
+    Dropout,
+    Flatten,
+    Op,
+    Permute,
+    Pick,
+    RepeatVector,
+    Reshape,
+    Reverse,
+    Slice,
+    Softmax,
+)
 from resnet_pt.program import Input, Layer, Output, Program, module_name
 
 LEFT_OFF = ("softmax", "sigmoid")
@@ -57,6 +70,26 @@ becomes one of that rank, with the batch elsewhere (keras 3.15 `normalization.py
 OF_FIRST_RANKS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 """Layers that give values of fewer axes more of them only if the first that they joined needed it
 (keras 2.3.1 `layers/merge.py` and 3.15 `base_merge.py`, build: `_reshape_required`)."""
+
+
+READ_MASKS = frozenset(
+    [
+        *("LSTM", "GRU", "SimpleRNN", "Bidirectional", "TimeDistributed", "Softmax", "Lambda"),
+        *("GlobalAveragePooling1D", "Attention", "AdditiveAttention", "MultiHeadAttention"),
+    ]
+)
+"""Layers whose numbers depend on the mask of what they read (`call` of keras 2.2.4, 2.15 and 3.15
+`layers/`). An Embedding with `mask_zero` makes one; every other layer is taken to pass it on."""
+
+MASKED = "it reads the mask of an Embedding with mask_zero, and what it gives depends on that"
+
+MASK = (
+    "it is an operator of Keras' own, and none that is carried over: the mask of an Embedding with "
+    "mask_zero is made by it, where a layer reads that"
+)
+
+ARRANGING = (Crop, Dropout, Flatten, Permute, Pick, RepeatVector, Reshape, Reverse, Slice)
+"""What gives numbers that it reads, and no others."""
 
 
 class NotUnderstoodError(MismatchError):
@@ -108,6 +141,8 @@ class _Lifter:
     made: dict[str, tuple[Op, str]] = field(default_factory=dict)
     """`{module: what it is, and the Keras layer that it stands for}`."""
     last: dict[str, str] = field(default_factory=dict)
+    masked: set[str] = field(default_factory=set)
+    """The values that have a mask."""
     finals: dict[str, str] = field(default_factory=dict)
     """`{Keras layer call: the value that it gives}`."""
 
@@ -171,6 +206,7 @@ class _Lifter:
             self.unknown.add(node.id)
         else:
             self.values[node.id] = self.values[source]
+            self.masked |= {node.id} if source in self.masked else set()
 
     def is_behind_unknown(self, node: Node) -> bool:
         """A layer that reads what is not understood can only be looked at for its class."""
@@ -208,6 +244,10 @@ class _Lifter:
             self.unknown.add(node.id)
             return
         self.values[node.id] = value
+        if self.is_masked(node) or (
+            call.class_name == "Embedding" and call.config.get("mask_zero", False) is not False
+        ):
+            self.masked.add(node.id)
         self.layers += map(self.own, call.layers)
         if call.layers:
             self.finals[node.id] = value.name
@@ -215,6 +255,19 @@ class _Lifter:
             self.weights[tensor] = Source(
                 self.group(node), node.layer, source.parameter, source.transforms, source.path
             )
+
+    def is_masked(self, node: Node) -> bool:
+        return any(source in self.masked for source in node.inputs)
+
+    def is_given(self, value: Value) -> bool:
+        """Whether all numbers of a value are those of an input of the model."""
+        by_name = {layer.name: layer for layer in self.layers}
+        name = value.name
+        while name in by_name:
+            if not isinstance(by_name[name].op, ARRANGING):
+                return False
+            (name,) = by_name[name].inputs
+        return True
 
     def read_by(self, node: Node) -> list[str]:
         """What a layer of the outermost model reads; [] of one within another."""
@@ -239,6 +292,8 @@ class _Lifter:
         if not node.inputs:
             raise NotLiftedError(LOST)
         key = self.users.entry(node) if self.users else None
+        if self.is_masked(node) and (key or call.class_name in READ_MASKS):
+            raise NotLiftedError(MASKED)
         if key and self.users:
             return self.supplied(self.users, key, node, call, known)
         if isinstance(node.op, g.Unknown) and node.op.reason.startswith(
@@ -250,6 +305,8 @@ class _Lifter:
             if found is not None:
                 return found
         if call.class_name not in known:
+            if node.is_operator and call.class_name == "NotEqual":
+                raise NotLiftedError(MASK)
             if node.is_operator:
                 raise NotLiftedError(node.op.reason if isinstance(node.op, g.Unknown) else OPERATOR)
             raise NotLiftedError(why_unknown(call.class_name))
@@ -262,6 +319,8 @@ class _Lifter:
             are_one = len({value.rank for value in call.values}) == 1
             if self.alike.setdefault(call.module, are_one) and not are_one:
                 raise NotLiftedError("it joins values of different ranks, and first joined others")
+        if call.class_name == "Embedding" and not self.is_given(call.value):
+            raise NotLiftedError("it reads numbers that another layer computes")
         return known[call.class_name](call)
 
     def supplied(

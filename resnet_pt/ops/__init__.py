@@ -40,6 +40,7 @@ from resnet_pt.ops.elementwise import Clipped as Clipped
 from resnet_pt.ops.elementwise import Elementwise as Elementwise
 from resnet_pt.ops.elementwise import HardSigmoid as HardSigmoid
 from resnet_pt.ops.elementwise import Thresholded as Thresholded
+from resnet_pt.ops.embedding import Embedding as Embedding
 from resnet_pt.ops.flatten import Flatten as Flatten
 from resnet_pt.ops.global_pool import GlobalPool as GlobalPool
 from resnet_pt.ops.layer_norm import GroupNorm as GroupNorm

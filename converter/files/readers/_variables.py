@@ -63,6 +63,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "time_distributed": KERNELS,
     **dict.fromkeys(RECURRENT, RECURRENT_ARRAYS),
+    "embedding": ("embeddings",),
     "layer_scale": ("gamma",),
     "rms_normalization": ("scale",),
     "scale": ("gamma", "beta"),

@@ -57,13 +57,19 @@ SIDES = (64, 96, 128, 224, 32, 299, 48, 40)
 
 def inputs_of_program(program: Program) -> list[list[Input]]:
     """Batches of one for each input of a general network, as they lie in Keras: noise, and what is
-    in the range of pictures. Raises NoSizeError where no size fits what the model leaves open, or
-    it would take more memory than a proof has."""
+    in the range of pictures; whole numbers for an input that an Embedding reads. Raises NoSizeError
+    where no size fits what the model leaves open, or it would take more memory than a proof has."""
     shapes = _fitting_shapes(program)
+    rows = program.rows()
     generator = np.random.default_rng(2016)
     found = []
     for low, high in ((-1, 1), (0, 255), (0, 1)):
-        batch = [generator.uniform(low, high, (1, *shape)) for shape in shapes]
+        batch = [
+            generator.integers(0, rows[one.name], (1, *shape))
+            if one.name in rows
+            else generator.uniform(low, high, (1, *shape))
+            for one, shape in zip(program.inputs, shapes, strict=True)
+        ]
         found.append([one.astype(np.float32) for one in batch])
     return found
 
