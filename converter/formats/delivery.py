@@ -191,7 +191,7 @@ class Elsewhere:
             dropped=export.dropped,
             usage=tuple(module.usage(architecture, str(self.target))),
         )
-        if not self.parity:
+        if not (self.parity or getattr(module, "PROVES_ITSELF", False)):
             return replace(done, reason="--no-parity")
         ours = runnable(architecture, written.tensors, "float64")
         single = runnable(architecture, written.tensors, "float32")

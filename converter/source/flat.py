@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +55,7 @@ def flat(program: Program, about: str = "") -> Source:
     """The network as source. Raises UnwrittenError for one of `unwritten`."""
     modules = module_names(program)
     made, ran = _Flat(program, modules).lines()
+    constants = _constants(made)
     body = [f"class {CLASS}(nn.Module):", f'    """{_docstring(program, about)}"""', ""]
     if made:
         body += ["    def __init__(self) -> None:", "        super().__init__()"]
@@ -63,7 +66,7 @@ def flat(program: Program, about: str = "") -> Source:
     body += [f"        {line}" for line in ran[1:]]
     text = "\n".join(body)
     blocks = [_without_comments_of_tools(one) for one in needed(text)]
-    return Source("\n\n\n".join([*blocks, text]), modules)
+    return Source("\n\n\n".join([*constants, *blocks, text]), modules)
 
 
 def _docstring(program: Program, about: str) -> str:
@@ -74,6 +77,23 @@ def _docstring(program: Program, about: str) -> str:
 def _shown(shape: Shape) -> str:
     axes = ["N", *("?" if side is None else str(side) for side in shape)]
     return f"({', '.join(axes)})"
+
+
+NORM = re.compile(r"eps=([0-9.e-]+), momentum=([0-9.e-]+)")
+
+
+def _constants(made: list[str]) -> list[str]:
+    """Epsilon and momentum of several norms, once, in the place of each; `made` is changed."""
+    counted = Counter(match[0] for line in made for match in NORM.finditer(line))
+    if not counted or counted.most_common(1)[0][1] < 2:
+        return []
+    usual = counted.most_common(1)[0][0]
+    named = "eps=EPS, momentum=MOMENTUM"
+    made[:] = [NORM.sub(lambda one: named if one[0] == usual else one[0], line) for line in made]
+    (eps, momentum) = NORM.findall(usual)[0]
+    kept = round(1 - float(momentum), 10)
+    exact = f"1 - {kept}" if 1 - kept == float(momentum) else momentum
+    return [f"EPS = {eps}\nMOMENTUM = {exact}  # as torch means it: Keras' is {kept}"]
 
 
 # ---- parts
@@ -123,17 +143,35 @@ def _written(
     return written(layer.op, Site(tuple(shapes[name] for name in layer.inputs), me, arguments))
 
 
+def _followed(program: Program) -> Iterator[Layer]:
+    """The layers, each chain from its start to its end, where the order leaves it open."""
+    readers, there = program.readers(), {one.name for one in program.inputs}
+    left = {layer.name: layer for layer in program.layers}
+    last: Layer | None = None
+    while left:
+        after = readers.get(last.name, []) if last else []
+        ready = (
+            one
+            for one in (*after, *left.values())
+            if one.name in left and there.issuperset(one.inputs)
+        )
+        last = next(ready)
+        there.add(last.name)
+        yield left.pop(last.name)
+
+
 class _Flat:
     """Writes the lines of a program."""
 
     def __init__(self, program: Program, modules: dict[str, str]) -> None:
-        self.program, self.modules = program, modules
+        self.program, self.modules = replace(program, layers=tuple(_followed(program))), modules
         self.shapes, self.readers = _shapes(program), program.readers()
         self.returned = {one.value for one in program.outputs}
-        self.names = Names(TAKEN | _parts().keys() | {"x", CLASS})
-        self.behind = {
-            one.name: after for one, after in zip(program.layers, program.layers[1:], strict=False)
-        }
+        self.names = Names(
+            TAKEN | _parts().keys() | {"x", "EPS", "MOMENTUM", "HERE", "Path", CLASS}
+        )
+        layers = self.program.layers
+        self.behind = {one.name: after for one, after in itertools.pairwise(layers)}
 
     def lines(self) -> tuple[list[str], list[str]]:
         """(of `__init__`, of `forward`; the latter's arguments come first)."""
@@ -160,7 +198,11 @@ class _Flat:
             open_call, values[layer.name] = None, self.names[layer.name]
             if found.call != values[layer.name]:
                 ran.append(f"{values[layer.name]} = {found.call}")
-        return [line for some in made.values() for line in some], [*ran, self.returning(values)]
+        ran.append(self.returning(values))
+        name, _, call = ran[-2].partition(" = ")
+        if ran[-1] == f"return {name}":
+            ran[-2:] = [f"return {call}"]
+        return [line for some in made.values() for line in some], ran
 
     def is_passed_on(self, layer: Layer) -> bool:
         """Whether the next layer, and no other, reads what this one gives."""

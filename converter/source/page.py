@@ -84,7 +84,8 @@ def model(program: Program, source: Source, about: str) -> str:
     elif "Sequence" not in source.text:
         head = head.replace("Callable, Sequence", "Callable")
     foot = FOOTER.format(inputs=len(program.inputs), allowed=ALLOWED)
-    return f"{head}\n\n{source.text}\n{foot}"
+    gap = "\n" if source.text.startswith("EPS") else "\n\n"
+    return f"{head}{gap}{source.text}\n{foot}"
 
 
 def _typed(text: str) -> bool:

@@ -31,6 +31,9 @@ and, where it applies,
         The network that the library will build, as one of ours: run even without the library.
     patch(architecture) -> dict[str, int]
         {module: stride} that has to be set in the library's network.
+    PROVES_ITSELF
+        True where what is written is code: it is run, and compared, with `--no-parity` too, since
+        right tensors say nothing of it.
     PICTURES
         What it tells the library of pictures, in a few words, where `architecture.preprocessing`
         says what was done to them. It says so only on more evidence than a naming's default.

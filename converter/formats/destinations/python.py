@@ -27,6 +27,7 @@ SUFFIXES = ()
 LIBRARY = "torch"
 NEEDS = ("torch",)
 TAKES_PROGRAMS = True
+PROVES_ITSELF = True
 
 ABOUT = "A network that was converted from Keras"
 
@@ -36,8 +37,8 @@ def _program(described: _export.Described) -> Program:
 
 
 def obstacles(described: _export.Described) -> list[str]:
-    """A layer that is not written as source, and a network that no input fits."""
-    return unwritten(_program(described)) or _export.obstacles(described)
+    """A network that no input fits, or every layer that is not written as source."""
+    return _export.obstacles(described) or unwritten(_program(described))
 
 
 def losses(described: _export.Described) -> list[str]:
