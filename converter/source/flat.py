@@ -14,12 +14,16 @@ from pathlib import Path
 from converter.parity.comparing.inputs import fitting_shapes
 from converter.source.expressions import Site, UnwrittenError, Written, written
 from converter.source.identifiers import TAKEN, Names, comment, literal
+from resnet_pt import ops
 from resnet_pt.ops import MisfitError, Shape
 from resnet_pt.program import Layer, Program, label
 
 CLASS = "Network"
 LINE = 88
 """Letters of a line, from which on no call is set within another."""
+
+BEHIND = (ops.AxisNorm, ops.GroupNorm, ops.LayerNorm, ops.Norm, ops.PReLU, ops.Scale)
+"""Layers with weights that stand on the line of what they read; any other begins one."""
 
 PARTS = Path(__file__).with_name("parts.py")
 
@@ -212,7 +216,8 @@ class _Flat:
 
     def nested(self, layer: Layer, me: str, inner: Written) -> Written | None:
         """A layer whose argument is the call before it; None where that would be hard to read."""
-        if len(layer.inputs) > 1:
+        begins = layer.op.tensors() and not isinstance(layer.op, BEHIND)
+        if len(layer.inputs) > 1 or (begins and not inner.call.startswith("F.pad(")):
             return None
         outer = _written(layer, self.shapes, me, ("\0",))
         if outer.call.count("\0") != 1:

@@ -101,4 +101,4 @@ def load(path: Path, described: _export.Described) -> Run:
 
 
 def usage(described: _export.Described, target: str) -> list[str]:
-    return [f"python {target}/{page.MODEL}  # repeats the check", "network = model.load()"]
+    return [f"network = load()  # from model import load, in {target}"]
