@@ -267,7 +267,10 @@ def test_a_refusal_names_the_destinations_that_can(tmp_path):
     assert_refused(result, 5, target)
     assert "torchvision cannot express this network" in result.stderr
     assert "max-pool 3x3/2, unpadded: only max-pool 3x3/2, padding 1 is there" in result.stderr
-    assert "these can: no --to (the self-describing layout), --to onnx, --to pt2" in result.stderr
+    assert (
+        "these can: no --to (the self-describing layout), --to onnx, --to pt2, --to python"
+        in result.stderr
+    )
 
 
 @pytest.mark.slow

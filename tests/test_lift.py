@@ -102,7 +102,7 @@ def test_a_library_of_residual_networks_is_refused_with_what_can(tmp_path):
         convert(NETWORKS / "twice-k315.h5", tmp_path / "out.pth", to="torchvision")
 
     assert refused.value.hints == (
-        "these can: no --to (the self-describing layout), --to onnx, --to pt2",
+        "these can: no --to (the self-describing layout), --to onnx, --to pt2, --to python",
     )
 
 

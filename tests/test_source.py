@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import converted
 from networks import random_tensors
 
 from converter.conversion import convert
@@ -23,7 +24,8 @@ from resnet_pt.ops.protocol import Op
 from resnet_pt.ops.recurrent import RELU, SIGMOID, TANH
 from resnet_pt.program import Input, Layer, Output, Program, problems
 
-NETWORKS = Path(__file__).parent.parent / "fixtures" / "networks"
+ROOT = Path(__file__).parent.parent
+NETWORKS = ROOT / "fixtures" / "networks"
 FEW = ("multioutput-k210", "unet-upsample-k224")
 HARD = ops.HardSigmoid(0.2)
 
@@ -115,6 +117,8 @@ LAYERS = {
     "depth to space": (ops.DepthToSpace(2), MAP),
     "space to depth": (ops.SpaceToDepth(2), (3, 4, 6)),
     "pad": (ops.Pad(((0, 0), (1, 2), (0, 3)), -1.5), MAP),
+    "pad nothing": (ops.Pad(((0, 0), (0, 0), (0, 0))), MAP),
+    "crop nothing": (ops.Crop(((0, 0), (0, 0), (0, 0))), MAP),
     "crop": (ops.Crop(((0, 0), (1, 2), (0, 3))), MAP),
     "upsample": (ops.Upsample((2, 3)), MAP),
     "upsample of steps": (ops.Upsample((2,)), STEPS),
@@ -332,6 +336,16 @@ def test_ruff_and_mypy_find_nothing_in_what_is_written(tmp_path):
         run = [sys.executable, "-m", *command, "model.py"]
         done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stdout
+
+
+def test_the_page_and_the_readme_show_what_is_written():
+    network, _ = converted(NETWORKS / f"{FEW[0]}.h5")
+    text = page.model(network.program, flat.flat(network.program, python.ABOUT), python.ABOUT)
+    readme = (ROOT / "README.md").read_text()
+    start, shown = readme.partition("    def forward(self, image: Tensor)")[1:]
+
+    assert text in (ROOT / "docs" / "source.md").read_text()
+    assert start + shown.partition("```")[0] in text
 
 
 def test_it_trains_as_our_network_does():

@@ -97,7 +97,9 @@ def _settled(op: Any, dilation: Sequence[int]) -> Any:
 
 
 def _pads(around: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """As F.pad takes them."""
+    """As F.pad takes them, up to the last axis with any."""
+    while around and not any(around[0]):
+        around = around[1:]
     return tuple(amount for pair in reversed(around) for amount in pair)
 
 
@@ -445,6 +447,8 @@ def _slice(op: ops.Slice, site: Site) -> str:
 
 def _pad(op: ops.Pad, site: Site) -> str:
     value = f", value={literal(op.value)}" if op.value else ""
+    if not any(map(any, op.amounts)):
+        return site.x
     return f"F.pad({site.x}, {literal(_pads(op.amounts))}{value})"
 
 

@@ -63,7 +63,8 @@ def literal(value: Any) -> str:
     if value is None or kind in (bool, int, float):
         return repr(value)
     if kind is str:
-        return ascii(value)
+        text = ascii(value)
+        return text if '"' in text else f'"{text[1:-1]}"'
     if kind is tuple:
         inner = ", ".join(map(literal, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
