@@ -224,8 +224,8 @@ class Maker:
         name = node["do"]
         if name[0].islower() or not name[0].isalpha():
             return operator(name, values, settings), settings
-        layer = self.layer(name, values, settings, number)
-        value = layer(given)
+        layer = self.layer(name.removesuffix(" of three"), values, settings, number)
+        value = passed(layer, values, settings)
         is_first = getattr(layer, "data_format", "") == "channels_first"
         if is_first and getattr(layer, "use_bias", False) and value.shape[1] == value.shape[-1]:
             raise PassedOverError(BIAS)
@@ -238,7 +238,7 @@ class Maker:
         if "pick" in settings:
             settings["target_shape"] = reshaped(values[0].shape[1:], settings.pop("pick"))
         kind = CLASSES.get(name) or getattr(keras.layers, name)
-        given = dict(settings)
+        given = {key: one for key, one in settings.items() if key not in ("call", "order")}
         if name in ("MaxPooling3D", "AveragePooling3D"):
             given["dtype"] = "float32"  # TensorFlow has none of float64
         if name == "LayerScale":
@@ -279,6 +279,16 @@ class Maker:
         model = inner.model(inputs)
         self.objects[number] = model
         return model(values if len(values) > 1 else values[0])
+
+
+def passed(layer: Any, values: list[Any], settings: dict[str, Any]) -> Any:
+    """What a layer gives for values that are passed by place, or, with an `order`, by keyword."""
+    more = settings.get("call", {})
+    if "order" not in settings:
+        return layer(values if len(values) > 1 else values[0], **more)
+    roles = list(zip(settings["order"], values, strict=True))
+    placed = [one for role, one in roles if not role]
+    return layer(*placed, **{role: one for role, one in roles if role}, **more)
 
 
 def check(value: Any) -> None:

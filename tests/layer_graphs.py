@@ -463,6 +463,33 @@ LAYERS: dict[str, Kind] = {
     **{name: Kind((3,), fixed(**settings)) for name, settings in AUGMENTING.items()},
 }
 
+
+def attention(draw: Draw, rank: int) -> dict[str, Any]:
+    return {"use_scale": draw.random() < 0.6, "dropout": draw.choice([0.0, 0.3])} | called(draw)
+
+
+def called(draw: Draw) -> dict[str, Any]:
+    """What is passed with the values that it reads."""
+    return {"call": {"use_causal_mask": True}} if draw.random() < 0.4 else {}
+
+
+def multi_head(draw: Draw, rank: int) -> dict[str, Any]:
+    """`order` names what it reads, some by place and some by keyword, as a call may write them.
+    The root of a `key_dim` is a number of float32, in which TensorFlow takes it."""
+    found = {"num_heads": draw.choice([1, 2, 3]), "key_dim": draw.choice([1, 4])}
+    found["use_bias"] = draw.random() < 0.7
+    for key, sizes in (("value_dim", [2, 5]), ("output_shape", [3, 4]), ("dropout", [0.3])):
+        if draw.random() < 0.3:
+            found[key] = draw.choice(sizes)
+    orders = [["", ""], ["", "value"], ["value", "query"], ["query", "value"]]
+    return found | {"order": draw.choice(orders)} | called(draw)
+
+
+def multi_head_of_three(draw: Draw, rank: int) -> dict[str, Any]:
+    orders = [["", "", ""], ["key", "value", "query"], ["", "key", "value"], ["", "", "key"]]
+    return multi_head(draw, rank) | {"order": draw.choice(orders)}
+
+
 RESHAPE = ("Reshape", "reshape")
 """What gives any rank: that of the shape that is picked once its numbers are known."""
 
@@ -476,6 +503,10 @@ JOINS: dict[str, Kind] = {
     "Concatenate": Kind(
         RANKS, lambda draw, rank: {"axis": an_axis(draw, rank)}, count=(2, 3), often=3
     ),
+    "Attention": Kind((2,), attention, count=(2, 3), often=2),
+    "AdditiveAttention": Kind((2,), attention, count=(2, 3)),
+    "MultiHeadAttention": Kind((2,), multi_head, count=(2, 2), often=2),
+    "MultiHeadAttention of three": Kind((2,), multi_head_of_three, count=(3, 3)),
     "Dot": Kind(
         RANKS,
         lambda draw, rank: {
@@ -622,8 +653,9 @@ def alone(name: str, seed: int, number: int = 0) -> Graph:
     node = {"do": name, "with": kind.settings(draw, len(shape)), "reads": [0]}
     inputs = [shape]
     if kind.count[1] > 1:
-        inputs = [shape, shape]
-        node |= {"reads": [0, 1], "count": 2}
+        count = max(kind.count[0], 2)
+        inputs = [shape] * count
+        node |= {"reads": list(range(count)), "count": count}
     return {
         "inputs": inputs,
         "nodes": [node],
@@ -920,7 +952,7 @@ NEEDED = frozenset(
     [
         *("filters", "units", "kernel_size", "n", "dims", "target_shape", "newshape", "axes"),
         *("key", "pad_width", "height", "width", "size", "layer", "scale", "c", "per", "rate"),
-        *("stddev", "init_values", "factor", "mean", "variance"),
+        *("num_heads", "key_dim", "order", "stddev", "init_values", "factor", "mean", "variance"),
     ]
 )
 """Settings without which there is no layer."""

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, seed, settings, strategies
 from layer_graphs import NAMES, Campaign, Outcome, alone, judged, keras, random_graph, wanted
 
 from converter.mapping.transforms import Gates, Row, Transpose
+from converter.whole_model.keras_layers import attention as of_keras
 from converter.whole_model.keras_layers import convolution, merging, norms, recurrent
 from converter.whole_model.lift import MASK
-from resnet_pt import modules
+from resnet_pt import attention, modules
 from resnet_pt.ops import Combine, LayerNorm, Slice
 
 pytestmark = pytest.mark.keras
@@ -75,6 +76,26 @@ class NextRow(modules.Embedding):
         return super().forward((x + 1) % self.num_embeddings)
 
 
+class Unscaled(attention.MultiHead):
+    """Heads whose scores are the products as they are."""
+
+    def __init__(self, *settings):
+        super().__init__(*settings)
+        self.scale = 1.0
+
+
+BY_ROLE = of_keras._by_role
+
+
+def keys_for_values(call):
+    """What heads read, the key and the value changed for each other."""
+    found = BY_ROLE(call)
+    return {**found, "key": found["value"], "value": found["key"]}
+
+
+THREE = "MultiHeadAttention of three"
+
+
 def turned(axes):
     """The kernels of convolutions with height and width changed for each other."""
     return Transpose((axes + 1, axes, *reversed(range(axes))), "wrong")
@@ -87,6 +108,9 @@ BROKEN = {
     "the rows of a bias": (recurrent, "Row", lambda index, count: Row(1 - index, count), "GRU"),
     "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
     "the mean of a norm": (norms, "LayerNorm", about_a_mean, "RMSNormalization"),
+    "whose is a value": (of_keras, "_by_role", keys_for_values, THREE),
+    "the scale of a score": (attention, "MultiHead", Unscaled, "MultiHeadAttention"),
+    "what comes after a step": (attention, "_only_before", lambda scores: scores, "Attention"),
     "the row of a number": (modules, "Embedding", NextRow, "Embedding"),
     "an op": (merging, "Combine", lambda how: Combine("minimum"), "Maximum"),
 }

@@ -232,6 +232,25 @@ def _table(config: Config) -> Slots:
     return (Slot("kernel" if "embeddings_initializer" not in config else "embeddings", shape),)
 
 
+def _scale(config: Config) -> Slots:
+    scale = (Slot("scale"),) if config.get("use_scale", True) else ()
+    return (*scale, *((Slot("concat_score_weight"),) * (config.get("score_mode") == "concat")))
+
+
+def _heads(config: Config) -> Slots:
+    """A kernel for what is read as query, key and value, (in, heads, width), and one for what is
+    given, (heads, width, out)."""
+    heads, width = _number(config.get("num_heads")), _number(config.get("key_dim"))
+    values = _number(config.get("value_dim")) or width
+    sizes = {"query": width, "key": width, "value": values}
+    inputs = {name: ((None, heads, size), (heads, size)) for name, size in sizes.items()}
+    found = []
+    for name, (kernel, bias) in {**inputs, "output": ((heads, values, None), (None,))}.items():
+        found.append(Slot(f"{name}_kernel", kernel))
+        found += [Slot(f"{name}_bias", bias)] * bool(config.get("use_bias", True))
+    return tuple(found)
+
+
 def _vectors(*names: str) -> Callable[[Config], Slots]:
     return lambda config: tuple(Slot(name) for name in names)
 
@@ -258,6 +277,9 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "GroupNormalization": _layer_norm,
     "RMSNormalization": _vectors("scale"),
     "Embedding": _table,
+    "Attention": _scale,
+    "AdditiveAttention": _scale,
+    "MultiHeadAttention": _heads,
     "Normalization": _normalization,
     "LSTM": _recurrent(4),
     "GRU": _recurrent(3),

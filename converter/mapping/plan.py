@@ -88,10 +88,11 @@ class Step:
 
 def _contiguous(array: Array) -> Array:
     """`np.ascontiguousarray`, for a kernel of 3x3 in half the time: its windows first side by side,
-    then each of them whole, so that neither copy leaps at every number."""
+    then each of them whole, so that neither copy leaps at every number; a single number, which it
+    makes a vector of, stays one."""
     if array.ndim == 4 and not array.flags.c_contiguous:
         array = np.ascontiguousarray(array.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array).reshape(array.shape)
 
 
 @dataclass(frozen=True, slots=True)

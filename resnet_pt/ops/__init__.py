@@ -21,6 +21,8 @@ from resnet_pt.ops.arranging import Reshape as Reshape
 from resnet_pt.ops.arranging import Reverse as Reverse
 from resnet_pt.ops.arranging import Slice as Slice
 from resnet_pt.ops.arranging import SpaceToDepth as SpaceToDepth
+from resnet_pt.ops.attention import Attention as Attention
+from resnet_pt.ops.attention import MultiHead as MultiHead
 from resnet_pt.ops.axis_norm import AxisNorm as AxisNorm
 from resnet_pt.ops.channels import Channels as Channels
 from resnet_pt.ops.combine import Combine as Combine

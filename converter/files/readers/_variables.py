@@ -63,6 +63,8 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "time_distributed": KERNELS,
     **dict.fromkeys(RECURRENT, RECURRENT_ARRAYS),
+    "attention": ("scale",),
+    "additive_attention": ("scale",),
     "embedding": ("embeddings",),
     "layer_scale": ("gamma",),
     "rms_normalization": ("scale",),
@@ -126,9 +128,20 @@ def holders(files: Iterable[Any]) -> list[Holder]:
     return list(_with_wrapped([one for one in in_order if one.path]))
 
 
+HEADS = "multi_head_attention"
+WITHIN_HEADS: Mapping[tuple[str, ...], str] = {
+    (f"{mark}{way}",): front
+    for mark in ("", "_")  # Keras 2.15 writes the attributes' names with it
+    for way, front in (
+        *(("query_dense", "query_"), ("key_dense", "key_"), ("value_dense", "value_")),
+        *(("output_dense", "output_"), ("softmax", "softmax_"), ("dropout_layer", "dropout_")),
+    )
+}
+
 WRAPPERS: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "time_distributed": {("layer",): ""},
     **{kind: {("cell",): ""} for kind in RECURRENT},
+    HEADS: WITHIN_HEADS,
     "bidirectional": {
         ("forward_layer", "cell"): "forward_",
         ("backward_layer", "cell"): "backward_",
@@ -151,10 +164,8 @@ def _with_wrapped(found: Sequence[Holder]) -> Iterator[Holder]:
         if one.path in inside and not one.is_model:
             continue
         ways = WRAPPERS.get(one.kind, {})
-        inner = {front: by_path.get((*one.path, *way)) for way, front in ways.items()}
-        yield _holding(
-            one, {key: held for key, held in inner.items() if held and not held.is_model}
-        )
+        there = ((front, by_path.get((*one.path, *way))) for way, front in ways.items())
+        yield _holding(one, {front: held for front, held in there if held and not held.is_model})
 
 
 def _holding(one: Holder, inner: Mapping[str, Holder]) -> Holder:
@@ -164,7 +175,7 @@ def _holding(one: Holder, inner: Mapping[str, Holder]) -> Holder:
     listed = [
         (held.arrays[number], _address(held, number), f"{front}{name}")
         for front, held in inner.items()
-        for number, name in zip(sorted(held.arrays, key=_in_turn), _of_cell(held), strict=True)
+        for number, name in zip(sorted(held.arrays, key=_in_turn), _within(one, held), strict=True)
     ]
     return replace(
         one,
@@ -174,8 +185,10 @@ def _holding(one: Holder, inner: Mapping[str, Holder]) -> Holder:
     )
 
 
-def _of_cell(held: Holder) -> Sequence[str]:
-    return _parameters(RECURRENT[0], len(held.arrays), has_gamma=False)
+def _within(one: Holder, held: Holder) -> Sequence[str]:
+    """The parameters of what a layer holds."""
+    kind = "dense" if one.kind == HEADS else RECURRENT[0]
+    return _parameters(kind, len(held.arrays), has_gamma=False)
 
 
 def _merge(known: Holder, other: Holder) -> None:

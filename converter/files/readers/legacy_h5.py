@@ -150,14 +150,25 @@ RECURRENT = frozenset(["LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU"])
 Ways = Mapping[str, str]
 """`{scope within a layer: what stands in front of its parameters}`; {} for one that has no such."""
 
+HEADS: Ways = {
+    "query": "query_",
+    "key": "key_",
+    "value": "value_",
+    "attention_output": "output_",
+}
+"""A MultiHeadAttention's."""
+
 
 def _recurrent(config: Any) -> dict[str, Ways]:
-    """The recurrent layers of a configuration by name, with the scopes of a Bidirectional's two."""
+    """The layers of a configuration by name that have scopes within them: recurrent ones, with
+    those of a Bidirectional's two, and a MultiHeadAttention's."""
     found: dict[str, Ways] = {}
     try:
         for layer in _layers(config) if config else ():
             if class_of(layer) in RECURRENT:
                 found[layer_name(layer)] = {}
+            elif class_of(layer) == "MultiHeadAttention":
+                found[layer_name(layer)] = HEADS
             elif class_of(layer) == "Bidirectional":
                 found[layer_name(layer)] = _both_ways(layer["config"])
     except (KeyError, TypeError, AttributeError, RecursionError):

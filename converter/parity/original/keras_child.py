@@ -246,6 +246,8 @@ def exact(model: Any, dtype: str) -> Any:
         kind = type(layer).__name__
         if kind == "Rescaling":
             layer.scale, layer.offset = (np.asarray(x, dtype) for x in (layer.scale, layer.offset))
+        elif kind == "MultiHeadAttention":
+            layer._inverse_sqrt_key_dim = np.asarray(layer.key_dim**-0.5, dtype)
         elif kind == "Normalization" and layer.input_mean is None:
             layer.finalize_state()
         elif kind == "Normalization":

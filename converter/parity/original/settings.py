@@ -60,6 +60,10 @@ BEFORE: Mapping[str, Any] = {
     "time_major": False,
     "zero_output_for_mask": False,
     "return_state": False,
+    "softmax_robust_masking": False,
+    "use_gate": False,
+    "sliding_window": None,
+    "score_mode": "dot",
 }
 """What a layer did before it had the setting, where that is today's default."""
 
