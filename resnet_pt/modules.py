@@ -100,6 +100,26 @@ class Embedding(nn.Embedding):
         return found.movedim(-1, 1) if self.second else found
 
 
+class EinsumDense(nn.Module):
+    """Sums of products with a kernel, along axes that an equation of letters names, and a bias
+    along the last ones."""
+
+    def __init__(self, equation: str, sides: Numbers, bias: Numbers) -> None:
+        super().__init__()
+        self.equation = equation
+        self.weight = nn.Parameter(torch.empty(sides))
+        self.bias = nn.Parameter(torch.zeros(bias)) if bias else None
+        if self.weight.device.type != "meta":
+            nn.init.normal_(self.weight, std=0.05)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = torch.einsum(self.equation, x, self.weight)
+        return found if self.bias is None else found + self.bias
+
+    def extra_repr(self) -> str:
+        return f"{self.equation}, {tuple(self.weight.shape)}"
+
+
 class DenseLast(nn.Module):
     """A Dense layer on the last axis, which is the second of a map."""
 

@@ -383,6 +383,30 @@ def dense(draw: Draw, rank: int) -> dict[str, Any]:
     return {"units": draw.choice([4, 4, 4, 3, 5]), **layer_bias(draw)}
 
 
+def einsum_dense(draw: Draw, rank: int) -> dict[str, Any]:
+    """Equations of as many axes, with dots for some of them, on either side."""
+    forms = {
+        1: [("ab,bc->ac", [3], "c"), ("...b,bc->...c", [3], "c"), ("ab,bcd->acd", [2, 3], "cd")],
+        2: [
+            *(("abc,cd->abd", [None, 3], "d"), ("...c,cd->...d", [3], "d")),
+            *(("abc,cde->abde", [None, 2, 3], "de"), ("abc,bd->adc", [3, None], "d")),
+            *(
+                ("ab...,bc->ac...", [3], "c"),
+                ("abc,bcd->ad", [2], "d"),
+                ("acb,bd->acd", [None, 2], ""),
+            ),
+        ],
+        3: [
+            *(("...x,xy->...y", [3], "y"), ("abc...,cd->abd...", [None, 3], "d")),
+            *(("abcd,cde->abe", [None, 3], "e"), ("abcd,de->aebc", [3, None, None], "e")),
+        ],
+        4: [("...ab,abc->...c", [3], "c"), ("...b,bcd->...cd", [2, 3], "d")],
+    }
+    equation, shape, bias = draw.choice(forms[rank])
+    found = {"equation": equation, "output_shape": shape, "activation": activation(draw)}
+    return {**found, "bias_axes": bias} if bias and draw.random() < 0.7 else found
+
+
 AT_EACH_STEP = tuple(name for name in ACTIVATIONS if name not in ("softmax", "log_softmax"))
 """What a recurrent layer may apply."""
 
@@ -426,6 +450,7 @@ def bidirectional(draw: Draw, rank: int) -> dict[str, Any]:
 LAYERS: dict[str, Kind] = {
     **_windows(),
     "Dense": Kind(RANKS, dense, often=4),
+    "EinsumDense": Kind(RANKS, einsum_dense, often=2),
     "Activation": Kind(RANKS, lambda draw, rank: {"activation": draw.choice(ACTIVATIONS)}, often=3),
     "ReLU": Kind(RANKS, relu),
     "LeakyReLU": Kind(RANKS, lambda draw, rank: {"negative_slope": draw.choice([0.25, 0.125])}),
@@ -952,7 +977,18 @@ NEEDED = frozenset(
     [
         *("filters", "units", "kernel_size", "n", "dims", "target_shape", "newshape", "axes"),
         *("key", "pad_width", "height", "width", "size", "layer", "scale", "c", "per", "rate"),
-        *("num_heads", "key_dim", "order", "stddev", "init_values", "factor", "mean", "variance"),
+        *(
+            "num_heads",
+            "key_dim",
+            "equation",
+            "output_shape",
+            "order",
+            "stddev",
+            "init_values",
+            "factor",
+            "mean",
+            "variance",
+        ),
     ]
 )
 """Settings without which there is no layer."""

@@ -11,9 +11,10 @@ from layer_graphs import NAMES, Campaign, Outcome, alone, judged, keras, random_
 from converter.mapping.transforms import Gates, Row, Transpose
 from converter.whole_model.keras_layers import attention as of_keras
 from converter.whole_model.keras_layers import convolution, merging, norms, recurrent
+from converter.whole_model.keras_layers import einsum as of_einsum
 from converter.whole_model.lift import MASK
 from resnet_pt import attention, modules
-from resnet_pt.ops import Combine, LayerNorm, Slice
+from resnet_pt.ops import Combine, EinsumDense, LayerNorm, Slice
 
 pytestmark = pytest.mark.keras
 
@@ -84,6 +85,11 @@ class Unscaled(attention.MultiHead):
         self.scale = 1.0
 
 
+def summed_over_others(given, kernel, gives, sides, bias):
+    """Sums of products with a kernel of which two axes have the other's letter."""
+    return EinsumDense(given, kernel[::-1], gives, sides[::-1], bias)
+
+
 BY_ROLE = of_keras._by_role
 
 
@@ -108,6 +114,7 @@ BROKEN = {
     "the rows of a bias": (recurrent, "Row", lambda index, count: Row(1 - index, count), "GRU"),
     "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
     "the mean of a norm": (norms, "LayerNorm", about_a_mean, "RMSNormalization"),
+    "the axes of a kernel": (of_einsum, "EinsumDense", summed_over_others, "EinsumDense"),
     "whose is a value": (of_keras, "_by_role", keys_for_values, THREE),
     "the scale of a score": (attention, "MultiHead", Unscaled, "MultiHeadAttention"),
     "what comes after a step": (attention, "_only_before", lambda scores: scores, "Attention"),

@@ -174,6 +174,10 @@ def _dense(config: Config) -> Slots:
     return _with_bias(config, Slot("kernel", (None, width)), width=width)
 
 
+def _einsum(config: Config) -> Slots:
+    return (Slot("kernel"), *((Slot("bias"),) * bool(config.get("bias_axes"))))
+
+
 def _norm(config: Config) -> Slots:
     gamma = (Slot("gamma", (None,)),) if config.get("scale", True) else ()
     beta = (Slot("beta", (None,)),) if config.get("center", True) else ()
@@ -269,6 +273,7 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "SeparableConv2D": _separable,
     "SeparableConvolution2D": _separable,  # Keras 1
     "Dense": _dense,
+    "EinsumDense": _einsum,
     "BatchNormalization": _norm,
     "BatchNormalizationV1": _norm,
     "BatchNorm": _norm,

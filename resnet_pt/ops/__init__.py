@@ -36,6 +36,7 @@ from resnet_pt.ops.conv_transpose import ConvTranspose as ConvTranspose
 from resnet_pt.ops.dense import Dense as Dense
 from resnet_pt.ops.dense_last import DenseLast as DenseLast
 from resnet_pt.ops.dropout import Dropout as Dropout
+from resnet_pt.ops.einsum_dense import EinsumDense as EinsumDense
 from resnet_pt.ops.elementwise import ELU as ELU
 from resnet_pt.ops.elementwise import Clamp as Clamp
 from resnet_pt.ops.elementwise import Clipped as Clipped

@@ -52,6 +52,7 @@ RECURRENT_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 VARIABLES: Mapping[str, Sequence[str]] = {
     "conv2d": KERNELS,
     "dense": KERNELS,
+    "einsum_dense": KERNELS,
     "conv1d": KERNELS,
     "conv3d": KERNELS,
     "conv1d_transpose": KERNELS,
