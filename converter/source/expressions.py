@@ -234,12 +234,12 @@ def _axis_norm(op: ops.AxisNorm, site: Site) -> Written:
 def _layer_norm(op: ops.LayerNorm, site: Site) -> Written:
     rank, call = site.rank, f"{site.me}({site.x})"
     last = tuple(range(rank - len(op.axes), rank))
-    if op.axes == last and op.gamma and op.beta and not op.rms:
+    if op.axes == last and op.gamma and op.beta and not (op.rms or op.about_zero):
         sizes = op.sizes[0] if len(op.sizes) == 1 else op.sizes
         return Written(call, _call("nn.LayerNorm", sizes, eps=op.eps))
     view = tuple(op.sizes[op.axes.index(one)] if one in op.axes else 1 for one in range(rank))
     dims = tuple(axis + 1 for axis in op.axes)
-    has = {"gamma": op.gamma, "beta": op.beta, "rms": op.rms}
+    has = {"gamma": op.gamma, "beta": op.beta, "rms": op.rms, "about_zero": op.about_zero}
     return Written(call, _call("LayerNormOver", op.sizes, view, dims, eps=op.eps, **has))
 
 
@@ -258,6 +258,31 @@ def _dense(op: Any, site: Site) -> Written:
     if getattr(op, "second", False):
         return Written(f"{site.me}({site.x}.movedim(1, -1)).movedim(-1, 1)", made)
     return Written(f"{site.me}({site.x})", made)
+
+
+def _embedding(op: ops.Embedding, site: Site) -> Written:
+    moved = ".movedim(-1, 1)" if op.second else ""
+    made = _call("nn.Embedding", op.count, op.features)
+    return Written(f"{site.me}({site.x}.long()){moved}", made)
+
+
+def _einsum_dense(op: ops.EinsumDense, site: Site) -> Written:
+    made = _call("EinsumDense", op.equation, op.sides, op.bias)
+    return Written(f"{site.me}({site.x})", made)
+
+
+def _attention(op: ops.Attention, site: Site) -> Written:
+    query, value, key = (*site.args, site.args[1])[:3]
+    weight = (op.features if op.additive else 0) if op.weight else None
+    made = _call("SequenceAttention", op.additive, weight, op.causal)
+    return Written(f"{site.me}({query}, {value}, {key})", made)
+
+
+def _multi_head(op: ops.MultiHead, site: Site) -> Written:
+    named = {"bias": op.bias, "causal": op.causal}
+    sizes = (op.heads, op.width, op.values, op.outputs)
+    made = _call("MultiHeadAttention", op.inputs, *sizes, **named)
+    return Written(f"{site.me}({', '.join(site.args)})", made)
 
 
 def _weighted(kind: str) -> Callable[[Any, Site], Written]:
@@ -476,6 +501,7 @@ def _resize(op: ops.Resize, site: Site) -> str:
 WRITTEN: dict[type[Op], Callable[[Any, Site], Written | str]] = {
     ops.Activation: _named(ACTIVATIONS),
     ops.Add: lambda op, site: _joined("+", site),
+    ops.Attention: _attention,
     ops.AxisNorm: _axis_norm,
     ops.Channels: lambda op, site: f"{site.x}[:, {literal(list(op.picks))}]",
     ops.Clamp: _clamp,
@@ -496,6 +522,8 @@ WRITTEN: dict[type[Op], Callable[[Any, Site], Written | str]] = {
     ops.Dropout: lambda op, site: f"F.dropout({site.x}, {op.rate!r}, self.training)",
     ops.ELU: lambda op, site: f"F.elu({site.x}, {op.alpha!r})",
     ops.Elementwise: _named(FUNCTIONS),
+    ops.EinsumDense: _einsum_dense,
+    ops.Embedding: _embedding,
     ops.Flatten: _flatten,
     ops.GRU: _recurrent,
     ops.GlobalPool: _global_pool,
@@ -505,6 +533,7 @@ WRITTEN: dict[type[Op], Callable[[Any, Site], Written | str]] = {
     ops.LayerNorm: _layer_norm,
     ops.LeakyReLU: lambda op, site: f"F.leaky_relu({site.x}, {op.slope!r})",
     ops.Linear: lambda op, site: _scaled(site.x, op.scale, op.offset, op.axis + 1),
+    ops.MultiHead: _multi_head,
     ops.Norm: _norm,
     ops.PReLU: _channelled("nn.PReLU"),
     ops.Pad: _pad,

@@ -151,7 +151,8 @@ class BatchNormOver(nn.BatchNorm1d):
 
 
 class LayerNormOver(nn.Module):
-    """A norm over some axes of each value by itself; with `rms` its mean is not taken off."""
+    """A norm over some axes of each value by itself; with `rms` its mean is not taken off, and with
+    `about_zero` the variance is that about 0."""
 
     weight: Tensor | None
     bias: Tensor | None
@@ -165,14 +166,16 @@ class LayerNormOver(nn.Module):
         gamma: bool,
         beta: bool,
         rms: bool,
+        about_zero: bool,
     ) -> None:
         super().__init__()
-        self.view, self.dims, self.eps, self.rms = list(view), tuple(dims), eps, rms
+        self.view, self.dims, self.eps = list(view), tuple(dims), eps
+        self.rms, self.about_zero = rms, about_zero
         self.weight = nn.Parameter(torch.ones(tuple(sizes))) if gamma else None
         self.bias = nn.Parameter(torch.zeros(tuple(sizes))) if beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(self.dims, keepdim=True)
+        centred = x if self.about_zero else x - x.mean(self.dims, keepdim=True)
         variance = centred.square().mean(self.dims, keepdim=True)
         found = (x if self.rms else centred) * (variance + self.eps).rsqrt()
         if self.weight is not None:
@@ -221,6 +224,92 @@ class Weighted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight
+
+
+class EinsumDense(nn.Module):
+    """Sums of products with a weight, along axes that an equation of letters names."""
+
+    bias: Tensor | None
+
+    def __init__(self, equation: str, sides: Sequence[int], bias: Sequence[int]) -> None:
+        super().__init__()
+        self.equation = equation
+        self.weight = nn.Parameter(torch.randn(tuple(sides)) * 0.05)
+        self.bias = nn.Parameter(torch.zeros(tuple(bias))) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = torch.einsum(self.equation, x, self.weight)
+        return found if self.bias is None else found + self.bias
+
+
+class SequenceAttention(nn.Module):
+    """Values weighed by how a query and their keys agree. `weight` is how many numbers weigh a
+    score: 0 for a single one, None for none."""
+
+    weight: Tensor | None
+
+    def __init__(self, additive: bool, weight: int | None, causal: bool) -> None:
+        super().__init__()
+        self.additive, self.causal = additive, causal
+        shape = (weight,) if weight else ()
+        self.weight = None if weight is None else nn.Parameter(torch.ones(shape))
+
+    def forward(self, query: Tensor, value: Tensor, key: Tensor) -> Tensor:
+        if self.additive:
+            sums = torch.tanh(query.unsqueeze(2) + key.unsqueeze(1))
+            scores = (sums if self.weight is None else sums * self.weight).sum(-1)
+        else:
+            scores = query @ key.transpose(1, 2)
+            scores = scores if self.weight is None else scores * self.weight
+        if self.causal:  # step t reads none behind the t-th
+            kept = torch.ones_like(scores, dtype=torch.bool).tril()
+            scores = scores.masked_fill(~kept, float("-inf"))
+        return scores.softmax(-1) @ value
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention of several heads, whose weights lie behind each other in one matrix. `reads` are
+    the features of query, value and key; `width` is that of a head's keys, `values` that of its
+    values."""
+
+    def __init__(
+        self,
+        reads: Sequence[int],
+        heads: int,
+        width: int,
+        values: int,
+        gives: int,
+        bias: bool,
+        causal: bool,
+    ) -> None:
+        super().__init__()
+        self.heads, self.scale, self.causal = heads, width**-0.5, causal
+        query, value, key = reads
+        sides = {
+            "query": (heads * width, query),
+            "key": (heads * width, key),
+            "value": (heads * values, value),
+            "output": (gives, heads * values),
+        }
+        for name, shape in sides.items():
+            weight = nn.init.xavier_uniform_(torch.empty(shape))
+            self.register_parameter(f"{name}_weight", nn.Parameter(weight))
+            if bias:
+                self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(shape[0])))
+
+    def forward(self, query: Tensor, value: Tensor, key: Tensor) -> Tensor:
+        q, k = self.of_heads("query", query), self.of_heads("key", key)
+        found = F.scaled_dot_product_attention(
+            q, k, self.of_heads("value", value), is_causal=self.causal, scale=self.scale
+        )
+        return self.weighed("output", found.transpose(1, 2).flatten(2))
+
+    def of_heads(self, name: str, x: Tensor) -> Tensor:
+        """(N, T, features) -> (N, heads, T, width)."""
+        return self.weighed(name, x).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+    def weighed(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias", None))
 
 
 class SlopedReLU(nn.Module):
