@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from converter.errors import MismatchError
+from converter.files.checkpoint import Weight
+from converter.mapping.plan import Step
+from converter.mapping.sanity import _of_tensor
 from converter.whole_model.graph import parse_graph
 from converter.whole_model.keras_layers.call import Era
 from converter.whole_model.lift import lift
@@ -61,3 +65,10 @@ def test_a_bias_that_may_go_to_the_first_axis_is_refused(length):
     with pytest.raises(MismatchError) as caught:
         lifted(settings, (length, 4, 6))
     assert BIAS in caught.value.findings[0]
+
+
+@pytest.mark.parametrize(("parameter", "rules"), [("bias", []), ("kernel", ["constant-kernel"])])
+def test_a_bias_of_two_axes_may_be_zero(parameter, rules):
+    source = Weight("e", "e", parameter, f"e/{parameter}", (2, 3))
+    step = Step(target=f"e.{parameter}", shape=(2, 3), source=source)
+    assert [one.check for one in _of_tensor(step, np.zeros((2, 3), "f4"))] == rules

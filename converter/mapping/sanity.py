@@ -108,6 +108,11 @@ class Sanity:
                 yield Finding("identical-kernels", text)
 
 
+def _is_bias(step: Step) -> bool:
+    """One of several axes is an EinsumDense's, and 0 before it is trained."""
+    return step.source is not None and step.source.parameter.endswith("bias")
+
+
 def _of_tensor(step: Step, tensor: Array) -> Iterator[Finding]:
     finite = np.isfinite(tensor)
     if not finite.all():
@@ -119,7 +124,7 @@ def _of_tensor(step: Step, tensor: Array) -> Iterator[Finding]:
         first = int(np.argmin(tensor))
         text = f"{step.source} is a variance, and {tensor[first]:g} at {first}"
         yield Finding("negative-variance", f"{text}, which is no rounding under {_epsilon(step)}")
-    elif tensor.ndim > 1 and tensor.size > 1 and _is_constant(tensor):
+    elif tensor.ndim > 1 and tensor.size > 1 and not _is_bias(step) and _is_constant(tensor):
         yield Finding("constant-kernel", f"{step.source} is {tensor.flat[0]:g} everywhere")
 
 
