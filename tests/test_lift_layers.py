@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings, strategies
+from hypothesis import HealthCheck, assume, given, seed, settings, strategies
 from layer_graphs import NAMES, Campaign, Outcome, alone, judged, keras, random_graph, wanted
 
 from converter.mapping.transforms import Gates, Row, Transpose
@@ -22,9 +22,14 @@ SEED = 2016
 TRIES = 4
 """So often settings of a class are drawn, until some convert: others are refused with a reason."""
 
-GRAPHS = 60
+GRAPHS = 40
 
-SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+SLOW = [
+    HealthCheck.filter_too_much,
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.large_base_example,
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +62,10 @@ def test_small_graphs_give_what_keras_gives(make):
     @settings(max_examples=GRAPHS, database=None, deadline=None, suppress_health_check=SLOW)
     @given(strategies.randoms(use_true_random=False), strategies.integers(0, 99))
     def a_graph_gives_what_keras_gives(draw, weights):
-        before = len(campaign.failures)
+        before, impossible = len(campaign.failures), campaign.counts["impossible"]
         campaign.hear(random_graph(draw, weights))
         assert campaign.failures[before:] == []
+        assume(campaign.counts["impossible"] == impossible)  # Keras makes no such graph: another
 
     a_graph_gives_what_keras_gives()
     assert campaign.counts["equal"] > GRAPHS / 2
