@@ -21,7 +21,7 @@ from converter.facts.reading import Reading, groups_fact
 from converter.facts.strides import KERAS
 from converter.facts.table import BY_NAME, TABLE
 from converter.facts.user import padding_fact, set_by_user
-from converter.files.checkpoint import COUNT, Checkpoint
+from converter.files.checkpoint import COUNT, TRAINING_ALONE, Checkpoint
 from converter.files.shapes import KernelLayout, Shapes
 from converter.network import Lifted, Network
 from converter.options import Options
@@ -143,7 +143,10 @@ def _general(
         dialect=reading.dialect,
         theano=layout.flipped,
         is_raised=reading.is_raised,
-        left_out=(*reading.left_out, *(w for w in checkpoint.weights if w.parameter == COUNT)),
+        left_out=(
+            *reading.left_out,
+            *(w for w in checkpoint.weights if w.parameter in TRAINING_ALONE),
+        ),
     )
 
 

@@ -232,6 +232,13 @@ def rms_norm(draw: Draw, rank: int) -> dict[str, Any]:
     return {"axis": axis, "epsilon": draw.choice([1e-6, 1e-3, 0.1])}
 
 
+def spectral_norm(draw: Draw, rank: int) -> dict[str, Any]:
+    inner = [{"do": "Dense", "with": dense(draw, rank)}]
+    if rank > 1:
+        inner.append({"do": f"Conv{rank - 1}D", "with": convolution(rank - 1)(draw)})
+    return {"layer": draw.choice(inner), "power_iterations": draw.choice([1, 2])}
+
+
 def group_norm(draw: Draw, rank: int) -> dict[str, Any]:
     return {
         "groups": draw.choice([1, 2, 4, -1]),
@@ -463,6 +470,7 @@ LAYERS: dict[str, Kind] = {
     "GroupNormalization": Kind(RANKS, group_norm, often=2),
     "UnitNormalization": Kind(RANKS, lambda draw, rank: {"axis": several_axes(draw, rank)}),
     "RMSNormalization": Kind(RANKS, rms_norm, often=2),
+    "SpectralNormalization": Kind(RANKS, spectral_norm),
     "Rescaling": Kind(RANKS, rescaling),
     "Normalization": Kind(RANKS, normalization, often=2),
     "LayerScale": Kind(RANKS, fixed(init_values=0.5)),

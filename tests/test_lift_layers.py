@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, given, seed, settings, strategies
@@ -96,6 +97,11 @@ def summed_over_others(given, kernel, gives, sides, bias):
     return EinsumDense(given, kernel[::-1], gives, sides[::-1], bias)
 
 
+def without_activation(call, config, **more):
+    """A call of the layer within another one, which has lost its activation."""
+    return replace(call, config={**config, "activation": "linear"}, **more)
+
+
 BY_ROLE = of_keras._by_role
 
 
@@ -121,6 +127,7 @@ BROKEN = {
     "a step turned back": (recurrent, "Reverse", lambda axes: Slice(0, 0, None), "Bidirectional"),
     "the mean of a norm": (norms, "LayerNorm", about_a_mean, "RMSNormalization"),
     "the axes of a kernel": (of_einsum, "EinsumDense", summed_over_others, "EinsumDense"),
+    "the layer within a norm": (norms, "replace", without_activation, "SpectralNormalization"),
     "whose is a value": (of_keras, "_by_role", keys_for_values, THREE),
     "the scale of a score": (attention, "MultiHead", Unscaled, "MultiHeadAttention"),
     "what comes after a step": (attention, "_only_before", lambda scores: scores, "Attention"),
@@ -176,6 +183,9 @@ def graph(inputs, *nodes, ending=".keras", **more):
 
 SEQUENCE, MAP, VOLUME = [5, 4], [6, 7, 4], [4, 5, 3, 4]
 INNER = {"nodes": [{"do": "Dense", "with": {"units": 4}, "reads": [0]}], "outputs": [1]}
+
+CONV = {"do": "Conv2D", "with": {"filters": 4, "kernel_size": 2, "groups": 2}}
+DENSE = {"do": "Dense", "with": {"units": 3}}
 
 FOUND = {
     "a norm over axes in another order": graph(
@@ -261,6 +271,14 @@ FOUND = {
     "two outputs of one value": graph(
         [SEQUENCE], ("ReLU", {}, [0]), ("Identity", {}, [1]), outputs=[2, 1]
     ),
+    "channels first within a norm": graph(
+        [[8, 6, 3]],
+        ("SpectralNormalization", {"layer": CONV}, [0]),
+        ("Flatten", {}, [1]),
+        ("SpectralNormalization", {"layer": DENSE}, [2]),
+        channels_first=True,
+        ending=".h5",
+    ),
     "rows for each place of two axes": graph(
         [SEQUENCE], ("Embedding", {"input_dim": 6, "output_dim": 3}, [0]), ids=[0]
     ),
@@ -330,6 +348,12 @@ def test_rows_by_numbers_that_a_layer_computes_are_refused(make):
     table = ("Embedding", {"input_dim": 600, "output_dim": 3}, [1])
     (reason,) = judged(make(graph([[5]], ("x * c", {"c": 2}, [0]), table, ids=[0, 1]))).reasons
     assert "numbers that another layer computes" in reason
+
+
+def test_a_norm_of_another_layers_kernel_is_refused(make):
+    inner = {"do": "DepthwiseConv2D", "with": {"kernel_size": 2}}
+    (reason,) = judged(make(graph([MAP], ("SpectralNormalization", {"layer": inner}, [0])))).reasons
+    assert reason == "(SpectralNormalization): it holds a DepthwiseConv2D"
 
 
 def test_a_scale_in_another_order_than_its_axes_is_seen(make, monkeypatch):

@@ -28,6 +28,9 @@ REFUSED_TOO = "Lambda layers and classes of the project's own are refused there 
 COUNT = "count"
 """How many pictures a Normalization layer has seen: no part of what it computes, and an integer."""
 
+TRAINING_ALONE = frozenset([COUNT, "vector_u"])
+"""That, and what a SpectralNormalization estimates a kernel's norm with while it trains."""
+
 PARAMETERS: dict[str, str] = {
     "kernel": "kernel",
     "W": "kernel",  # Keras 1

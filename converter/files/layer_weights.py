@@ -255,6 +255,11 @@ def _heads(config: Config) -> Slots:
     return tuple(found)
 
 
+def _spectral(config: Config) -> Slots:
+    """Those of the layer that it holds, and a vector for training."""
+    return (*(slots(config["layer"]) or ()), Slot("vector_u", is_trained=False))
+
+
 def _vectors(*names: str) -> Callable[[Config], Slots]:
     return lambda config: tuple(Slot(name) for name in names)
 
@@ -281,6 +286,7 @@ WITH_WEIGHTS: Mapping[str, Callable[[Config], Slots]] = {
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _layer_norm,
     "RMSNormalization": _vectors("scale"),
+    "SpectralNormalization": _spectral,
     "Embedding": _table,
     "Attention": _scale,
     "AdditiveAttention": _scale,

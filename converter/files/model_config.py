@@ -233,4 +233,9 @@ def _keras_3_references(value: Any) -> Iterator[Reference]:
 
 
 def is_channels_first(config: Config) -> bool:
-    return config.get("data_format") == "channels_first" or config.get("dim_ordering") == "th"
+    """Whether a layer says that channels come first, or the one that it holds."""
+    if config.get("data_format") == "channels_first" or config.get("dim_ordering") == "th":
+        return True
+    held = config.get("layer")
+    inner = held.get("config") if isinstance(held, dict) else None
+    return isinstance(inner, dict) and inner.get("data_format") == "channels_first"

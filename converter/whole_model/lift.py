@@ -228,7 +228,7 @@ class _Lifter:
 
     def lift(self, node: Node, known: Mapping[str, Lifting]) -> None:
         assert node.config is not None
-        call = self.call(node)
+        call = self.call(node, known)
         try:
             value = self.of_call(node, call, known)
         except (NotLiftedError, SettingError, KeyError, TypeError) as error:
@@ -336,7 +336,7 @@ class _Lifter:
             raise NotLiftedError("it gives several values, and what is supplied gives one")
         return users.value(node, call, key)
 
-    def call(self, node: Node) -> Call:
+    def call(self, node: Node, known: Mapping[str, Lifting]) -> Call:
         assert node.config is not None
         class_name = class_of(node.config)
         config = node.config["config"]
@@ -350,6 +350,7 @@ class _Lifter:
             self.era,
             node.arguments,
             self.graph.channels_first,
+            known=known,
         )
 
     @staticmethod

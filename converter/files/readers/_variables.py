@@ -47,6 +47,7 @@ NO_WEIGHTS = frozenset(
 MAX_DEPTH = 12
 
 KERNELS = ("kernel", "bias")
+SPECTRAL = "spectral_normalization"
 RECURRENT = ("lstm", "gru", "simple_rnn")
 RECURRENT_ARRAYS = ("kernel", "recurrent_kernel", "bias")
 VARIABLES: Mapping[str, Sequence[str]] = {
@@ -63,6 +64,7 @@ VARIABLES: Mapping[str, Sequence[str]] = {
     "separable_conv1d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
     "time_distributed": KERNELS,
+    SPECTRAL: KERNELS,
     **dict.fromkeys(RECURRENT, RECURRENT_ARRAYS),
     "attention": ("scale",),
     "additive_attention": ("scale",),
@@ -141,6 +143,7 @@ WITHIN_HEADS: Mapping[tuple[str, ...], str] = {
 
 WRAPPERS: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "time_distributed": {("layer",): ""},
+    SPECTRAL: {("layer",): ""},  # it keeps the same kernel once more, and a vector for training
     **{kind: {("cell",): ""} for kind in RECURRENT},
     HEADS: WITHIN_HEADS,
     "bidirectional": {

@@ -161,7 +161,7 @@ HEADS: Ways = {
 
 def _recurrent(config: Any) -> dict[str, Ways]:
     """The layers of a configuration by name that have scopes within them: recurrent ones, with
-    those of a Bidirectional's two, and a MultiHeadAttention's."""
+    those of a Bidirectional's two, a MultiHeadAttention's, and a SpectralNormalization's layer."""
     found: dict[str, Ways] = {}
     try:
         for layer in _layers(config) if config else ():
@@ -169,6 +169,8 @@ def _recurrent(config: Any) -> dict[str, Ways]:
                 found[layer_name(layer)] = {}
             elif class_of(layer) == "MultiHeadAttention":
                 found[layer_name(layer)] = HEADS
+            elif class_of(layer) == "SpectralNormalization":
+                found[layer_name(layer)] = {layer_name(layer["config"]["layer"]): ""}
             elif class_of(layer) == "Bidirectional":
                 found[layer_name(layer)] = _both_ways(layer["config"])
     except (KeyError, TypeError, AttributeError, RecursionError):
@@ -196,8 +198,8 @@ def _unwrapped(name: str, recurrent: Mapping[str, Ways]) -> tuple[str, str]:
     inner = scope[:-1] if scope and CELL.fullmatch(scope[-1]) else scope
     ways = _at_end(inner[:-1], recurrent)
     if ways:
-        way = ways.get(inner[-1]) or ways.get(NUMBER.sub("", inner[-1]))
-        if way:
+        way = ways.get(inner[-1], ways.get(NUMBER.sub("", inner[-1])))
+        if way is not None:
             return "/".join((*inner[:-1], last)), way
     if inner != scope and _at_end(inner, recurrent) is not None:
         return "/".join((*inner, last)), ""

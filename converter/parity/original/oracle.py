@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import SourceError
-from converter.files.checkpoint import COUNT, Array, Checkpoint
+from converter.files.checkpoint import TRAINING_ALONE, Array, Checkpoint
 from converter.files.kinds import SettingError
 from converter.files.leftovers import WorkFolder
 from converter.files.model_config import CODE, class_of, with_code
@@ -160,7 +160,9 @@ def choose_oracle(checkpoint: Checkpoint, network: Network) -> Oracle:
         return Oracle("build", "Keras 3 computes something else for a model saved on Theano")
     if network.cut and not checkpoint.is_ordered:
         return Oracle("build", "Keras reads a part of such a file by order alone")
-    if not network.cut and any(weight.parameter != COUNT for weight in network.left_out):
+    if not network.cut and any(
+        weight.parameter not in TRAINING_ALONE for weight in network.left_out
+    ):
         return Oracle("build", "the network is a part of the model in the file")
     if network.is_raised:
         return Oracle("build", "Keras 3 uses epsilons that TensorFlow's fused kernel raised")

@@ -105,6 +105,8 @@ class Call:
     channels_first: bool = False
     layers: list[Layer] = field(default_factory=list)
     weights: dict[str, From] = field(default_factory=dict)
+    known: Mapping[str, Lifting] = field(default_factory=dict)
+    """Every class that is understood, for a layer that holds another one."""
 
     @property
     def value(self) -> Value:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
+from converter.files.model_config import class_of
 from converter.mapping.transforms import Reshaped, Transform, Transpose, unsqueezed
 from converter.whole_model.arithmetic import constant, each, times
 from converter.whole_model.keras_layers.call import (
@@ -107,6 +109,26 @@ def _rms_norm(call: Call) -> Value:
         about_zero=True,
     )
     return call.add(op, value, weights={"weight": From("scale", _moved(value, axes))})
+
+
+NORMED = frozenset(
+    [
+        *("Dense", "Conv1D", "Conv2D", "Conv3D"),
+        *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    ]
+)
+"""Layers whose kernel a SpectralNormalization divides: while it trains, in the array itself."""
+
+
+def _spectral_norm(call: Call) -> Value:
+    """When it predicts it is the layer that it holds, whose kernel was divided by what training
+    found (2.15 and 3.15 `spectral_normalization.py`, call)."""
+    inner = call.config.get("layer")
+    name = class_of(inner) if isinstance(inner, dict) else ""
+    if not isinstance(inner, dict) or name not in NORMED:
+        raise NotLiftedError(f"it holds a {name or 'layer'}")
+    held = replace(call, class_name=name, config=inner["config"])
+    return call.known[name](held)
 
 
 def _moved(value: Value, axes: list[Any]) -> tuple[Transform, ...]:
@@ -212,6 +234,7 @@ LAYERS: dict[str, Lifting] = {
     "LayerNormalization": _layer_norm,
     "GroupNormalization": _group_norm,
     "RMSNormalization": _rms_norm,
+    "SpectralNormalization": _spectral_norm,
     "UnitNormalization": _unit_norm,
     "Rescaling": _rescaling,
     "Normalization": _normalization,
