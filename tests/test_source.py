@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import converted
+from layer_graphs import read_here
 from networks import random_tensors
+from test_older_graphs import REFUSED, unpacked
 
 from converter.conversion import convert
-from converter.errors import ParityError
+from converter.errors import ConvertError, ParityError
 from converter.formats.delivery import runnable
 from converter.formats.destination import About, obstacles
 from converter.formats.destinations import python
+from converter.identify import identify
+from converter.options import Options
+from converter.parity.comparing.inputs import fitting_shapes
 from converter.source import expressions, flat, page, prove
 from resnet_pt import ops, resnet
 from resnet_pt.general import General
@@ -193,21 +199,23 @@ def pair(one, seed=0):
 def batch(one, seed=0, count=3):
     generator = torch.Generator().manual_seed(seed)
     return [
-        torch.rand((count, *item.shape), generator=generator, dtype=torch.float64) * 2 - 0.9
-        for item in one.inputs
+        torch.rand((count, *shape), generator=generator, dtype=torch.float64) * 2 - 0.9
+        for shape in fitting_shapes(one).values()
     ]
+
+
+def assert_the_same(one):
+    """The written source of a program and our network of it, with the same weights."""
+    ours, theirs = pair(one)
+    with torch.no_grad():
+        expected, found = (model(*batch(one)) for model in (ours, theirs))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_as_source_gives_the_same(name):
     op, *shapes = LAYERS[name]
-    one = program(op, *shapes)
-    ours, theirs = pair(one)
-
-    with torch.no_grad():
-        expected, found = (model(*batch(one)) for model in (ours, theirs))
-
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+    assert_the_same(program(op, *shapes))
 
 
 def kinds(base=Op):
@@ -286,6 +294,26 @@ def test_names_of_a_stranger_are_words_and_nothing_else():
 
 
 # ---- whole networks
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.h5")), ids=lambda path: path.stem)
+def test_a_network_of_the_fixtures_as_source_gives_the_same(path):
+    network, _ = converted(path)
+    assert python.obstacles(network.program) == []
+    assert_the_same(network.program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED)
+def test_small_graphs_of_older_kerases_as_source_give_the_same(name, tmp_path):
+    tried = 0
+    for made in unpacked(name, tmp_path):
+        with suppress(ConvertError), read_here(Path(made["file"])) as checkpoint:
+            one = identify(checkpoint, Options()).program
+            assert python.obstacles(one) == []
+            assert_the_same(one)
+            tried += 1
+    assert tried > 50
 
 
 @pytest.fixture(scope="module", params=FEW)
