@@ -69,7 +69,7 @@ def flat(program: Program, about: str = "") -> Source:
     body += [f"    def forward(self, {ran[0]}) -> {gives}:"]
     body += [f"        {line}" for line in ran[1:]]
     text = "\n".join(body)
-    blocks = [_without_comments_of_tools(one) for one in needed(text)]
+    blocks = needed(text)
     return Source("\n\n\n".join([*constants, *blocks, text]), modules)
 
 
@@ -124,10 +124,6 @@ def needed(text: str) -> list[str]:
         wanted |= names
         new = {parts[name] for name in names}
     return [part for name, part in parts.items() if name in wanted]
-
-
-def _without_comments_of_tools(text: str) -> str:
-    return re.sub(r"  # (noqa|type: ignore).*", "", text)
 
 
 # ---- lines

@@ -40,6 +40,7 @@ model.check()
 """
 
 MINUTES = 30
+"""That the other interpreter may take."""
 
 
 def run(folder: Path, batch: tuple[Array, ...], dtype: str = "float32") -> dict[str, Array]:
@@ -49,13 +50,17 @@ def run(folder: Path, batch: tuple[Array, ...], dtype: str = "float32") -> dict[
         given, found = Path(place) / "given.npz", Path(place) / "found.npz"
         np.savez(given, **{f"input_{n}": one for n, one in enumerate(batch)})  # type: ignore[arg-type]
         where = [str(folder), str(given), str(found), dtype, ",".join(BANNED)]
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", "-c", CHILD, *where],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=60 * MINUTES,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-B", "-c", CHILD, *where],
+                cwd=place,
+                capture_output=True,
+                text=True,
+                timeout=60 * MINUTES,
+            )
+        except subprocess.TimeoutExpired as error:
+            words = [f"it is not done after {MINUTES} minutes"]
+            raise ParityError("the written source does not run by itself", words) from error
         if done.returncode:
             said = done.stderr.strip().splitlines()[-6:]
             raise ParityError("the written source does not run by itself", said)
